@@ -2,8 +2,8 @@
 
 Its YAML header has one configuration per resolution, with the types of all columns, so that
 `datasets.load_dataset(FOLDER)` works. The text describes the content, its origin, how it was
-selected, and its limits. Text from elsewhere (rules, names of sources, licences) is escaped, so that
-it can't be markup.
+selected, and its limits. Text from elsewhere (rules, names of sources, licences) is escaped, so
+that it can't be markup.
 """
 
 import re

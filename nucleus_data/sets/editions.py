@@ -15,8 +15,8 @@ from nucleus_data.corpus.store import Store
 from nucleus_data.sets.beside import Beside, read
 
 CAPTIONS, EDITION = "captions", "edition.json"
-# `captions` are ordered from the lowest to the highest quality. `caption_sources` says where each is
-# from: `web` (it came with the record), `synthesized:short`, `refined:short` or `imported:NAME`.
+# `captions` are ordered from the lowest to the highest quality. `caption_sources` has the origin of
+# each: `web` (it came with the record), `synthesized:short`, `refined:short` or `imported:NAME`.
 EDITION_SCHEMA = pa.schema(
     [
         pa.field("id", pa.string()),

@@ -1,10 +1,11 @@
-"""Deciding: rules over signals, then the duplicate walk. The result is the ledger.
+"""The stage `select`: applies rules to signals, then drops duplicates; the result is the ledger.
 
-- `settings`, `check`, `rules`, `tiers`: what is asked of each record, parsed and tried, in a
-  `database` that reaches nothing else.
-- `judge`: what the rules answer; `decide`: each record's state from that.
-- `plan`: who decides about which shards; `ledger`: the table.
-- `duplicates`: who of them stays, by `walking` in one process, or `partitioned` over all workers,
-  by the components that `stars` finds.
-- `stage`: all of it in order; `compare`, `what_if`: two selections beside each other.
+- `settings`, `check`, `rules`, `tiers`, `curriculum`: the configuration, parsed and tried on a
+  record of NULLs. SQL is restricted by `expression` and `allowed`, and runs in a `database` without
+  access to files or hosts.
+- `judge` evaluates the rules on records; `decide` derives each record's state from the answers.
+- `plan` has the inputs of a selection and its groups of shards; `ledger` writes the table.
+- `duplicates` decides which of several duplicates stays: by `walking` in one process, or if there
+  are many pairs by `partitioned` on all workers, over the components that `dedup.linked` finds.
+- `stage` runs all of it in order; `compare` and `what_if` compare two selections.
 """

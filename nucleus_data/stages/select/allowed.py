@@ -1,7 +1,8 @@
-"""What an expression of a configuration may be made of, by DuckDB's tree of it.
+"""Checks that an expression of a configuration has only allowed nodes, in DuckDB's syntax tree.
 
-No expression makes more than `GROWTH` times as much as it is given: each repeat is a number that is
-written out, each replacement a text that is.
+The check also bounds the size of the result: no expression may make more than `GROWTH` times as
+much data as it is given. For that, the counts of repeating functions and the replacements of
+replacing functions must be literals.
 """
 
 from collections.abc import Iterator
@@ -35,12 +36,22 @@ Node = dict[str, Any]
 
 
 def shown(text: str) -> str:
-    """A text in quotes, for messages; of a long one the beginning."""
+    """Returns a text in quotes for messages; long texts are cut."""
     return repr(text) if len(text) <= 200 else f"{text[:100]!r}..."
 
 
 def check(tree: Node, text: str, where: str) -> None:
-    """Raises RequestError for what is not allowed in a tree."""
+    """Checks the tree of an expression.
+
+    Args:
+        tree: DuckDB's syntax tree of the expression.
+        text: The expression, for messages.
+        where: Its configuration key, for messages.
+
+    Raises:
+        RequestError: The tree has a node, type or function that is not allowed, is nested more than
+            `DEPTH` deep, or could grow by more than `GROWTH`.
+    """
 
     def refuse(what: str) -> RequestError:
         return RequestError(f"{where}: {shown(text)} {what}")
@@ -67,7 +78,7 @@ def check(tree: Node, text: str, where: str) -> None:
 
 
 def _check_function(node: Node, refuse: Any) -> None:
-    """Refuses what is not on the list, and each clause of an aggregate."""
+    """Refuses functions that are not on the lists, and clauses of aggregates (DISTINCT, FILTER)."""
     name = node["function_name"].lower()
     special = node["distinct"] or node["filter"] or node["order_bys"]["orders"]
     if special or node["schema"] or node["catalog"]:
@@ -85,7 +96,7 @@ def _check_function(node: Node, refuse: Any) -> None:
 
 
 def _growth(node: Node, refuse: Any) -> int:
-    """How many times as much as it is given an expression makes, at most."""
+    """Returns an upper bound of the ratio of an expression's output size to its input size."""
     inside = max((_growth(child, refuse) for child in _children(node)), default=1)
     if node["class"] != "FUNCTION":
         return inside
@@ -96,7 +107,8 @@ def _growth(node: Node, refuse: Any) -> int:
         if not (
             count["class"] == "CONSTANT"
             and count["literal"]["kind"] == "INTEGER"
-            and len(count["literal"]["text"]) <= len(str(GROWTH))  # Python reads no 5,000 digits
+            # Before `int`, as Python refuses to parse thousands of digits.
+            and len(count["literal"]["text"]) <= len(str(GROWTH))
             and int(count["literal"]["text"]) <= GROWTH
         ):
             raise refuse(f"has {name}() with a count that is not a number up to {GROWTH:,}")
@@ -110,7 +122,7 @@ def _growth(node: Node, refuse: Any) -> int:
 
 
 def _children(node: Any) -> Iterator[Node]:
-    """The expressions right inside one."""
+    """Yields the direct children of an expression."""
     for value in node.values() if isinstance(node, dict) else node:
         if isinstance(value, dict) and "class" in value:
             yield value
@@ -119,7 +131,7 @@ def _children(node: Any) -> Iterator[Node]:
 
 
 def walk(tree: Node) -> Iterator[tuple[Node, int]]:
-    """Every expression of a tree with its depth, the whole first."""
+    """Yields every expression of a tree with its depth, parents before children."""
     todo = [(tree, 0)]
     while todo:
         node, depth = todo.pop()
@@ -129,9 +141,10 @@ def walk(tree: Node) -> Iterator[tuple[Node, int]]:
 
 @lru_cache(maxsize=1)
 def _functions() -> dict[str, str]:
-    """Each function's stability, or `aggregate`; VOLATILE if its forms differ.
+    """Returns DuckDB's functions: name -> stability, or `aggregate`.
 
-    `age` reads the clock.
+    A function whose overloads differ in stability counts as VOLATILE, and so does `age`, which
+    reads the clock.
     """
     rows = sealed().execute(
         "SELECT lower(function_name), function_type, "
@@ -140,10 +153,10 @@ def _functions() -> dict[str, str]:
         "WHERE function_type IN ('scalar', 'aggregate') AND database_name = 'system' "
         "AND NOT regexp_matches(parameter_types::VARCHAR, 'TIMESTAMP WITH TIME ZONE|TIMESTAMPTZ')"
     )
-    found: dict[str, str] = {}
+    functions: dict[str, str] = {}
     for name, kind, stability in rows.fetchall():
         value = "aggregate" if kind == "aggregate" else stability
-        if found.get(name, value) != value:
-            value = "aggregate" if "aggregate" in (found[name], value) else "VOLATILE"
-        found[name] = value
-    return found
+        if functions.get(name, value) != value:
+            value = "aggregate" if "aggregate" in (functions[name], value) else "VOLATILE"
+        functions[name] = value
+    return functions

@@ -1,4 +1,4 @@
-"""Checks what a configuration says about deciding, before any record is read."""
+"""Checks the settings of `select` against the signals that exist, before any record is read."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -27,11 +27,11 @@ from nucleus_data.stages.select.rules import Rule, check_order, check_rules, che
 from nucleus_data.stages.select.settings import SelectSettings
 from nucleus_data.stages.select.tiers import Tiers, check_score, check_tiers
 
-SCORES = "embed."  # tables of scores of vectors
+SCORES = "embed."  # prefix of the tables with scores of embeddings
 
 
 class Checked(NamedTuple):
-    """What a configuration says about deciding, parsed; without tiers or curriculum None there."""
+    """The parsed settings; `tiers` and `curriculum` are None if they are not configured."""
 
     rules: list[Rule]
     prefer: list[Expression]
@@ -49,10 +49,10 @@ def check_decisions(
     """Parses the rules, the order of preference, the quality tiers and the curriculum buckets.
 
     Args:
-        settings: What is kept.
-        pins: Which signals there are.
-        upstream: `source.NAME` -> type, of the corpus's upstream columns; None where there is no
-            corpus, so that rules on them are parsed and no more.
+        settings: The settings of `select`.
+        pins: The tables of signals that exist.
+        upstream: `source.NAME` -> type, of the corpus's upstream columns; None without a corpus.
+            Expressions that read them are then only parsed, not tried.
         compared: Whether the copies were compared, so that the default order begins with their
             rank.
 
@@ -75,7 +75,8 @@ def check_decisions(
         curriculum = check_curriculum(settings.curriculum, tiers, Names(catalog, names))
         if upstream is not None or "records" not in curriculum.tables:
             check_bucket_types(curriculum, types)
-    # Rules can't read ranks: a record without a copy has none, and would wait for one.
+    # Only the order may read ranks. A rule that read them would leave records without a copy, which
+    # have no rank, pending for ever.
     prefer = _order(
         order_of(settings, compared, tiers),
         {**catalog, **dict.fromkeys(RANKED, COPIES)},
@@ -90,10 +91,15 @@ def check_decisions(
 def order_of(
     settings: SelectSettings, compared: bool, tiers: Tiers | None = None
 ) -> tuple[str, ...]:
-    """The order as it is run.
+    """Returns the effective order of preference, as SQL.
 
-    The default one begins with the rank, where copies have one; and before it asks for the larger
-    file, for the higher score, where the tiers' score is one of the stage `score`.
+    The default order is extended: if the copies were compared, it begins with their rank. If the
+    tiers' score reads only scores of embeddings, the higher score comes before the larger file.
+
+    Args:
+        settings: The settings of `select`.
+        compared: Whether the copies were compared.
+        tiers: The checked tiers; None for none.
     """
     if tuple(settings.prefer) != PREFER:
         return tuple(settings.prefer)
@@ -105,10 +111,11 @@ def order_of(
 def _order(
     prefer: Sequence[str], catalog: Mapping[str, str], types: Mapping[tuple[str, str], pa.DataType]
 ) -> list[Expression]:
-    """The order of preference; of the default one that can't be used, says which groups it reads.
+    """Checks the order of preference.
 
     Raises:
-        RequestError: As of `check_order`.
+        RequestError: As `check_order`; or it is the default order and a signal group that this
+            reads is missing.
     """
     missing = sorted(GROUPS - {table.removeprefix("inspect.") for table in catalog.values()})
     if missing and {*PREFER} <= {*prefer}:
@@ -121,10 +128,10 @@ def _order(
 
 
 def upstream_columns(corpus: Corpus) -> dict[str, pa.DataType]:
-    """Name (`source.NAME`) -> type of the upstream columns of all records, sorted.
+    """Returns `source.NAME` -> type, of the upstream columns of all records, sorted by name.
 
-    They are read from the parts' footers. A damaged part is left out here: whoever works on its
-    shard fails with its name.
+    They are read from the parts' footers. Damaged parts are ignored here: the task that processes
+    their shard raises an error with the file's name.
     """
     parts = corpus.records.whole_parts()
     if not parts:
@@ -135,22 +142,22 @@ def upstream_columns(corpus: Corpus) -> dict[str, pa.DataType]:
     return dict(_upstream[corpus.uri][1])
 
 
-# Corpus -> a hash of its records' parts, and their columns: a command asks several times.
+# Cache, since a command asks several times: corpus -> hash of its records' parts, their columns.
 _upstream: dict[str, tuple[str, dict[str, pa.DataType]]] = {}
 
 
 def _read_upstream(corpus: Corpus) -> dict[str, pa.DataType]:
-    """The upstream columns, from one part of each schema that there is."""
+    """Reads the upstream columns, from one part of each schema that occurs."""
     records = corpus.records
     try:
         urls = [corpus.store.url(name) for name in parts_of_each_schema(corpus)]
         source = f"read_parquet({parts_list(urls)}, union_by_name = true)"
         schema = corpus.connection().sql(f"SELECT * FROM {source} LIMIT 0").to_arrow_table().schema
     except (duckdb.Error, DamagedError):
-        found = corpus.damaged("records", records.config_hash)
-        if not found:
+        damaged_parts = corpus.damaged("records", records.config_hash)
+        if not damaged_parts:
             raise
-        rest = corpus.without(found)
+        rest = corpus.without(damaged_parts)
         return _read_upstream(rest) if rest.records.whole_parts() else {}
     names = sorted(n for n in schema.names if n.startswith("source."))
     return {name: schema.field(name).type for name in names}

@@ -1,8 +1,9 @@
-"""Two selections of one corpus compared: counts, and a few records that enter and leave.
+"""Compares two selections of a corpus: counts, and some records that enter or leave.
 
-Shard by shard; of a shard only counts and the first few examples of each reason stay, so memory
-grows with what is shown. Two tables are read by threads of this process (Arrow works without the
-interpreter's lock); a what-if has `WhatIfTask` compare what it decides, and writes no table.
+Shards are compared one by one. Of each, only counts and the first few examples of each reason are
+kept, so that memory grows only with what is shown. Two existing tables are read by threads of this
+process (Arrow releases the GIL). In a what-if, which writes no table, `WhatIfTask` compares its
+decisions.
 """
 
 from collections import Counter
@@ -37,15 +38,15 @@ SHARDS_AHEAD = 4
 def compare(corpus: Corpus, before: Table, after: Table, examples: int = 0) -> Comparison:
     """Compares two selections of a corpus.
 
+    Shards with a part that is left out as damaged are not compared.
+
     Args:
         corpus: The corpus.
         before: A table `selection`.
         after: Another one.
-        examples: How many records of each group are named at most.
-
-    Shards of which a part is left out as damaged are not compared.
+        examples: Most examples of each group.
     """
-    # A shard of which one side is not readable would look as if all of it had changed.
+    # If one side of a shard could not be read, all its records would seem to have changed.
     skipped = left_out_shards([before, after, corpus.records])
     shards = sorted({*before.shards(), *after.shards()} - skipped)
     whole = Comparison()
@@ -60,8 +61,8 @@ def compare(corpus: Corpus, before: Table, after: Table, examples: int = 0) -> C
         )
 
     with corpus.store.listing_once():
-        for found in at_once(corpus.store, one, shards):
-            whole.add(found, examples)
+        for part in at_once(corpus.store, one, shards):
+            whole.add(part, examples)
     return whole
 
 
@@ -72,14 +73,14 @@ def compare_shard(
     records: pa.Table | None,
     examples: int = 0,
 ) -> Comparison:
-    """Compares a shard's decisions.
+    """Compares the decisions of a shard.
 
     Args:
         number: The shard.
-        before: Its part of the selection before, None if there is none.
-        after: Its part of the selection after, None if there is none.
-        records: `row` and `source` of its records.
-        examples: How many records of each group are named at most.
+        before: Its rows of the selection before; None if there are none.
+        after: Its rows of the selection after; None if there are none.
+        records: `row` and `source` of its records; None if there are none.
+        examples: Most examples of each group.
     """
     sides = [_side(before), _side(after)]
     rows, sides = _aligned(sides)
@@ -96,19 +97,19 @@ def compare_shard(
     names = ("state", "why", "flags", *MARKS)
     keys = [f"{name}_{side}" for side in ("before", "after") for name in names]
     counted = table.group_by([*keys, "source", "survivor"]).aggregate([([], "count_all")])
-    found = Comparison()
+    comparison = Comparison()
     for line in counted.to_pylist():
-        _count(found, line, line["count_all"])
+        _count(comparison, line, line["count_all"])
     if examples:
         for group, some in choose(number, rows, table, examples).items():
             side = after if group[0] in OF_AFTER else before
             lines = decisions_at(side, [e[2] for e in some])
-            found.examples[group] = [(*e[:3], lines.get(e[2])) for e in some]
-    return found
+            comparison.examples[group] = [(*e[:3], lines.get(e[2])) for e in some]
+    return comparison
 
 
 def _side(decisions: pa.Table | None) -> pa.Table:
-    """`row`, `id`, `state` and so on, and the lists as single texts, which can be grouped."""
+    """Returns one side's decisions, with lists joined to strings, so that rows can be grouped."""
     if decisions is None:
         names = ("id", "state", "duplicate_of", "why", "flags", *MARKS)
         empty = {name: pa.array([], pa.string()) for name in names}
@@ -118,7 +119,7 @@ def _side(decisions: pa.Table | None) -> pa.Table:
         return pc.fill_null(pc.binary_join(decisions.column(column), SEPARATOR), "")
 
     state = decisions.column("state")
-    # Selections of earlier versions have no tiers, and those without a curriculum no buckets.
+    # Selections of earlier versions lack tiers, and those without a curriculum lack buckets.
     marks = {
         name: pc.fill_null(decisions.column(name), "")
         if name in decisions.column_names
@@ -136,12 +137,12 @@ def _side(decisions: pa.Table | None) -> pa.Table:
 
 
 def _aligned(sides: Sequence[pa.Table]) -> tuple[pa.Array, list[pa.Table]]:
-    """The rows that either side has, and both sides with all of them."""
+    """Returns the rows that either side has, and both sides with one row for each of them."""
     one, other = (side.column("row").to_numpy() for side in sides)
     if np.array_equal(one, other):
         return sides[0].column("row"), list(sides)
     rows = pa.array(np.union1d(one, other).astype(np.int32))
-    found = []
+    aligned = []
     for side in sides:
         whole = side.take(pc.index_in(rows, value_set=side.column("row").cast(pa.int32())))
         for name, value in (
@@ -152,8 +153,8 @@ def _aligned(sides: Sequence[pa.Table]) -> tuple[pa.Array, list[pa.Table]]:
         ):
             filled = pc.fill_null(whole.column(name), value)
             whole = whole.set_column(whole.column_names.index(name), name, filled)
-        found.append(whole)
-    return rows, found
+        aligned.append(whole)
+    return rows, aligned
 
 
 def _sources(rows: Any, records: pa.Table | None) -> Any:
@@ -164,7 +165,7 @@ def _sources(rows: Any, records: pa.Table | None) -> Any:
 
 
 def _count(found: Comparison, line: Mapping[str, Any], count: int) -> None:
-    """Counts records that have all of this in common."""
+    """Adds `count` records to the counts, all of which have the values in `line`."""
     before, after = line["state_before"], line["state_after"]
     whys = {side: split(line[f"why_{side}"]) for side in ("before", "after")}
     found.states[before, after] += count

@@ -1,4 +1,4 @@
-"""What differs between two selections: counts and examples, which add up, and their JSON."""
+"""The difference between two selections: counts and examples, which add up, and their JSON."""
 
 import json
 from collections import Counter
@@ -15,23 +15,23 @@ SIDES = (*STATES, ABSENT)  # the states that a record may have on a side of the 
 
 @dataclass
 class Comparison:
-    """What differs between two selections.
+    """The difference between two selections.
 
     Attributes:
-        states: (state before, state after) -> records, the unchanged among them; `absent` is a
-            record that a selection says nothing about.
-        otherwise: Records in the same state for other reasons, or for another survivor.
-        groups: (`leaving` or `entering`, state that is not kept, reason) -> records.
-        sources: Source -> what changes there: `records`, `kept_before`, `kept_after`, `leaving`,
-            `entering`, `changed`.
-        rules: Rule -> `newly` and `no_longer`: records that it rejects after and not before, and
-            the other way round, whatever other rules do.
-        flags: Rule that flags -> `newly` and `no_longer`.
+        states: (state before, state after) -> number of records, including unchanged ones. The
+            state is `absent` if a selection lacks the record.
+        otherwise: Number of records in the same state for other reasons, or with another survivor.
+        groups: (`leaving` or `entering`, the state that is not kept, reason) -> number of records.
+        sources: Source -> numbers of its records: `records`, `kept_before`, `kept_after`,
+            `leaving`, `entering`, `changed`.
+        rules: Rule -> `newly`, the number of records that it rejects only after, and `no_longer`,
+            the number that it rejects only before, whatever other rules do.
+        flags: Flagging rule -> `newly` and `no_longer`.
         tiers: Quality tier ("" for none) -> `kept_before`, `kept_after`, `leaving`, `entering`.
-        buckets: Curriculum bucket ("" for none) -> the same.
-        examples: Group, also (`newly` or `no_longer`, `flag`, rule) -> some of its records, by a
-            keyed hash: (hash, shard, row, decision). The decision, a row of the selection in which
-            the record is not kept, or is flagged, says why.
+        buckets: Curriculum bucket ("" for none) -> the same counts as for tiers.
+        examples: Group, or (`newly` or `no_longer`, `flag`, rule) -> some of its records, chosen by
+            a keyed hash: (hash, shard, row, decision). The decision is the record's row in the
+            selection in which it is not kept, or is flagged, and so explains the change.
     """
 
     states: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -46,16 +46,16 @@ class Comparison:
 
     @property
     def records(self) -> int:
-        """Records that either selection says something about."""
+        """Number of records that either selection has."""
         return self.states.total()
 
     @property
     def changed(self) -> int:
-        """Records whose state changes."""
+        """Number of records whose state changes."""
         return sum(n for (before, after), n in self.states.items() if before != after)
 
     def moved(self, direction: str) -> int:
-        """Records that leave or enter the kept ones."""
+        """Returns how many records become kept ("entering") or cease to be kept ("leaving")."""
         return sum(
             n
             for (before, after), n in self.states.items()
@@ -63,20 +63,20 @@ class Comparison:
         )
 
     def add(self, other: "Comparison", examples: int) -> None:
-        """Adds another shard's, of whose examples as many stay as are asked for."""
+        """Adds the comparison of other shards; at most `examples` examples of each group remain."""
         self.states.update(other.states)
         self.otherwise += other.otherwise
         self.groups.update(other.groups)
         for kind in BY_NAME:
-            mine = getattr(self, kind)
+            totals = getattr(self, kind)
             for name, counts in getattr(other, kind).items():
-                mine.setdefault(name, Counter()).update(counts)
+                totals.setdefault(name, Counter()).update(counts)
         for group, some in other.examples.items():
             known = self.examples.get(group, [])
             self.examples[group] = first(examples, [*known, *some])
 
     def encode(self) -> bytes:
-        """As JSON, for `decode`."""
+        """Encodes the comparison as JSON, for `decode`."""
         content = {
             name: [[key, value] for key, value in getattr(self, name).items()] for name in COUNTED
         }
@@ -84,7 +84,7 @@ class Comparison:
 
     @classmethod
     def decode(cls, text: bytes) -> "Comparison":
-        """The comparison that `encode` wrote."""
+        """Decodes what `encode` encoded."""
         content = json.loads(text)
         pairs = {name: [(k, v) for k, v in content[name]] for name in COUNTED}
         named = {name: {k: Counter(v) for k, v in pairs[name]} for name in BY_NAME}
@@ -104,11 +104,11 @@ COUNTED = ("states", "groups", *BY_NAME, "examples")
 
 
 def content_of(found: Comparison) -> dict[str, Any]:
-    """The counts as JSON, each list in a fixed order, the largest numbers first."""
+    """Returns the counts as JSON; all lists have a fixed order, reasons and rules by count."""
 
     def moves(direction: str) -> dict[str, Any]:
-        mine = [(-n, *group[1:]) for group, n in found.groups.items() if group[0] == direction]
-        reasons = [{"state": s, "reason": reason, "records": -n} for n, s, reason in sorted(mine)]
+        lines = [(-n, *group[1:]) for group, n in found.groups.items() if group[0] == direction]
+        reasons = [{"state": s, "reason": reason, "records": -n} for n, s, reason in sorted(lines)]
         return {"records": found.moved(direction), "reasons": reasons}
 
     def changes(counts: Mapping[str, Counter[str]]) -> list[dict[str, Any]]:
@@ -119,7 +119,7 @@ def content_of(found: Comparison) -> dict[str, Any]:
         return sorted(lines, key=lambda r: (-r["newly"] - r["no_longer"], r["rule"]))
 
     def marked(counts: Mapping[str, Counter[str]], key: str, names: Sequence[str]) -> Any:
-        """Kept records by tier or bucket; nothing if none has one."""
+        """Returns the numbers of kept records by tier or bucket; empty if no record has one."""
         lines = [{key: name, **{c: counts[name][c] for c in columns[1:5]}} for name in names]
         return lines if any(counts) else []
 

@@ -1,6 +1,6 @@
-"""A condition of another stage: SQL over one record's signals, checked and asked as rules are.
+"""Conditions of other stages: SQL on one record's signals, checked and evaluated like rules.
 
-Of `caption.variants.NAME.where`, for example, and of `nucleus retry caption --where`.
+Examples are `caption.variants.NAME.where` and `nucleus retry caption --where`.
 """
 
 from collections.abc import Mapping
@@ -18,11 +18,11 @@ from nucleus_data.stages.select.rules import Try, check_is_condition, tried
 
 @dataclass(frozen=True)
 class RecordCondition:
-    """A checked condition; a `nucleus_data.stage.Condition`.
+    """A checked condition; implements `nucleus_data.stage.Condition`.
 
     Attributes:
         key: The setting or option that has it, for messages.
-        expression: What is run.
+        expression: The checked expression.
     """
 
     key: str
@@ -30,17 +30,17 @@ class RecordCondition:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What it reads, as `table:column`."""
+        """The columns that it reads, as `table:column`."""
         return tuple(f"{column.table}:{column.name}" for column in self.expression.columns)
 
     def answers(self, columns: pa.Table) -> pa.ChunkedArray:
-        """True, false or NULL for each record.
+        """Evaluates the condition on records: true, false or NULL for each.
 
         Args:
-            columns: Those that it reads, one row a record; a number that is none (NaN) is NULL.
+            columns: The columns that it reads, one row per record. NaN counts as NULL.
 
         Raises:
-            RequestError: It fails on a record, or takes too long.
+            RequestError: The condition fails on a record, or takes longer than `JUDGED_S`.
         """
         given = {"_at": pa.array(np.arange(columns.num_rows))}
         for path, column in zip(self.columns, self.expression.columns, strict=True):
@@ -54,7 +54,7 @@ class RecordCondition:
         connection.register("given", pa.table(given))
         try:
             with at_most(JUDGED_S, connection):
-                found: pa.Table = connection.sql(
+                answered: pa.Table = connection.sql(
                     f"SELECT CAST(({self.expression.sql}) AS BOOLEAN) AS answer "
                     f"FROM (SELECT *{source} FROM given) ORDER BY _at"
                 ).to_arrow_table()
@@ -62,7 +62,7 @@ class RecordCondition:
             raise failing(connection, {self.key: self.expression}, source) or error from None
         finally:
             connection.unregister("given")
-        return found.column("answer")
+        return answered.column("answer")
 
 
 def check_condition(
@@ -76,15 +76,15 @@ def check_condition(
 
     Args:
         text: SQL.
-        key: The setting or option that has it.
+        key: The setting or option that has it, for messages.
         catalog: Signal name -> table.
         signals: (table, signal) -> type.
-        upstream: `source.NAME` -> type of the corpus's upstream columns; None where there is no
-            corpus yet, so that a condition on them is parsed and no more.
+        upstream: `source.NAME` -> type, of the corpus's upstream columns; None without a corpus. A
+            condition that reads them is then only parsed, not tried.
 
     Raises:
-        RequestError: It is not one condition on one record, names an unknown column, or does not
-            fit its columns.
+        RequestError: The text is not one condition on one record, names an unknown column, or does
+            not fit its columns.
     """
     names = AnyName() if upstream is None else [n.removeprefix("source.") for n in upstream]
     expression = parse_condition(text, key, Names(catalog, names))
@@ -97,7 +97,7 @@ def check_condition(
 
 
 class AnyName(tuple[str, ...]):
-    """The upstream columns of a corpus that is not there: each may be one."""
+    """Stands for the upstream columns of an unknown corpus: it contains every name."""
 
     def __contains__(self, name: object) -> bool:
         return True

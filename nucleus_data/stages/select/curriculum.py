@@ -1,12 +1,12 @@
-"""Curriculum buckets: which of B1 to B10 a record is in, by its quality tier, size and id.
+"""Curriculum buckets B1 to B10 of records, by their quality tier, size and id.
 
-B1 to B8 are drawn (`draw`), by a keyed hash of the id: the low end of the corpus lies in B1, the
-high end in B8. Premium records, by a condition, are in none of them: they are B9, and a share of
-them, by a keyed hash, B10. Those of B10 are shown with B9, and once more at the end; no premium
-record is meant to be augmented.
+B1 to B8 are drawn pseudo-randomly (`draw`), from a keyed hash of the id: the low end of the corpus
+is mostly in B1, the high end in B8. Premium records, which meet a condition, are in B9 instead, or
+in B10 for a share of them that is chosen by a keyed hash. In training, those in B10 are shown with
+B9, and once more at the end. Premium records are not meant to be augmented.
 
-A record has no bucket where it has no tier or no size, or where something that its size or the
-premium condition reads is not measured yet: else its bucket would change when it is.
+A record has no bucket if it has no tier or no size, or if a value that the size or the premium
+condition reads is not measured yet, because its bucket would change once it is.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,20 +30,20 @@ from nucleus_data.stages.select.settings import CurriculumSettings
 from nucleus_data.stages.select.tiers import Tiers
 
 KEY = "select.curriculum"
-COLUMN = "curriculum"  # of the selection
+COLUMN = "curriculum"  # name of the column in the selection
 FIELD = pa.field(COLUMN, pa.string())
-VERSION = 1  # of the draw
-DRAW, PREMIUM_DRAW = "curriculum:", "curriculum again:"  # of keyed hashes
+VERSION = 1  # version of the draw
+DRAW, PREMIUM_DRAW = "curriculum:", "curriculum again:"  # keys of hashes
 
 
 @dataclass(frozen=True)
 class Curriculum:
-    """Checked buckets.
+    """Checked settings of curriculum buckets.
 
     Attributes:
-        settings: As configured.
-        size: SQL of a record's size.
-        premium: SQL condition; None for no premium records.
+        settings: The settings as configured.
+        size: Checked SQL for the size of a record.
+        premium: Checked SQL condition for premium records; None for none.
         fit: The constants of the draw; None while they are being fitted.
     """
 
@@ -54,88 +54,89 @@ class Curriculum:
 
     @property
     def expressions(self) -> dict[str, Expression]:
-        """Configuration key -> what is run."""
+        """Configuration key -> checked expression."""
         premium = {f"{KEY}.premium": self.premium} if self.premium else {}
         return {f"{KEY}.size": self.size, **premium}
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """What size and condition read."""
-        read = (column for one in self.expressions.values() for column in one.columns)
+        """The columns that size and condition read."""
+        read = (column for item in self.expressions.values() for column in item.columns)
         return tuple(dict.fromkeys(read))
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """The tables that must have a row before there is a bucket."""
+        """The tables that must have a record's row before it has a bucket."""
         return tuple(dict.fromkeys(column.table for column in self.columns))
 
     def asked(self) -> dict[str, str]:
-        """SQL of what is asked of each record: `size`, NULL if it is no number; `premium`."""
+        """Returns name -> SQL of what `judge` evaluates: `size` (NULL if not finite), `premium`."""
         size = f"CAST(({self.size.sql}) AS DOUBLE)"
         premium = f"CAST(({self.premium.sql}) AS BOOLEAN)" if self.premium else "false"
         return {"size": f"CASE WHEN isfinite({size}) THEN {size} END", "premium": premium}
 
     def identity(self) -> dict[str, Any]:
-        """All that decides about a bucket, as JSON; the constants by their content."""
+        """Returns all that buckets depend on, as JSON; the constants by content, not by file."""
         assert self.fit is not None, "a selection is drawn with constants"
         settings = deciding(self.settings, without=("fitted",))
         return {**settings, "fitted": self.fit.model_dump(mode="json"), "version": VERSION}
 
     def places(self, tiers: NDArray[Any], sizes: Numbers) -> Numbers:
-        """Where records stand, z, standardised."""
+        """Returns the standardised places z of records, float64[N]; see `draw`."""
         assert self.fit is not None, "a bucket is drawn with constants"
         return self.fit.standardised(tiers, sizes)
 
     def chances(self, z: Numbers) -> Numbers:
-        """p(B = k) of B1 to B8 for each place, (N, 8)."""
+        """Returns the probabilities of B1 to B8 for each place, float64[N, 8]."""
         own = self.settings
         return probabilities(z, reach=own.reach, variance=own.variance, temperature=own.temperature)
 
     def buckets(self, answers: pa.Table) -> pa.Array:
-        """The name of each record's bucket, NULL if it has none.
+        """Returns the name of each record's bucket, NULL if it has none.
 
         Args:
-            answers: From `judge`: `id`, `tier`, `size`, `premium`.
+            answers: The result of `judge`, with `id`, `tier`, `size`, `premium`.
         """
         tiers, sizes = (answers.column(name) for name in ("tier", "size"))
         known = pc.and_(pc.is_valid(tiers), pc.is_valid(sizes)).to_numpy()
         number, size = pc.fill_null(tiers, 1).to_numpy(), pc.fill_null(sizes, 0.0).to_numpy()
         seed = self.settings.seed
         unit = _units(answers.column("id"), f"{DRAW}{seed}:")
-        found = drawn(self.chances(self.places(number, size)), unit)
+        buckets = drawn(self.chances(self.places(number, size)), unit)
         if self.premium:
             premium = pc.fill_null(answers.column("premium"), False).to_numpy()
             again = _units(answers.column("id"), f"{PREMIUM_DRAW}{seed}:") < self.settings.again
-            found = np.where(premium, np.where(again, AGAIN, PREMIUM), found)
-        return pa.array(NAMES).take(pa.array(found - 1, mask=~known))
+            buckets = np.where(premium, np.where(again, AGAIN, PREMIUM), buckets)
+        return pa.array(NAMES).take(pa.array(buckets - 1, mask=~known))
 
 
 def _units(ids: pa.ChunkedArray, prefix: str) -> Numbers:
-    """A uniform number in [0, 1) for each id, a function of the id and a prefix alone."""
+    """Returns a uniform number in [0, 1) for each id, which depends only on id and prefix."""
     connection = sealed()
     connection.register("drawn", pa.table({"id": ids}))
     try:
-        found = connection.sql(f"SELECT {unit_sql(prefix)} AS unit FROM drawn").to_arrow_table()
+        table = connection.sql(f"SELECT {unit_sql(prefix)} AS unit FROM drawn").to_arrow_table()
     finally:
         connection.unregister("drawn")
-    units: Numbers = found.column("unit").to_numpy()
+    units: Numbers = table.column("unit").to_numpy()
     return units
 
 
 def check_curriculum(
     settings: CurriculumSettings, tiers: Tiers | None, names: Names, *, drawing: bool = True
 ) -> Curriculum:
-    """Parses size and condition, and reads the constants.
+    """Parses the size and the premium condition, and reads the constants.
 
     Args:
-        settings: The buckets as configured.
-        tiers: The checked tiers.
-        names: What SQL may read.
-        drawing: Whether records are drawn, so that the constants must be there.
+        settings: The settings as configured.
+        tiers: The checked tiers; None for none.
+        names: The names that expressions may use.
+        drawing: Whether buckets will be drawn, which needs the constants.
 
     Raises:
-        RequestError: There are no tiers or no constants, these are of other tiers or sizes, or an
-            expression does not parse, names an unknown column, or is not about one record.
+        RequestError: Tiers or constants are missing; the constants were fitted with other tiers or
+            sizes; or an expression does not parse, names an unknown column, or is not an expression
+            on one record.
     """
     if tiers is None:
         raise RequestError(
@@ -154,15 +155,15 @@ def check_curriculum(
 def check_bucket_types(
     curriculum: Curriculum, types: Mapping[tuple[str, str], pa.DataType]
 ) -> None:
-    """Tries size and condition on a record of NULLs.
+    """Tries the size and the premium condition on a record of NULLs.
 
     Args:
-        curriculum: Checked buckets.
+        curriculum: The checked settings.
         types: (table, column) -> type, of all columns that they read.
 
     Raises:
-        RequestError: One does not fit the types, the size is no number, or the condition is not
-            true or false.
+        RequestError: An expression does not fit the types, the size is not a number, or the
+            condition is not a Boolean.
     """
     size, premium = curriculum.size, curriculum.premium
     where = f"{KEY}.size: {size.text!r}"
@@ -182,7 +183,7 @@ def check_bucket_types(
 
 
 def _check_fit(fit: CurriculumFit, settings: CurriculumSettings, tiers: Tiers) -> None:
-    """Refuses constants of other tiers or sizes: the places would have no mean 0 any more."""
+    """Refuses constants of other tiers or sizes, with which places would not have the mean 0."""
     pairs: Sequence[tuple[str, Any, Any]] = (
         ("select.tiers.score", fit.score, tiers.score.text),
         ("select.tiers.bounds", list(fit.bounds), list(tiers.bounds)),

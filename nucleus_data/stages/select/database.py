@@ -1,6 +1,7 @@
-"""The database in which a configuration's SQL is parsed, tried and run: it reaches no file or host.
+"""The DuckDB database in which SQL from a configuration is parsed, tried and run.
 
-Data is handed in as Arrow. Its configuration is locked, so that no expression opens it again.
+It has no access to files or hosts; data is passed in as Arrow tables. Its settings are locked, so
+that no expression can grant access again.
 """
 
 import threading
@@ -15,25 +16,25 @@ SEALED: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
     "allow_community_extensions": False,
-    # A name is a table that was registered, and never a variable of this program.
+    # Names refer only to registered tables, never to Python variables.
     "python_enable_replacements": False,
 }
 
 
 def sealed(threads: int = 1) -> duckdb.DuckDBPyConnection:
-    """A connection that sees what is registered with it, and nothing else.
+    """Returns a connection that sees only what is registered with it.
 
-    Times are read in UTC, not in the machine's zone, which may differ.
+    Its time zone is UTC and not the machine's, so that all machines agree.
 
     Args:
-        threads: How many it works with; one where several of ours ask at once.
+        threads: Number of threads; 1 if several threads of ours run queries at once.
     """
     return _database(threads).cursor()
 
 
 @contextmanager
 def at_most(seconds: float, connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Ends what a connection does after some time, by a `duckdb.InterruptException`."""
+    """Limits the time of a connection's queries: these raise `duckdb.InterruptException` then."""
     timer = threading.Timer(seconds, connection.interrupt)
     timer.start()
     try:
@@ -44,7 +45,7 @@ def at_most(seconds: float, connection: duckdb.DuckDBPyConnection) -> Iterator[N
 
 @cache
 def _database(threads: int) -> duckdb.DuckDBPyConnection:
-    """The database of all these connections: making one takes as long as judging a shard."""
+    """Returns the shared database; making one takes as long as judging a shard."""
     made = duckdb.connect(config={**SEALED, "threads": threads})
     made.execute("SET GLOBAL TimeZone = 'UTC'").fetchall()
     made.execute("SET lock_configuration = true").fetchall()

@@ -1,8 +1,8 @@
-"""From the rules' answers to the ledger: each record's one state, and what it is in it for.
+"""Derives each record's state, and the reasons for it, from the answers of the rules.
 
-Precedence of states: failed, rejected, pending, kept. (Duplicates come after, in the walk, among
-the kept.) Lists of names are put together in Arrow and numpy, which takes a fraction of the time of
-SQL's lambdas.
+If several states apply, the first of these is taken: failed, rejected, pending, kept. The state
+`duplicate` comes later, from the walk over the kept records. Lists of names are built in Arrow and
+numpy, which takes a fraction of the time of SQL's lambdas.
 """
 
 from collections.abc import Sequence
@@ -35,20 +35,22 @@ DECIDED = (KEPT, PENDING, REJECTED, FAILED)
 
 
 def decide(answers: pa.Table, rules: Sequence[Rule], required: Sequence[str]) -> pa.Table:
-    """The state of some records, before duplicates.
+    """Decides the state of records, before duplicates are dropped.
 
     Args:
-        answers: From `judge`, with the same rules.
+        answers: The result of `judge`, with the same rules.
         rules: Checked rules.
-        required: Tables without whose row a record is pending.
+        required: Tables that must have a record's row, or else it is pending.
 
     Returns:
-        `shard`, `row`, `id` and the columns of `DECISION_SCHEMA`, in the order of the answers.
+        One row per record in the order of `answers`: `shard`, `row`, `id` and the columns of
+        `DECISION_SCHEMA`.
     """
+    # Masks over rules or tables have the shape bool[K, N], for N records.
     count = answers.num_rows
-    said = [answers.column(f"{RULE}{rule.name}") for rule in rules]
-    answered = _stack([pc.is_valid(answer).to_numpy() for answer in said], count)
-    true = _stack([pc.fill_null(answer, False).to_numpy() for answer in said], count)
+    columns = [answers.column(f"{RULE}{rule.name}") for rule in rules]
+    answered = _stack([pc.is_valid(column).to_numpy() for column in columns], count)
+    true = _stack([pc.fill_null(column, False).to_numpy() for column in columns], count)
     asked = _stack([known(rule, answers) for rule in rules], count)
     rejecting = [i for i, rule in enumerate(rules) if rule.action == "reject"]
     flagging = [i for i, rule in enumerate(rules) if rule.action == "flag"]
@@ -83,18 +85,18 @@ def decide(answers: pa.Table, rules: Sequence[Rule], required: Sequence[str]) ->
 
 
 def _stack(masks: Sequence[Mask], count: int) -> Mask:
-    """Masks as bool[K, N], also if there are none."""
+    """Stacks K masks of N records as bool[K, N], also if K is 0."""
     return np.stack(masks) if masks else np.zeros((0, count), bool)
 
 
 def _lists(names: Sequence[str], masks: Mask) -> pa.ListArray:
-    """For each record the names of its true masks (bool[K, N]), in order."""
+    """Returns for each record the names of its true masks, in order; `masks` is bool[K, N]."""
     _, which = _nonzero(masks)
     return _list_array(pa.array(names, pa.string()), which, masks.sum(axis=0))
 
 
 def _reasons(names: Sequence[str], fired: Mask, error: Any, broken: Mask) -> pa.ListArray:
-    """The names of the rules that fired; of a failed record the failure."""
+    """Returns for each record the rules that rejected it, or the reason code if it failed."""
     encoded = pc.dictionary_encode(error.filter(pa.array(broken)))
     pool = pa.concat_arrays([pa.array(names, pa.string()), encoded.dictionary.cast(pa.string())])
     at, which = _nonzero(fired)
@@ -105,14 +107,14 @@ def _reasons(names: Sequence[str], fired: Mask, error: Any, broken: Mask) -> pa.
 
 
 def _nonzero(masks: Mask) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Record and mask of each true value of bool[K, N], by record."""
-    # np.nonzero of two dimensions takes five times as long.
+    """Returns the record and the mask of each true value of bool[K, N], ordered by record."""
+    # `np.nonzero` on two dimensions takes five times as long.
     places = np.flatnonzero(np.ascontiguousarray(masks.T))
     return np.divmod(places, max(1, len(masks)))
 
 
 def _tiers(numbers: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The names of quality tiers, A1 and so on, from their numbers; NULL where there is none."""
+    """Returns the names of quality tiers (A1, ...) from their numbers; NULL stays NULL."""
     count = pc.max(numbers).as_py() or 0
     names = pa.array([tier_name(number) for number in range(count + 1)], pa.string())
     return names.take(numbers)
@@ -124,6 +126,6 @@ def _list_array(pool: pa.Array, which: NDArray[Any], counts: NDArray[Any]) -> pa
 
 
 def count_states(decisions: pa.Table) -> dict[str, int]:
-    """State -> number of records."""
+    """Returns state -> number of records."""
     counts = decisions.column("state").value_counts()
     return {item["values"]: item["counts"] for item in counts.to_pylist()}

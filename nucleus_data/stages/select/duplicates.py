@@ -1,4 +1,4 @@
-"""Who of the duplicates is dropped: the walk in this process, or, of many pairs, by all workers."""
+"""Decides which duplicates are dropped: in this process, or by workers if there are many pairs."""
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.marked import remove_folder
@@ -18,28 +18,29 @@ from nucleus_data.stages.select.walking import (
     write_groups,
 )
 
-THREADS = 8  # of the sort in this process
+THREADS = 8  # threads of the sort in this process
 
 
 def has_pairs(plan: SelectionPlan, corpus: Corpus) -> bool:
-    """Whether `dedup` found any pair."""
+    """Returns whether `dedup` found any pair."""
     return bool(pairs_of(plan, corpus.store).part_names())
 
 
 def drop_duplicates(
     plan: SelectionPlan, corpus: Corpus, most: int, run_tasks: RunTasks
 ) -> int | None:
-    """Says who of the duplicates is dropped and for whom, and which records are placeholders.
+    """Writes which duplicates are dropped for which survivor, and which records are placeholders.
 
     Args:
-        plan: What is decided.
+        plan: The plan of the selection.
         corpus: The corpus, which has pairs.
-        most: How many pairs are walked in one process; of more, by workers, about as many each.
-        run_tasks: Runs tasks: the phase's name, the task, numbered items, and how many they are.
+        most: Most pairs that are walked in this process; more are partitioned among workers, about
+            as many each.
+        run_tasks: Runs tasks, given the phase's name, the task, the items, and their number.
 
     Returns:
-        How many records are dropped; None if tasks failed, or the rules could not be asked about
-        all records in a pair: a walk over some of the answers would keep what a missing record
+        The number of dropped records. None if tasks failed, so that the rules were not evaluated on
+        all records in a pair: a walk over only some of them would keep records that a missing one
         should displace.
 
     Raises:
@@ -65,5 +66,5 @@ def drop_duplicates(
 
 
 def clear(plan: SelectionPlan, corpus: Corpus) -> None:
-    """Removes the files of walks by workers."""
+    """Removes the temporary files of walks by workers."""
     remove_folder(corpus.store, plan.partitions())

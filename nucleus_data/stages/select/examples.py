@@ -1,7 +1,7 @@
-"""Which records a comparison of two selections names: some of each group, by a keyed hash.
+"""Chooses the example records of a comparison of two selections: some of each group, by a hash.
 
-A group is a direction, a state and a reason: (`leaving`, `rejected`, `too_small`); or a change of a
-flag: (`newly`, `flag`, `collage`).
+A group is a direction, a state and a reason, such as (`leaving`, `rejected`, `too_small`), or a
+change of a flag, such as (`newly`, `flag`, `collage`).
 """
 
 import heapq
@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 from nucleus_data.corpus.states import KEPT
 from nucleus_data.hashing import keyed_order
 
-EXAMPLES = "report"  # of the keyed order, so that the examples are those of the report
+EXAMPLES = "report"  # key of the order, equal to the report's, so that examples are the same ones
 SEPARATOR = "\x1f"
 FLAG = "flag"
-# Groups whose records the selection after tells about; of the others it is the one before.
+# Directions whose reasons are in the selection after; those of others are in the one before.
 OF_AFTER = ("leaving", "newly")
 SIDES = ("before", "after")
 
@@ -26,13 +26,16 @@ Example = tuple[str, int, int, dict[str, Any] | None]
 
 
 def choose(number: int, rows: Any, table: pa.Table, examples: int) -> dict[Group, list[Example]]:
-    """Names the first records of each group, in the order of a keyed hash of their ids.
+    """Chooses the first records of each group, in the order of a keyed hash of their ids.
 
     Args:
         number: The shard.
         rows: The numbers of its rows, in the table's order.
         table: `id`, `state`, `why` and `flags` of both sides (`state_before`, ...).
-        examples: How many of each group.
+        examples: Most examples of each group.
+
+    Returns:
+        Group -> its examples, without the decisions.
     """
     moved = pc.xor(*(pc.equal(table[f"state_{side}"], KEPT) for side in SIDES))
     flagged = pc.not_equal(*(table[f"flags_{side}"] for side in SIDES))
@@ -48,16 +51,22 @@ def choose(number: int, rows: Any, table: pa.Table, examples: int) -> dict[Group
     ):
         before, after, one, other, *flags = values
         place = (keyed_order(EXAMPLES, ident), number, row, None)
-        found = [*_flags(*map(split, flags))]
+        own_groups = [*_flags(*map(split, flags))]
         if (before == KEPT) != (after == KEPT):
-            found += groups(before, after, {"before": split(one), "after": split(other)})
-        for group in found:
+            own_groups += groups(before, after, {"before": split(one), "after": split(other)})
+        for group in own_groups:
             lists.setdefault(group, []).append(place)
     return {group: first(examples, some) for group, some in lists.items()}
 
 
 def groups(before: str, after: str, whys: Mapping[str, Sequence[str]]) -> Iterator[Group]:
-    """The groups of a record that leaves or enters: one for each reason."""
+    """Yields the groups of a record that leaves or enters, one for each reason.
+
+    Args:
+        before: Its state before; either this or `after` is kept.
+        after: Its state after.
+        whys: `before` and `after` -> the reasons for the state.
+    """
     direction, state, side = (
         ("leaving", after, "after") if before == KEPT else ("entering", before, "before")
     )
@@ -66,17 +75,17 @@ def groups(before: str, after: str, whys: Mapping[str, Sequence[str]]) -> Iterat
 
 
 def first(count: int, examples: Sequence[Example]) -> list[Example]:
-    """The first examples in the order of their hashes."""
+    """Returns the first `count` examples, in the order of their hashes."""
     return heapq.nsmallest(count, examples, key=lambda example: example[:3])
 
 
 def split(text: str) -> list[str]:
-    """The names that a text joins."""
+    """Splits a string of names that were joined with `SEPARATOR`."""
     return text.split(SEPARATOR) if text else []
 
 
 def decisions_at(decisions: pa.Table | None, rows: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """Row -> decision."""
+    """Returns row -> decision, for some rows of a shard's selection."""
     if decisions is None:
         return {}
     chosen = decisions.filter(pc.is_in(decisions.column("row"), pa.array(rows, pa.int32())))
@@ -84,8 +93,8 @@ def decisions_at(decisions: pa.Table | None, rows: Sequence[int]) -> dict[int, d
 
 
 def _flags(before: Sequence[str], after: Sequence[str]) -> Iterator[Group]:
-    """The groups of a record whose flags change."""
-    for kind, there, absent in (("newly", after, before), ("no_longer", before, after)):
-        for name in there:
+    """Yields the groups of a record whose flags change."""
+    for kind, present, absent in (("newly", after, before), ("no_longer", before, after)):
+        for name in present:
             if name not in absent:
                 yield kind, FLAG, name

@@ -1,7 +1,8 @@
-"""SQL of a configuration: one expression on one record, parsed, looked through, and written anew.
+"""Parses and checks SQL from a configuration: one expression on one record.
 
-DuckDB parses the text; what is not on a list of kinds, functions and types (`allowed`) is refused
-by its name. What runs is what DuckDB writes from the tree that was looked through, never the text.
+DuckDB parses the text. Nodes, functions and types that are not on a list (`allowed`) are refused.
+The configured text itself never runs: what runs is the SQL that DuckDB generates from the checked
+syntax tree.
 """
 
 import json
@@ -18,16 +19,16 @@ from nucleus_data.printed import has_surrogate
 from nucleus_data.stages.select.allowed import DEPTH, Node, check, shown, walk
 from nucleus_data.stages.select.database import sealed
 
-LETTERS = 20_000  # of an expression
+LETTERS = 20_000  # most characters of an expression
 DIRECTIONS = {"ORDER_DEFAULT": "", "ASCENDING": " ASC", "DESCENDING": " DESC"}
 NULLS = {"ORDER_DEFAULT": "", "NULLS FIRST": " NULLS FIRST", "NULLS LAST": " NULLS LAST"}
-# What a query may have beside its columns.
+# Clauses of a query, none of which may be there.
 CLAUSES = ("where_clause", "group_expressions", "having", "qualify", "sample", "group_sets")
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column that an expression reads: where it comes from, and how it is written in SQL."""
+    """A column that an expression reads: its table, its name, and how it is written in SQL."""
 
     table: str
     name: str
@@ -39,10 +40,10 @@ class Expression:
     """A checked expression.
 
     Attributes:
-        text: As it was written, for people.
-        value: As DuckDB writes what was parsed.
-        columns: What it reads, each once.
-        direction: Of an order, as SQL.
+        text: The text as configured, for messages.
+        value: The SQL that DuckDB generates from the parsed text.
+        columns: The columns that it reads, each once.
+        direction: SQL for the direction of an item of an order; otherwise empty.
     """
 
     text: str
@@ -58,11 +59,11 @@ class Expression:
 
 @dataclass(frozen=True)
 class Names:
-    """What an expression may name.
+    """The names that an expression may use.
 
     Attributes:
         catalog: Signal name -> table.
-        upstream: Names that can be used as `source.NAME`.
+        upstream: Names of upstream columns, which are used as `source.NAME`.
     """
 
     catalog: Mapping[str, str]
@@ -70,26 +71,31 @@ class Names:
 
 
 def parse_condition(text: str, where: str, names: Names) -> Expression:
-    """A value of one record: a condition, a score.
+    """Parses an expression on one record, such as a condition or a score.
 
     Args:
         text: SQL.
         where: Configuration key, for messages.
-        names: What it may read.
+        names: The names that it may use.
 
     Raises:
-        RequestError: It is not one expression on one record, names an unknown column, or uses what
-            is not allowed.
+        RequestError: The text is not one expression on one record, names an unknown column, or uses
+            a function or type that is not allowed.
     """
     _, written, read = _parsed(text, where, order=False)
     return Expression(text, written, _columns(read, text, where, names))
 
 
 def parse_order(text: str, where: str, names: Names) -> Expression:
-    """One item of an order: a value of one record, and its direction (`bytes desc nulls last`).
+    """Parses one item of an order: an expression and a direction (`bytes desc nulls last`).
+
+    Args:
+        text: SQL.
+        where: Configuration key, for messages.
+        names: The names that it may use.
 
     Raises:
-        RequestError: As of `parse_condition`; or it reads no column, so that it orders nothing.
+        RequestError: As `parse_condition`; or the item reads no column, so that it orders nothing.
     """
     query, written, read = _parsed(text, where, order=True)
     (item,) = query["modifiers"][0]["orders"]
@@ -100,13 +106,18 @@ def parse_order(text: str, where: str, names: Names) -> Expression:
 
 
 def quoted(name: str) -> str:
-    """A name as SQL has it."""
+    """Quotes a name as a SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 @lru_cache(maxsize=1024)
 def _parsed(text: str, where: str, order: bool) -> tuple[Node, str, tuple[tuple[str, ...], ...]]:
-    """A query with one expression: its tree; the expression as DuckDB writes it; names it reads."""
+    """Parses and checks an expression.
+
+    Returns:
+        The tree of the query that has the expression, the SQL that DuckDB generates for the
+        expression, and the names of the columns that it reads, each split at the dots.
+    """
     if len(text) > LETTERS:
         raise RequestError(f"{where}: has {len(text):,} letters; allowed are {LETTERS:,}")
     if "\0" in text or has_surrogate(text):
@@ -115,8 +126,9 @@ def _parsed(text: str, where: str, order: bool) -> tuple[Node, str, tuple[tuple[
     query = _query(connection, text, where, order)
     check(_expression(query), text, where)
     written = _written(connection, _expression(query))
-    # What runs is what was looked through: parsed again, it is the same tree; or one that is
-    # allowed and written the same, as DuckDB writes some things in other words.
+    # The generated SQL is what runs, so it must mean what was checked: parsed again, it must give
+    # the same tree, or, since DuckDB rephrases some expressions, another tree that is allowed too
+    # and that gives the same SQL.
     again = _expression(_query(connection, written, where, order=False))
     nodes = (node for node, _ in walk(_expression(query)))
     read = tuple(tuple(node["column_names"]) for node in nodes if node["class"] == "COLUMN_REF")
@@ -131,7 +143,7 @@ def _parsed(text: str, where: str, order: bool) -> tuple[Node, str, tuple[tuple[
 
 
 def _placeless(tree: Any) -> Any:
-    """A tree without where in the text each of its nodes stands."""
+    """Returns a tree without its nodes' positions in the text."""
     if isinstance(tree, dict):
         kept = (k for k in tree if not k.startswith("query_location"))
         return {k: _placeless(tree[k]) for k in kept}
@@ -139,19 +151,19 @@ def _placeless(tree: Any) -> Any:
 
 
 def _expression(query: Node) -> Node:
-    """The one expression of a query: its column, or what it orders by."""
+    """Returns the one expression of a query: its column, or what it orders by."""
     if query["modifiers"]:
         return dict(query["modifiers"][0]["orders"][0]["expression"])
     return dict(query["select_list"][0])
 
 
 def _query(connection: duckdb.DuckDBPyConnection, text: str, where: str, order: bool) -> Node:
-    """DuckDB's tree of `SELECT (text)` or of `ORDER BY text`, which is that alone.
+    """Returns DuckDB's tree of `SELECT (text)`, or of `SELECT 1 ORDER BY text` for an order.
 
     Raises:
-        RequestError: The text does not parse, or brings clauses or statements of its own.
+        RequestError: The text does not parse, or adds clauses or statements of its own.
     """
-    # A comment at the end ends with the line.
+    # The newline ends a comment at the end of the text.
     query = f"SELECT 1 ORDER BY {text}\n" if order else f"SELECT ({text}\n)"
     rows = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchall()
     try:
@@ -176,7 +188,7 @@ def _query(connection: duckdb.DuckDBPyConnection, text: str, where: str, order: 
     if order:
         alone = alone and [m["type"] for m in modifiers] == ["ORDER_MODIFIER"]
         alone = alone and len(modifiers[0]["orders"]) == 1
-    # Nothing in parentheses is a row of no values to DuckDB.
+    # DuckDB parses empty parentheses as a row without values.
     alone = alone and (order or not _is_nothing(node["select_list"][0]))
     if not alone or (modifiers and not order):
         raise RequestError(f"{where}: {shown(text)} must be one {kind}")
@@ -189,13 +201,13 @@ def _is_nothing(expression: Node) -> bool:
 
 @lru_cache(maxsize=1)
 def _frame() -> Node:
-    """The tree of `SELECT 1`, which any expression can be put into."""
+    """Returns the tree of `SELECT 1`, into which any expression can be inserted."""
     rows = sealed().execute("SELECT json_serialize_sql('SELECT 1')").fetchall()
     return dict(json.loads(str(rows[0][0])))
 
 
 def _written(connection: duckdb.DuckDBPyConnection, expression: Node) -> str:
-    """SQL of an expression's tree."""
+    """Generates SQL from the tree of an expression."""
     frame = json.loads(json.dumps(_frame()))
     frame["statements"][0]["node"]["select_list"] = [expression]
     rows = connection.execute("SELECT json_deserialize_sql(?::JSON)", [json.dumps(frame)])
@@ -205,9 +217,9 @@ def _written(connection: duckdb.DuckDBPyConnection, expression: Node) -> str:
 def _columns(
     read: Iterable[tuple[str, ...]], text: str, where: str, names: Names
 ) -> tuple[Column, ...]:
-    """The columns that are read, each once. Raises RequestError for one that is not known."""
-    found = (_column(parts, text, where, names) for parts in read)
-    return tuple({column.sql: column for column in found}.values())
+    """Returns the columns that are read, each once. Raises RequestError for an unknown one."""
+    columns = (_column(parts, text, where, names) for parts in read)
+    return tuple({column.sql: column for column in columns}.values())
 
 
 def _column(parts: tuple[str, ...], text: str, where: str, names: Names) -> Column:

@@ -1,8 +1,9 @@
-"""What curriculum buckets are drawn with: ranks of sizes, mean and deviation, fitted once, as data.
+"""The constants of curriculum buckets: ranks of sizes, and mean and deviation of places.
 
-`nucleus fit-curriculum` counts the kept records by tier and size, some image shards a task, adds up
-and writes a JSON file. It enters the config hash of a selection by its content. With it a record's
-bucket is a function of that record alone: others may come and go.
+They are fitted once and stored as data: `nucleus fit-curriculum` counts the kept records by tier
+and size, in tasks on groups of image shards, adds the counts up, and writes a JSON file. The config
+hash of a selection depends on the file's content. With the constants fixed, a record's bucket
+depends on that record alone, whichever others are added or removed.
 """
 
 import json
@@ -23,21 +24,21 @@ KEY = "select.curriculum.fitted"
 FIT = "nucleus fit-curriculum curriculum.json corpus=CORPUS"
 FITTED = "select.curriculum.fitted=curriculum.json"
 
-# (tier, size as `stepped` has it) -> records.
+# (tier, size rounded by `stepped`) -> number of records.
 Sketch = Counter[tuple[int, float]]
 
 
 class CurriculumFit(BaseModel):
-    """Constants of one corpus.
+    """Constants fitted on one corpus.
 
     Attributes:
-        version: Of this form.
-        records: How many records they were fitted on.
-        score, bounds: The tiers of those records.
-        size: SQL of their size.
-        quality_weight: Share of the tier in a record's place.
-        mean, deviation: Of the places.
-        sizes, ranks: Knots from a size to its rank, both rising.
+        version: Version of this format.
+        records: Number of records that they were fitted on.
+        score, bounds: The tiers of those records: SQL of the score, and the lowest score of each.
+        size: SQL for the size of a record.
+        quality_weight: Weight of the tier in a record's place.
+        mean, deviation: Mean and standard deviation of the places.
+        sizes, ranks: Knots of the function from size to rank, both ascending.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -65,11 +66,14 @@ class CurriculumFit(BaseModel):
         return self
 
     def standardised(self, tiers: NDArray[Any], sizes: Numbers) -> Numbers:
-        """Where records stand, z, with mean 0 and deviation 1 over the fitted ones.
+        """Returns the places z of records, with mean 0 and deviation 1 over the fitted records.
 
         Args:
-            tiers: Numbers of tiers, from 1, (N,).
-            sizes: (N,).
+            tiers: Numbers of their tiers, from 1, shape [N].
+            sizes: Their sizes, shape [N].
+
+        Returns:
+            float64[N].
         """
         ranks = size_ranks(sizes, self.sizes, self.ranks)
         z = places(tiers, ranks, len(self.bounds), self.quality_weight)
@@ -77,31 +81,43 @@ class CurriculumFit(BaseModel):
 
 
 def sketched(tiers: NDArray[Any], sizes: Numbers) -> Sketch:
-    """Counts records by tier and size; counts of parts of a corpus can be added."""
+    """Counts records by tier and size; the counts of parts of a corpus can be added.
+
+    Args:
+        tiers: Numbers of tiers, from 1, shape [N].
+        sizes: Sizes, shape [N].
+    """
     pairs = np.stack([tiers.astype(np.float64), stepped(sizes)], axis=1)
-    found, counts = np.unique(pairs, axis=0, return_counts=True)
+    keys, counts = np.unique(pairs, axis=0, return_counts=True)
     return Counter(
-        {(int(t), s): n for (t, s), n in zip(found.tolist(), counts.tolist(), strict=True)}
+        {(int(t), s): n for (t, s), n in zip(keys.tolist(), counts.tolist(), strict=True)}
     )
 
 
 def encoded(sketch: Sketch) -> bytes:
-    """Counts as JSON, for `decoded`."""
+    """Encodes counts as JSON, for `decoded`."""
     return json.dumps([[*key, count] for key, count in sorted(sketch.items())]).encode()
 
 
 def decoded(text: bytes) -> Sketch:
-    """The counts that `encoded` wrote."""
+    """Decodes what `encoded` encoded."""
     return Counter({(tier, size): count for tier, size, count in json.loads(text)})
 
 
 def fitted(
     sketch: Sketch, score: str, bounds: tuple[float, ...], size: str, quality_weight: float
 ) -> CurriculumFit:
-    """The constants of counted records; the same in whichever order they were counted.
+    """Fits the constants to counted records; they do not depend on the order of counting.
+
+    Args:
+        sketch: The counts.
+        score: SQL of the tiers' score.
+        bounds: The lowest score of each tier.
+        size: SQL for the size of a record.
+        quality_weight: Weight of the tier in a record's place.
 
     Raises:
-        RequestError: There are none, or they are all alike.
+        RequestError: There are no records, or all have the same tier and size.
     """
     keys = sorted(sketch)
     if not keys:
@@ -124,7 +140,7 @@ def fitted(
             f"all {total:,} kept records are of one tier and size, so none is before another; "
             "see select.tiers and select.curriculum.size"
         )
-    # `fsum` rounds once: the sum is the same on every machine.
+    # `fsum` rounds only once, so that the sum is the same on every machine.
     mean = math.fsum((counts * z).tolist()) / total
     deviation = math.sqrt(math.fsum((counts * (z - mean) ** 2).tolist()) / total)
     return CurriculumFit(
@@ -141,10 +157,13 @@ def fitted(
 
 
 def load_fit(given: str | Mapping[str, Any] | None) -> CurriculumFit:
-    """The constants that a configuration names, or holds.
+    """Loads the constants of a configuration.
+
+    Args:
+        given: A path of a JSON file, or its content; None if it is not configured.
 
     Raises:
-        RequestError: There are none, or they can't be read.
+        RequestError: They are not configured, or can't be read.
     """
     if given is None:
         raise RequestError(
@@ -176,7 +195,7 @@ def save_fit(fit: CurriculumFit, file: Path) -> None:
     """Writes the constants as JSON.
 
     Raises:
-        RequestError: Nothing can be written there.
+        RequestError: The file can't be written.
     """
     text = json.dumps(fit.model_dump(mode="json"), indent=1) + "\n"
     part = file.with_name(f".{file.name}.part")

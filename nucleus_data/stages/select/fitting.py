@@ -1,6 +1,6 @@
-"""Fitting the constants of curriculum buckets: counts of kept records, some image shards a task.
+"""Counts kept records for the constants of curriculum buckets, in tasks on groups of image shards.
 
-A task leaves its counts as one small file under the run, as those of a what-if do.
+Each task writes its counts to a small file in the run's folder, as the tasks of a what-if do.
 """
 
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ class FitTask:
     """Counts the kept records of a group of shards by tier and size (a task of the runner).
 
     Attributes:
-        plan: Asks for tier and size, and for no rule; its root is a folder of the run.
+        plan: A plan with tiers and a curriculum but without rules; its root is a folder of the run.
         selection: Config hash of the selection.
     """
 
@@ -36,7 +36,7 @@ class FitTask:
         group = group_of(number)
         with naming(self.plan, group):
             corpus = self.plan.corpus()
-            found, summary = Sketch(), Summary()
+            sketch, summary = Sketch(), Summary()
             for shard in self.plan.group(group):
                 records = self.plan.records(corpus, shard)
                 if not records.num_rows:
@@ -46,16 +46,16 @@ class FitTask:
                 tier, size = (kept.column(name) for name in ("tier", "size"))
                 both = pc.and_(pc.is_valid(tier), pc.is_valid(size))
                 placed = kept.filter(both)
-                found += sketched(
+                sketch += sketched(
                     placed.column("tier").to_numpy(), placed.column("size").to_numpy()
                 )
                 summary.rows += kept.num_rows
                 summary.done += placed.num_rows
-            corpus.store.put(_part_name(self.plan, group), encoded(found))
+            corpus.store.put(_part_name(self.plan, group), encoded(sketch))
             return summary
 
     def _kept(self, corpus: Corpus, shard: int, answers: pa.Table) -> pa.Table:
-        """The answers about kept records."""
+        """Returns the answers about kept records."""
         table = decision_table(corpus.store, self.selection)
         decided = table.read(shard, ["row", "state"])
         if decided is None or not np.array_equal(
@@ -66,7 +66,7 @@ class FitTask:
 
 
 def gathered(corpus: Corpus, plan: SelectionPlan, groups: Iterable[int]) -> Sketch:
-    """The counts of all tasks together; takes their files away."""
+    """Adds up the counts of all tasks, and removes their files."""
     whole = Sketch()
 
     def taken(group: int) -> bytes:
@@ -81,5 +81,5 @@ def gathered(corpus: Corpus, plan: SelectionPlan, groups: Iterable[int]) -> Sket
 
 
 def _part_name(plan: SelectionPlan, group: int) -> str:
-    """Path of a group's counts."""
+    """Returns the path of a group's counts."""
     return f"{plan.root}/{group:06d}.json"

@@ -1,7 +1,7 @@
-"""What an expression of a configuration may call, and how far each call may grow a value.
+"""The functions that an expression of a configuration may call, and how much each can grow a value.
 
-All else is refused by its name: what sees more than one record, reads a clock, a setting or a file,
-or makes of a few letters a gigabyte. Names are DuckDB's.
+All others are refused, with their name in the error: functions that see more than one record, read
+a clock, a setting or a file, or make gigabytes from a few characters. Names are DuckDB's.
 """
 
 OPERATORS = "+ - * / // % ** ^ & | << >> ~ ~~ ~~* !~~ !~~* ~~~ || -> ->>"
@@ -47,9 +47,10 @@ make_timestamp_ms make_timestamp_ns strftime strptime try_strptime to_timestamp 
 to_days to_decades to_hours to_microseconds to_millennia to_milliseconds to_minutes to_months
 to_quarters to_seconds to_weeks to_years
 """
-# None makes more than it is given, but for `GROWS`, which make so many times as much.
+# The result of none of these is larger than its input, except for `GROWS`.
 PLAIN = frozenset(" ".join((OPERATORS, NUMBERS, TEXT, LISTS, JSON, TIMES)).split())
 
+# Function -> how many times as large as its input the result can be.
 GROWS = {
     "hex": 2,
     "to_hex": 2,
@@ -59,12 +60,12 @@ GROWS = {
     "regexp_escape": 4,
 }
 
-# Which argument counts the copies, from 0; it must be a number that is written out.
+# Function -> index of the argument that is the number of copies, which must be a literal.
 REPEATS = {"repeat": 1, "lpad": 1, "rpad": 1, "list_resize": 1, "array_resize": 1}
-# Which argument takes the place of what was found; it must be a text that is written out.
+# Function -> index of the argument that is the replacement, which must be a literal.
 REPLACES = {"replace": 2, "regexp_replace": 2}
 
-# Types that a cast may name; those of extensions would have to be fetched.
+# Types that a cast may name. Types of extensions are left out: these would have to be downloaded.
 TYPE_NAMES = """
 bool boolean logical tinyint int1 smallint int2 short int integer int4 signed bigint int8 long
 hugeint utinyint uint8 usmallint uint16 uinteger uint32 ubigint uint64 uhugeint uint128 int128

@@ -1,7 +1,7 @@
-"""What the rules answer about records: the aligned tables of some shards, in one DuckDB query.
+"""Evaluates the rules on records: the tables of several shards, aligned, in one DuckDB query.
 
-Rows are aligned in Arrow and numpy, which takes a fraction of the time of joins. Planning a query
-takes longer than judging a shard of 10,000 records, so shards are judged together.
+Rows are aligned in Arrow and numpy, which takes a fraction of the time of joins in SQL. Planning a
+query takes longer than judging a shard of 10,000 records, so several shards are judged together.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,20 +23,20 @@ from nucleus_data.stages.select.tiers import Tiers
 
 KEYS = ("shard", "row", "id")
 HAS, RULE = "has:", "rule:"
-JUDGED_S = 300.0  # the shards of one query; a million records take some seconds
+JUDGED_S = 300.0  # time limit of one query in seconds; a million records take some seconds
 
 Mask = NDArray[np.bool_]
-Mark = Tiers | Curriculum  # what has values for a record, besides the rules
+Mark = Tiers | Curriculum  # evaluated for each record, like the rules
 
 
 class Shard(NamedTuple):
-    """What is known about an image shard.
+    """The data of an image shard that rules, order and tiers read.
 
     Attributes:
         records: Its records, sorted by row: `shard`, `row`, `id`, `error`, `retryable` and the
-            upstream columns that the rules read (one that is missing is NULL).
-        tables: Table name -> the shard's rows, sorted by row; None if it has no part.
-        failed: Table name -> `row`, `reason`: failures that may pass and have no value since.
+            upstream columns that the rules read (a missing one counts as NULL).
+        tables: Table name -> the table's rows of this shard, sorted by row; None if it has no part.
+        failed: Table name -> `row`, `reason`: its retryable failures that have no value since.
     """
 
     records: pa.Table
@@ -51,24 +51,28 @@ def judge(
     tiers: Tiers | None = None,
     curriculum: Curriculum | None = None,
 ) -> pa.Table:
-    """What the rules answer, and all else that the states of some shards' records follow from.
+    """Evaluates the rules on the records of some shards, and all else that their states depend on.
 
     Args:
         shards: Image shards, at least one.
         rules: Checked rules.
-        required: Tables without whose row a record is pending: those of all rules, at least.
-        tiers: How records get their quality tier; None for none.
-        curriculum: What their curriculum bucket is drawn by; None for none.
+        required: Tables without whose row a record is pending; at least those of all rules.
+        tiers: The quality tiers; None for none.
+        curriculum: The curriculum buckets; None for none.
 
     Returns:
-        One row a record, in order: its keys; `error`, the reason code if it failed, and `again`,
-        whether that may pass; `has:TABLE` of each required table; `rule:NAME`, NULL where a rule
-        has no answer; `values`, those that rejected the record, as a JSON object; `tier`, which
-        counts from 1; with a curriculum, `size` and `premium`.
+        One row per record, in order: its keys; `error`, the reason code if it failed, and `again`,
+        whether that is retryable; `has:TABLE` for each required table; `rule:NAME`, the answer of
+        each rule or NULL; `values`, a JSON object of the values that rejected the record; `tier`,
+        the number of its tier from 1; with a curriculum, `size` and `premium`.
+
+    Raises:
+        RequestError: An expression fails on a record, or takes longer than `JUDGED_S`.
     """
     marks = [mark for mark in (tiers, curriculum) if mark]
     aligned = [_align(shard, rules, required, marks) for shard in shards]
-    found = []
+    tables = []
+    # Tables of different schemas (a shard without a part has NULL columns) need a query each.
     for _, alike in groupby(aligned, key=lambda table: table.schema):
         given = pa.concat_tables(alike)
         judged = _ask(given, rules, marks)
@@ -77,30 +81,30 @@ def judge(
         columns |= {f"{RULE}{r.name}": judged.column(f"_rule{i}") for i, r in enumerate(rules)}
         columns["values"] = judged.column("_values")
         columns |= {name: judged.column(f"_{name}") for name in _marked(marks)}
-        found.append(pa.table(columns))
-    return pa.concat_tables(found)
+        tables.append(pa.table(columns))
+    return pa.concat_tables(tables)
 
 
 def values_of(shard: Shard, columns: Iterable[Column]) -> pa.Table:
-    """Columns of a shard's tables, with a value, or NULL, for each of its records."""
+    """Returns columns of a shard's tables, with a value or NULL for each of its records."""
     rows = shard.records.column("row")
-    found = {
+    values = {
         column.name: _aligned(table, column.name, _places(rows, table))
         for column in columns
         for table in [shard.tables.get(column.table)]
     }
-    return pa.table(found)
+    return pa.table(values)
 
 
 def _align(
     shard: Shard, rules: Sequence[Rule], required: Sequence[str], marks: Sequence[Mark]
 ) -> pa.Table:
-    """A shard's keys, failures, presence and what is read of it, one row a record."""
+    """Returns a row per record of a shard: keys, failure, presence in tables, and columns read."""
     records = shard.records
     rows = records.column("row")
     readers: list[Rule | Mark] = [*rules, *marks]
     seen = {*required, *(table for mark in marks for table in mark.tables)}
-    found = {f"_{name}": records.column(name) for name in KEYS}
+    aligned = {f"_{name}": records.column(name) for name in KEYS}
     errors, passing = [records.column("error")], []
     for name in dict.fromkeys([*required, *(t for reader in readers for t in reader.tables)]):
         if name == "records":
@@ -112,34 +116,35 @@ def _align(
             if (lost := shard.failed.get(name)) is not None and lost.num_rows:
                 passing.append(_aligned(lost, "reason", _places(rows, lost)))
         if name in seen:
-            there = np.ones(len(rows), bool) if index is None else index.is_valid()
-            found[f"{HAS}{name}"] = pa.array(there)
+            present = np.ones(len(rows), bool) if index is None else index.is_valid()
+            aligned[f"{HAS}{name}"] = pa.array(present)
         for column in _columns(readers, name):
-            found[column] = _aligned(table, column, index)
+            aligned[column] = _aligned(table, column, index)
     for name in _columns(readers, "records"):
-        there = name in records.column_names
-        found[name] = records.column(name) if there else pa.nulls(len(rows))
+        exists = name in records.column_names
+        aligned[name] = records.column(name) if exists else pa.nulls(len(rows))
+    # A final failure takes precedence over a retryable one.
     final = pc.coalesce(*errors)
-    found["_error"] = pc.coalesce(final, *passing)
-    found["_again"] = pc.or_(
+    aligned["_error"] = pc.coalesce(final, *passing)
+    aligned["_again"] = pc.or_(
         pc.fill_null(records.column("retryable").cast(pa.bool_()), False), pc.is_null(final)
     )
-    return pa.table(found)
+    return pa.table(aligned)
 
 
 def _marked(marks: Sequence[Mark]) -> dict[str, str]:
-    """Name -> SQL of what marks are asked of each record; there is always a `tier`."""
-    found = {"tier": "NULL::TINYINT"}
+    """Returns name -> SQL of what the marks evaluate for each record; always has `tier`."""
+    columns = {"tier": "NULL::TINYINT"}
     for i, mark in enumerate(marks):
         asked = mark.asked().items()
-        found |= {name: f"CASE WHEN _seen{i} THEN {sql} END" for name, sql in asked}
-    return found
+        columns |= {name: f"CASE WHEN _seen{i} THEN {sql} END" for name, sql in asked}
+    return columns
 
 
 def _ask(given: pa.Table, rules: Sequence[Rule], marks: Sequence[Mark]) -> pa.Table:
-    """The answer of each rule, `_rule0` and so on, `_values`, `_tier` and so on, of aligned rows.
+    """Runs the query on aligned rows: returns `_rule0` and so on, `_values`, `_tier` and so on.
 
-    A rule or mark has no answer where a table that it reads has no row.
+    A rule or mark has the answer NULL if a table that it reads lacks the record's row.
     """
     readers: list[Rule | Mark] = [*rules, *marks]
     used = dict.fromkeys(c.name for reader in readers for c in reader.columns)
@@ -148,10 +153,10 @@ def _ask(given: pa.Table, rules: Sequence[Rule], marks: Sequence[Mark]) -> pa.Ta
     answers = []
     for i, rule in enumerate(rules):
         answer = f"CAST(({rule.condition.sql}) AS BOOLEAN)"
-        there = known(rule, given)
-        if not there.all():
-            # IS NULL and coalesce would be true of a row that is only not measured yet.
-            asked[f"_known{i}"] = pa.array(there)
+        measured = known(rule, given)
+        if not measured.all():
+            # Without this, a rule with IS NULL or coalesce could be true of an unmeasured record.
+            asked[f"_known{i}"] = pa.array(measured)
             answer = f"CASE WHEN _known{i} THEN {answer} END"
         answers.append(f", {answer} AS _rule{i}")
     asked |= {f"_seen{i}": pa.array(known(mark, given)) for i, mark in enumerate(marks)}
@@ -186,12 +191,12 @@ def _ask(given: pa.Table, rules: Sequence[Rule], marks: Sequence[Mark]) -> pa.Ta
 def failing(
     connection: duckdb.DuckDBPyConnection, asked: Mapping[str, Expression], source: str
 ) -> RequestError | None:
-    """What is wrong: which expression can't be answered of all records; None if each can.
+    """Returns the error about the first expression that fails on a record; None if none does.
 
     Args:
-        connection: Has the rows as `given`.
-        asked: Configuration key -> expression.
-        source: SQL of the upstream columns.
+        connection: A connection that has the rows as `given`.
+        asked: Configuration key -> expression; each is run on its own.
+        source: SQL that adds the upstream columns, or an empty string.
     """
     for key, expression in asked.items():
         where = f"{key}: {expression.text!r}"
@@ -210,7 +215,7 @@ def failing(
 
 
 def without_nan(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """NULL where a number is none: DuckDB takes NaN for larger than any, and would reject it."""
+    """Replaces NaN by NULL: for DuckDB, NaN is larger than any number, so rules could reject it."""
     if not pa.types.is_floating(values.type):
         return values
     nan = pc.is_nan(values)
@@ -220,21 +225,21 @@ def without_nan(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def known(reader: Rule | Mark, table: pa.Table) -> Mask:
-    """Whether every table that is read has a row for the record, bool[N].
+    """Returns for each record whether all tables that are read have its row, bool[N].
 
     Args:
         reader: A rule, the tiers, or the curriculum.
         table: `has:TABLE` of each table; a table without that column has all rows.
     """
-    there = np.ones(table.num_rows, bool)
+    present = np.ones(table.num_rows, bool)
     for name in reader.tables:
         if f"{HAS}{name}" in table.column_names:
-            there &= table.column(f"{HAS}{name}").to_numpy()
-    return there
+            present &= table.column(f"{HAS}{name}").to_numpy()
+    return present
 
 
 def _values(rules: Sequence[Rule]) -> str:
-    """SQL: the values that rejected a record, as a JSON object; NULL if none did."""
+    """Returns SQL for a JSON object of the values that rejected a record; NULL if none did."""
     users: dict[str, tuple[str, list[str]]] = {}
     rejecting = [i for i, rule in enumerate(rules) if rule.action == "reject"]
     for i in rejecting:
@@ -245,7 +250,7 @@ def _values(rules: Sequence[Rule]) -> str:
         f"THEN {_text(json_key(name))} || coalesce(CAST(to_json({sql}) AS VARCHAR), 'null') END"
         for sql, (name, by) in users.items()
     ]
-    # concat_ws leaves NULLs out.
+    # concat_ws skips NULLs.
     inside = f"concat_ws(', ', {', '.join(values)})" if values else "''"
     fired = _any([f"_rule{i}" for i in rejecting])
     return f"CASE WHEN {fired} THEN '{{' || {inside} || '}}' END"
@@ -256,7 +261,7 @@ def _any(conditions: Sequence[str]) -> str:
 
 
 def json_key(name: str) -> str:
-    """A JSON object's key with its colon."""
+    """Returns a key of a JSON object, quoted and with its colon."""
     escaped = name.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}": '
 
@@ -266,29 +271,29 @@ def _text(value: str) -> str:
 
 
 def _columns(readers: Sequence[Rule | Mark], table: str) -> list[str]:
-    """The columns of a table that rules and marks read, each once."""
+    """Returns the names of a table's columns that rules and marks read, each once."""
     return list(dict.fromkeys(c.name for r in readers for c in r.columns if c.table == table))
 
 
 def _places(rows: pa.ChunkedArray, table: pa.Table | None) -> pa.Array | None:
-    """Where each row is in a table, NULL if it is not there; None if all are in their places."""
+    """Returns the index of each row in a table, NULL if absent; None if the rows are the same."""
     if table is None:
         return pa.nulls(len(rows), pa.int64())
-    asked, there = rows.to_numpy(), table.column("row").to_numpy()
-    if np.array_equal(asked, there):
+    asked, present = rows.to_numpy(), table.column("row").to_numpy()
+    if np.array_equal(asked, present):
         return None
-    places = np.searchsorted(there, asked)
-    absent = places == len(there)
+    places = np.searchsorted(present, asked)
+    absent = places == len(present)
     places[absent] = 0
-    if len(there):
-        absent |= there[places] != asked
+    if len(present):
+        absent |= present[places] != asked
     return pa.array(places, mask=absent)
 
 
 def _aligned(table: pa.Table | None, column: str, index: pa.Array | None) -> Any:
-    """A table's column with a value, or NULL, for each record."""
+    """Returns a table's column with a value or NULL for each record."""
     if table is None:
-        # NULL of any type, but for the errors, which are text.
+        # Columns of the type `null` fit any expression; errors are combined, so they need a type.
         return pa.nulls(len(index or ()), pa.string() if column == "error" else pa.null())
     values = table.column(column)
     return values if index is None else values.take(index)

@@ -1,4 +1,4 @@
-"""The ledger: every record's final state, some image shards at a time, as table `selection`."""
+"""Writes the ledger, the table `selection`: every record's final state, by groups of shards."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from nucleus_data.stages.select.plan import SelectionPlan, group_of, naming
 SELECTION_SCHEMA = table_schema(DECISION_SCHEMA, error=False)
 CURRICULUM_SCHEMA = SELECTION_SCHEMA.append(FIELD)
 DUPLICATE_REASON = "duplicate"
-NONE = "none"  # of a record that has no bucket
+NONE = "none"  # in counts, the bucket of records without one
 LISTS = ("reasons", "flags", "nulls", "pending_on")
 
 
@@ -42,21 +42,21 @@ class LedgerTask:
             target = self.plan.selection(corpus.store)
             chosen = {n: self.plan.records(corpus, n) for n in self.plan.group(group)}
             known = {n: target.read(n) for n in chosen}
-            there = {
+            complete = {
                 n: table
                 for n, table in known.items()
                 if table is not None and table.num_rows == chosen[n].num_rows
             }
-            missing = {n: records for n, records in chosen.items() if n not in there}
+            missing = {n: records for n, records in chosen.items() if n not in complete}
             summary = Summary(rows=sum(records.num_rows for records in chosen.values()))
-            summary.already = sum(table.num_rows for table in there.values())
+            summary.already = sum(table.num_rows for table in complete.values())
             made = decide_finally(self.plan, corpus, group, missing)
             for shard, table in made.items():
-                # A shard that a limit or a sample leaves nothing of gets a part without rows.
+                # If a limit or a sample leaves no record of a shard, it gets a part without rows.
                 summary.done += target.append(shard, table, {})
-            # Only now: a task that was killed before this and is done again reads them.
+            # Not earlier: if this task is killed, its repetition needs the answers.
             corpus.store.remove(self.plan.exchanged("answers", group))
-            whole = pa.concat_tables([*there.values(), *made.values()])
+            whole = pa.concat_tables([*complete.values(), *made.values()])
             summary.extra = counts_of(whole)
             return summary
 
@@ -64,44 +64,52 @@ class LedgerTask:
 def decide_finally(
     plan: SelectionPlan, corpus: Corpus, group: int, records: Mapping[int, pa.Table]
 ) -> dict[int, pa.Table]:
-    """The final state of every record of some shards.
+    """Decides the final state of every record of some shards.
 
     Args:
-        plan: What is decided.
+        plan: The plan of the selection.
         corpus: The corpus.
-        group: The group that the shards are of.
+        group: The group that the shards belong to.
         records: Shard -> its records, from `SelectionPlan.records`.
+
+    Returns:
+        Shard -> its rows of the selection.
+
+    Raises:
+        CorpusError: The answers are about other records, or the walk dropped a record that the
+            rules had not kept.
+        RequestError: A rule fails on a record.
     """
     if not records:
         return {}
     dropped = get(corpus.store, plan.exchanged("dropped", group))
     placeholders = get(corpus.store, plan.exchanged("placeholders", group))
     answers = get(corpus.store, plan.exchanged("answers", group))
-    # No record of the group is in a pair, so nobody asked the rules before.
+    # Without answers, no record of the group is in a pair: the rules are evaluated only now.
     if answers is None:
-        answers = plan.judge([plan.read(corpus, shard, mine) for shard, mine in records.items()])
+        answers = plan.judge([plan.read(corpus, shard, rows) for shard, rows in records.items()])
     else:
         answers = _of_records(answers, records)
     schema = SELECTION_SCHEMA if plan.decisions.curriculum is None else CURRICULUM_SCHEMA
     decided = plan.decide(answers).cast(schema)
-    found, start = {}, 0
+    final, start = {}, 0
     for shard, asked in records.items():
         table = decided.slice(start, asked.num_rows)
         start += asked.num_rows
         if placeholders is not None:
-            mine = placeholders.filter(pc.equal(placeholders.column("shard"), shard))
-            assert plan.placeholders is not None  # who wrote them asked for them
-            table = reject_placeholders(table, mine, plan.placeholders) if mine.num_rows else table
+            rows = placeholders.filter(pc.equal(placeholders.column("shard"), shard))
+            assert plan.placeholders is not None  # such files are only written with these settings
+            table = reject_placeholders(table, rows, plan.placeholders) if rows.num_rows else table
         if dropped is not None:
-            mine = dropped.filter(pc.equal(dropped.column("shard"), shard))
-            table = mark_duplicates(table, mine) if mine.num_rows else table
-        found[shard] = table
-    return found
+            rows = dropped.filter(pc.equal(dropped.column("shard"), shard))
+            table = mark_duplicates(table, rows) if rows.num_rows else table
+        final[shard] = table
+    return final
 
 
 def _of_records(answers: pa.Table, records: Mapping[int, pa.Table]) -> pa.Table:
-    """The answers about the records of some shards, with the ids that their file leaves out."""
-    keys = pa.concat_tables([mine.select(list(KEYS)) for mine in records.values()])
+    """Returns the answers about the records of some shards, with the ids that the file lacks."""
+    keys = pa.concat_tables([rows.select(list(KEYS)) for rows in records.values()])
     chosen = answers.filter(pc.is_in(answers.column("shard"), pa.array(list(records), pa.int32())))
     if not np.array_equal(places_of(chosen), places_of(keys)):
         raise CorpusError("the rules' answers are about other records than there are")
@@ -109,9 +117,12 @@ def _of_records(answers: pa.Table, records: Mapping[int, pa.Table]) -> pa.Table:
 
 
 def counts_of(selection: pa.Table) -> Counter[str]:
-    """How many records are in each state, have each reason and so on.
+    """Counts records by state, by reason, and by flag, NULL and pending table.
 
-    Of the kept ones also how many are in each tier and, with a curriculum, in each bucket.
+    Kept records are also counted by tier and, with a curriculum, by bucket.
+
+    Returns:
+        State, or `KIND:NAME` -> number of records.
     """
     counts = Counter(count_states(selection))
     for column in LISTS:
@@ -127,7 +138,15 @@ def counts_of(selection: pa.Table) -> Counter[str]:
 
 
 def mark_duplicates(decided: pa.Table, dropped: pa.Table) -> pa.Table:
-    """Turns kept rows that the walk dropped into duplicates of the record that survived."""
+    """Marks the kept records that the walk dropped as duplicates of their survivors.
+
+    Args:
+        decided: Decisions about the records of one shard.
+        dropped: The rows of that shard that the walk dropped, with `duplicate_of`.
+
+    Raises:
+        CorpusError: A dropped record was not kept.
+    """
     place = pc.index_in(decided.column("row"), value_set=dropped.column("row"))
     lost = pc.is_valid(place)
     if not pc.all(pc.or_(pc.equal(decided.column("state"), KEPT), pc.invert(lost))).as_py():
@@ -148,6 +167,6 @@ def mark_duplicates(decided: pa.Table, dropped: pa.Table) -> pa.Table:
 
 
 def _reason(survivor: str) -> list[str]:
-    """A duplicate's reason: `duplicate`, with the corpus's name if the survivor is elsewhere."""
-    corpus, found, _ = survivor.partition(":")
-    return [f"{DUPLICATE_REASON}:{corpus}" if found else DUPLICATE_REASON]
+    """Returns a duplicate's reason: `duplicate`, and the corpus if the survivor is in another."""
+    corpus, colon, _ = survivor.partition(":")
+    return [f"{DUPLICATE_REASON}:{corpus}" if colon else DUPLICATE_REASON]

@@ -1,6 +1,7 @@
-"""The walk over more pairs than a process holds: components of pairs, dealt to tasks on files.
+"""Walks more pairs than one process can hold, by tasks on partitions of the components.
 
-Which records hang together is found first (`dedup.linked`); then come these phases:
+First, the connected components of the pairs are found (`dedup.linked`): each record gets the label
+of its component. Then come these phases, which exchange files:
 
 | phase | a task reads | and writes |
 |---|---|---|
@@ -8,10 +9,9 @@ Which records hang together is found first (`dedup.linked`); then come these pha
 | (judge) | a group's tables | `_walk/kept-*`, `_walk/told-*`, `_walk/answers-*` |
 | deal | the pairs, labels, kept and told of some groups | the same, by partition |
 | walk | a partition's pairs and records | `dropped` and `placeholders`, by group |
-| tell | what was found of some groups | `_walk/dropped-*`, `_walk/placeholders-*` |
+| tell | the results for some groups | `_walk/dropped-*`, `_walk/placeholders-*` |
 
-A task holds about `dedup.partition_records` pairs; more only where more records than that hang
-together.
+A task holds about `dedup.partition_records` pairs, and more only if a single component has more.
 """
 
 from collections import Counter
@@ -41,7 +41,7 @@ from nucleus_data.stages.select.walking import (
 
 
 def cut_of(selection: SelectionPlan, parts: int) -> Cut:
-    """A selection's pairs, cut into so many partitions, and groups of shards into pieces."""
+    """Plans the partitioning of a selection's pairs, with its groups of shards as the pieces."""
     groups = [selection.group(number) for number in selection.groups()]
     return Cut(
         selection.uri,
@@ -56,37 +56,37 @@ def cut_of(selection: SelectionPlan, parts: int) -> Cut:
 
 @dataclass(frozen=True)
 class WalkTask(CutTask):
-    """One of the phases above.
+    """A task of one of the phases above; each method is a phase.
 
     Attributes:
-        selection: What is decided.
+        selection: The plan of the selection.
     """
 
     selection: SelectionPlan
 
     def members(self, corpus: Corpus, piece: int) -> dict[str, int]:
-        """Says which records of some groups are in a pair."""
+        """Writes which records of some groups are in a pair."""
         labels = self.cut.labels(corpus.store, piece)
         members = place_table(np.ascontiguousarray(labels["place"]))
         write_groups(self.selection, corpus, "members", members)
         return {}
 
     def deal(self, corpus: Corpus, piece: int) -> dict[str, int]:
-        """Deals what is known of some groups' pairs by partition."""
+        """Deals the pairs of some groups, and what is known about their records, to partitions."""
         cut, store = self.cut, corpus.store
         labels = cut.labels(store, piece)
         kinds = ["kept", *(["told"] if self.selection.placeholders is not None else [])]
-        found = {"pairs": cut.pairs(store, piece)}
+        tables = {"pairs": cut.pairs(store, piece)}
         groups = [int(group) for group in np.unique(group_of(labels["place"] >> 32))]
         for kind in kinds if groups else ():
-            found[kind] = read_groups(self.selection, corpus, kind, groups)
+            tables[kind] = read_groups(self.selection, corpus, kind, groups)
         part = cut.part_of(labels["first"])
-        for kind, rows in found.items():
+        for kind, rows in tables.items():
             at = np.searchsorted(labels["place"], places_of(rows))
             deal(store, cut.name(kind, piece), rows, part[at], cut.parts)
-        if "kept" in found:
-            # The columns' types may differ from piece to piece, and a part has few of the pieces.
-            put(store, cut.name("schemas", piece), found["kept"].schema.empty_table())
+        if "kept" in tables:
+            # Types of columns may differ between pieces, and a partition has rows of only a few.
+            put(store, cut.name("schemas", piece), tables["kept"].schema.empty_table())
         return {}
 
     def walk(self, corpus: Corpus, part: int) -> dict[str, int]:
@@ -109,7 +109,7 @@ class WalkTask(CutTask):
         return {"dropped": dropped.num_rows}
 
     def tell(self, corpus: Corpus, piece: int) -> dict[str, int]:
-        """Writes what the walk found for the ledger's tasks."""
+        """Writes the walk's results by group of shards, for the ledger's tasks."""
         for kind, schema in (("placeholders", FOUND_SCHEMA), ("dropped", DROPPED_SCHEMA)):
             rows = self.cut.collect(corpus.store, kind, piece, schema)
             write_groups(self.selection, corpus, kind, rows)
@@ -117,15 +117,15 @@ class WalkTask(CutTask):
 
 
 def walk_partitioned(selection: SelectionPlan, parts: int, run_tasks: RunTasks) -> int | None:
-    """Walks all components, and writes who is dropped and who is a placeholder.
+    """Walks all components, and writes which records are dropped and which are placeholders.
 
     Args:
-        selection: What is decided.
-        parts: How many partitions the components are spread over.
-        run_tasks: Runs tasks: the phase's name, the task, numbered items, and how many they are.
+        selection: The plan of the selection.
+        parts: Number of partitions of the components.
+        run_tasks: Runs tasks, given the phase's name, the task, the items, and their number.
 
     Returns:
-        How many records are dropped; None if tasks failed.
+        The number of dropped records; None if tasks failed.
     """
     cut, ran = cut_of(selection, parts), running(run_tasks)
 

@@ -1,7 +1,7 @@
-"""Placeholders: one file that stands where many different pictures were, "not available" and such.
+"""Finds placeholders: one file ("image not available") in the place of many different pictures.
 
-What tells them is that the same bytes come from many sites, or under many captions. `dedup` knows
-which files are equal; who has enough equals is looked at. None of them is kept.
+A file is a placeholder if the same bytes come from many sites, or with many captions. `dedup` knows
+which files are equal; only files with enough equals are examined. No copy of a placeholder is kept.
 """
 
 import json
@@ -22,6 +22,7 @@ Numbers = NDArray[np.int64]
 
 REASON = "placeholder"
 READS = ("source.url", "source.caption")
+# Schema of `told_of`: the site of a record, and a hash of its caption.
 TOLD_SCHEMA = pa.schema(
     [
         ("shard", pa.int32()),
@@ -30,14 +31,15 @@ TOLD_SCHEMA = pa.schema(
         ("caption", pa.uint64()),
     ]
 )
+# Schema of `find_placeholders`: the numbers of different sites and captions of the same file.
 FOUND_SCHEMA = pa.schema(
     [("shard", pa.int32()), ("row", pa.int32()), ("domains", pa.int64()), ("captions", pa.int64())]
 )
 
 
 def condition(settings: PlaceholderSettings) -> str:
-    """When a file is a placeholder, in words."""
-    said = [
+    """Returns the condition for a placeholder, in words."""
+    phrases = [
         f"{way} >= {least} {what}"
         for way, least, what in (
             ("from", settings.sites, "sites"),
@@ -45,17 +47,21 @@ def condition(settings: PlaceholderSettings) -> str:
         )
         if least is not None
     ]
-    return f"the same bytes {' or '.join(said)}"
+    return f"the same bytes {' or '.join(phrases)}"
 
 
 def fewest(settings: PlaceholderSettings) -> int | None:
-    """How many equal files a placeholder has at least; None if none is looked for."""
-    asked = [n for n in (settings.sites, settings.captions) if n is not None]
-    return min(asked, default=None)
+    """Returns the least number of equal files of a placeholder; None if none are looked for."""
+    bounds = [n for n in (settings.sites, settings.captions) if n is not None]
+    return min(bounds, default=None)
 
 
 def told_of(records: pa.Table) -> pa.Table:
-    """Where some records come from, and a number for each one's caption, as `TOLD_SCHEMA`."""
+    """Returns the site and a hash of the caption of each record, as `TOLD_SCHEMA`.
+
+    Args:
+        records: `shard`, `row`, and the columns in `READS` if the corpus has them.
+    """
     urls, captions = (
         records.column(name).to_pylist() if name in records.column_names else [None] * len(records)
         for name in READS
@@ -72,15 +78,15 @@ def told_of(records: pa.Table) -> pa.Table:
 
 
 def find_placeholders(pairs: pa.Table, told: pa.Table, settings: PlaceholderSettings) -> pa.Table:
-    """The records of files that come from too many sites or under too many captions.
+    """Finds the records whose file comes from too many sites, or with too many captions.
 
     Args:
         pairs: All pairs of `dedup`; those with `exact` join equal files.
-        told: From `told_of`, of all records in a pair.
-        settings: How many are too many.
+        told: The result of `told_of` for all records in a pair.
+        settings: The numbers of sites and captions from which a file is a placeholder.
 
     Returns:
-        `FOUND_SCHEMA`, by shard and row.
+        The records as `FOUND_SCHEMA`, ordered by shard and row.
     """
     least = fewest(settings)
     if least is None:
@@ -111,7 +117,16 @@ def find_placeholders(pairs: pa.Table, told: pa.Table, settings: PlaceholderSett
 
 
 def _distinct(group: Numbers, values: pa.Array | pa.ChunkedArray, groups: int) -> Numbers:
-    """How many different values each group has; int64[groups]."""
+    """Counts the different values of each group.
+
+    Args:
+        group: The group of each value, int64[N].
+        values: N values; NULLs are not counted.
+        groups: Number of groups.
+
+    Returns:
+        int64[groups].
+    """
     valid = values.is_valid().to_numpy(zero_copy_only=False)
     codes = np.unique(pc.drop_null(values).to_numpy(zero_copy_only=False), return_inverse=True)[1]
     seen = np.unique(np.stack([group[valid], codes.astype(np.int64)], 1), axis=0)
@@ -121,12 +136,12 @@ def _distinct(group: Numbers, values: pa.Array | pa.ChunkedArray, groups: int) -
 def reject_placeholders(
     decided: pa.Table, found: pa.Table, settings: PlaceholderSettings
 ) -> pa.Table:
-    """Turns what the rules had kept, or let wait, into rejected records.
+    """Rejects the placeholders among the records that the rules kept or left pending.
 
     Args:
         decided: Decisions about the records of one shard.
-        found: From `find_placeholders`, of that shard.
-        settings: How many were too many.
+        found: The rows of `find_placeholders` for that shard.
+        settings: The settings that they were found with.
     """
     place = pc.index_in(decided.column("row"), value_set=found.column("row"))
     open_ = pc.is_in(decided.column("state"), pa.array([KEPT, PENDING]))
@@ -157,9 +172,13 @@ def reject_placeholders(
 
 
 def _equal_files(pairs: pa.Table, least: int) -> tuple[Numbers, Numbers]:
-    """The members of each group of so many equal files at least: the group's name, and the place.
+    """Returns the members of each group of at least `least` equal files.
 
-    `dedup` joins each file to the first of its equals, which is then the one with the most pairs.
+    `dedup` joins each file to the first of its equals, which is therefore the one with the most
+    pairs. Its place is used as the name of the group.
+
+    Returns:
+        For each member the name of its group, and its place (see `_places`); both int64[N].
     """
     exact = pairs.filter(pc.and_(pairs["exact"], pairs["other_shard"].is_valid()))
     one, other = _places(exact, "shard", "row"), _places(exact, "other_shard", "other_row")
@@ -188,6 +207,6 @@ def _domain(url: Any) -> str | None:
 
 
 def _number(caption: Any) -> int | None:
-    """Captions are compared without what surrounds them, in lower case."""
+    """Returns a hash of a caption, stripped and in lower case; None if it is empty."""
     text = caption.strip().lower() if isinstance(caption, str) else ""
     return keyed_uint64("caption", 0, text) if text else None

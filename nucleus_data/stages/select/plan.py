@@ -1,11 +1,20 @@
-"""What a selection is made of: the rules with what they need, and the shards of each task.
+"""The plan of a selection: the rules with what they need, and the shards of each task.
 
-What the passes of `select` hand to each other lies beside the table, in `_walk/`, a file for each
-group of shards: `members` (records in a pair), `told` (where these come from), `kept` (of these,
-with what the order of preference reads), `answers` (of the rules; removed once the ledger is
-written), `placeholders` and `dropped` (with the survivor). Their rows are the same however often
-they are written, and in however many partitions the walk was done; what it needs for itself lies in
-`_partitions/` until then. The selection lies under `tables/`, or, of a what-if, under its run.
+The passes of `select` exchange files in the folder `_walk/` beside the table, one for each group of
+shards:
+
+| file | rows |
+|---|---|
+| `members` | the records in a pair |
+| `told` | where these come from |
+| `kept` | those of them that the rules keep, with the columns that the order of preference reads |
+| `answers` | the answers of the rules; removed once the ledger is written |
+| `placeholders` | the records that are placeholders |
+| `dropped` | the records that are dropped as duplicates, with the survivor |
+
+Their rows do not depend on how often they are written, nor on the number of partitions of the walk.
+The walk's own temporary files are in `_partitions/`. The selection is stored under `tables/`; that
+of a what-if under its run.
 """
 
 from bisect import bisect_left
@@ -34,17 +43,17 @@ TABLE = "selection"
 WALK = "_walk"
 PARTITIONS = "_partitions"
 ROOT = "tables"
-# Files of `_walk` are of so many shards: another number needs another `stage.VERSION`.
+# Shards in a group. Files in `_walk` depend on it, so a change needs another `stage.VERSION`.
 SHARDS_A_TASK = 16
 RECORD_COLUMNS = ("shard", "row", "id", "error", "retryable")
 
 
 class Decisions(NamedTuple):
-    """What a selection is made with.
+    """The checked settings of a selection.
 
     Attributes:
         rules: Checked rules.
-        required: Tables without whose row a record is pending.
+        required: Tables that must have a record's row, or else it is pending.
         prefer: The order of preference, best first.
         tiers: The quality tiers; None for none.
         curriculum: The curriculum buckets; None for none.
@@ -58,12 +67,12 @@ class Decisions(NamedTuple):
 
     @property
     def marks(self) -> list[Mark]:
-        """What has values for a record, besides the rules."""
+        """The tiers and the curriculum, if there are any."""
         return [mark for mark in (self.tiers, self.curriculum) if mark]
 
     @property
     def reads(self) -> list[str]:
-        """All tables that are read, but for `records`."""
+        """All tables that are read, except `records`."""
         scores = (table for mark in self.marks for table in mark.tables)
         ordered = (column.table for order in self.prefer for column in order.columns)
         return sorted({*self.required, *scores, *ordered} - {"records"})
@@ -71,19 +80,19 @@ class Decisions(NamedTuple):
 
 @dataclass(frozen=True)
 class SelectionPlan:
-    """What is decided, and about which records.
+    """How records are decided about, and which ones; sent to the tasks.
 
     Attributes:
-        uri: The corpus.
-        storage_options: For fsspec.
-        decisions: The rules and what they need.
-        tables: Config hashes of the tables that are read, and of `selection`.
+        uri: Path or URL of the corpus.
+        storage_options: Options for fsspec.
+        decisions: The checked settings.
+        tables: Table name -> config hash, of the tables that are read and of `selection`.
         shards: All image shards, ascending.
-        failing: Tables with failures that may pass.
-        sample: Share of the records to decide about.
-        limits: Shard -> number of records, where fewer than all are asked for.
-        root: Where the selection goes.
-        placeholders: When one file is no picture of its own; None where no file can be one.
+        failing: Names of tables with retryable failures.
+        sample: Share of the records to decide about, 0 to 1.
+        limits: Shard -> number of records to decide about; None for all.
+        root: Folder that the selection is stored under.
+        placeholders: When a file is a placeholder; None if no file can be one.
     """
 
     uri: str
@@ -102,50 +111,60 @@ class SelectionPlan:
         return Corpus(self.uri, self.storage_options)
 
     def groups(self) -> list[int]:
-        """Numbers of the groups of shards; a task decides about one."""
+        """Returns the numbers of the groups of shards; a task decides about one group."""
         return sorted({group_of(shard) for shard in self.shards})
 
     def items(self, groups: Iterable[int]) -> list[Item]:
-        """Groups for the runner, which knows them by their first shard."""
+        """Returns groups as items for the runner, which are identified by their first shard."""
         return [Item(self.group(number)[0]) for number in groups]
 
     def group(self, number: int) -> list[int]:
-        """The shards of a group."""
+        """Returns the shards of a group, ascending."""
         first = bisect_left(self.shards, number * SHARDS_A_TASK)
         return list(self.shards[first : bisect_left(self.shards, (number + 1) * SHARDS_A_TASK)])
 
     def selection(self, store: Store) -> Table:
-        """The table that is made."""
+        """Returns the table that is written."""
         return decision_table(store, self.tables[TABLE], self.root)
 
     def exchanged(self, kind: str, group: int) -> str:
-        """Path of a file that one pass leaves for the next."""
+        """Returns the path of a file that a pass writes for a later one."""
         return f"{self.root}/{TABLE}/{self.tables[TABLE]}/{WALK}/{kind}-{group:06d}.arrow"
 
     def left(self, kind: str, store: Store) -> list[int]:
-        """The groups that a pass left a file for."""
+        """Returns the groups for which a pass has written a file of this kind."""
         folder, _, name = self.exchanged(kind, 0).rpartition("/")
         begin, end = name.split(f"{0:06d}")
         names = (n for n in store.list(folder) if n.startswith(begin) and n.endswith(end))
         return sorted(int(n.removeprefix(begin).removesuffix(end)) for n in names)
 
     def partitions(self) -> str:
-        """The folder of what a walk by workers needs for itself (`partitioned`)."""
+        """Returns the folder of the temporary files of a walk by workers (`partitioned`)."""
         return f"{self.root}/{TABLE}/{self.tables[TABLE]}/{PARTITIONS}"
 
     def records(self, corpus: Corpus, shard: int, columns: Sequence[str] = ()) -> pa.Table:
-        """A shard's records that are decided about, with what rules read of them, if it has it."""
-        # `Records.read` would refuse a column that no part of this shard has.
+        """Reads the records of a shard that are decided about.
+
+        Args:
+            corpus: The corpus.
+            shard: The image shard.
+            columns: Columns to read besides those that decisions need. Columns that no part of the
+                shard has are left out.
+
+        Raises:
+            CorpusError: The shard has no records.
+        """
+        # Not `Records.read`: it refuses columns that no part of the shard has.
         columns = list(dict.fromkeys([*RECORD_COLUMNS, *columns, *self._columns("records")]))
-        found = Table.read(corpus.records, shard, columns)
-        if found is None:
+        rows = Table.read(corpus.records, shard, columns)
+        if rows is None:
             raise CorpusError(f"shard {shard} has no records")
         gone = corpus.records.superseded(shard)
-        found = sample_rows(missing_rows(found, gone) if len(gone) else found, self.sample)
-        return found if self.limits is None else found.slice(0, self.limits.get(shard, 0))
+        rows = sample_rows(missing_rows(rows, gone) if len(gone) else rows, self.sample)
+        return rows if self.limits is None else rows.slice(0, self.limits.get(shard, 0))
 
     def read(self, corpus: Corpus, shard: int, records: pa.Table) -> Shard:
-        """What is known about some records of a shard."""
+        """Reads the tables of a shard that decisions need; `records` is from the method above."""
         tables, failed = {}, {}
         for name in self.decisions.reads:
             table = Table(corpus.store, name, self.tables[name])
@@ -155,16 +174,16 @@ class SelectionPlan:
         return Shard(records, tables, failed)
 
     def judge(self, shards: Sequence[Shard]) -> pa.Table:
-        """What the rules answer about all records of some shards."""
+        """Evaluates the rules on all records of some shards; see `judge.judge`."""
         decisions = self.decisions
         return judge(
             shards, decisions.rules, decisions.required, decisions.tiers, decisions.curriculum
         )
 
     def decide(self, answers: pa.Table) -> pa.Table:
-        """Each record's state before the walk over duplicates, from the rules' answers.
+        """Returns each record's state before the walk over duplicates, from the rules' answers.
 
-        With a curriculum, its bucket is there too: a column more.
+        With a curriculum, there is one more column, for the record's bucket.
         """
         decided = decide(answers, self.decisions.rules, self.decisions.required)
         curriculum = self.decisions.curriculum
@@ -180,13 +199,13 @@ class SelectionPlan:
 
 
 def group_of(shard: Any) -> Any:
-    """The number of the group that a shard is in; or the numbers, of an array of shards."""
+    """Returns the number of the group that a shard is in; works on arrays of shards, too."""
     return shard // SHARDS_A_TASK
 
 
 @contextmanager
 def naming(plan: SelectionPlan, group: int) -> Iterator[None]:
-    """Says in an error's message which shards a task was about: the runner knows only the first."""
+    """Adds a group's shards to the message of an error; the runner knows only the first of them."""
     try:
         yield
     except DiskFullError:
@@ -199,7 +218,7 @@ def naming(plan: SelectionPlan, group: int) -> Iterator[None]:
 
 
 def decision_table(store: Store, config_hash: str, root: str = ROOT) -> Table:
-    """Table `selection` under a root."""
+    """Returns the table `selection` with a config hash, stored under a root folder."""
     return Table(store, TABLE, config_hash, folder=f"{root}/{TABLE}/{config_hash}")
 
 

@@ -5,10 +5,10 @@
       low_contrast: {where: luma_std < 4, action: flag, reason: almost no contrast}
 
 A condition sees one record: its signals by their names, and upstream columns as `source.NAME`.
-Aggregates, windows, subqueries and functions that do not always give the same answer (`random()`,
-`now()`) are refused (`expression`), so `select` can run shard by shard and come out the same every
-time. A condition that is NULL, because a value is missing or not a number (NaN), does not reject;
-it is counted.
+Aggregates, windows, subqueries and functions whose result varies (`random()`, `now()`) are refused
+(see `expression`), so that `select` can run shard by shard and always gives the same result. A
+condition that is NULL, because a value is missing or NaN, does not reject the record; such cases
+are counted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ from nucleus_data.stages.select.expression import (
 )
 from nucleus_data.stages.select.settings import Action, SelectSettings
 
-TRIED_S = 10.0  # on one record
+TRIED_S = 10.0  # time limit in seconds, on one record
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,9 @@ class Rule:
     """A checked rule.
 
     Attributes:
-        name, action, reason: As configured; without a reason, the name in words.
-        condition: What is run.
+        name, action, reason: As configured. Without a reason, it is the name with spaces for
+            underscores.
+        condition: The checked condition.
     """
 
     name: str
@@ -49,17 +50,17 @@ class Rule:
 
     @property
     def where(self) -> str:
-        """The condition as it was written, for people."""
+        """The text of the condition, as configured."""
         return self.condition.text
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """What the condition reads."""
+        """The columns that the condition reads."""
         return self.condition.columns
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """The tables that must have a row before this rule can decide."""
+        """The tables that must have a record's row before this rule can decide about it."""
         return tuple(dict.fromkeys(column.table for column in self.columns))
 
 
@@ -89,7 +90,7 @@ def check_rules(
 
 
 def check_types(rules: Sequence[Rule], types: Mapping[tuple[str, str], pa.DataType]) -> None:
-    """Tries every condition on a record of NULLs, so that a wrong one stops before any shard.
+    """Tries every condition on a record of NULLs, to find wrong ones before any shard is read.
 
     Args:
         rules: Checked rules.
@@ -107,14 +108,14 @@ def check_types(rules: Sequence[Rule], types: Mapping[tuple[str, str], pa.DataTy
 
 
 def check_is_condition(kind: str, where: str) -> None:
-    """Refuses an expression that is no condition.
+    """Checks that an expression is a condition.
 
     Args:
-        kind: Its type, as DuckDB writes it.
-        where: What a message calls it.
+        kind: The expression's type, as DuckDB writes it.
+        where: What to call it in the error message.
 
     Raises:
-        RequestError: It is neither true nor false.
+        RequestError: The expression is not a Boolean, nor always NULL.
     """
     if kind not in ("BOOLEAN", '"NULL"', "NULL"):
         raise RequestError(
@@ -131,28 +132,28 @@ def check_order(
     """Parses the order of preference and tries it on a record of NULLs.
 
     Args:
-        prefer: SQL, one item of ORDER BY each.
+        prefer: SQL, each string one item of an ORDER BY clause.
         catalog: Signal name -> table.
         types: (table, column) -> type, of all columns that it reads.
 
     Raises:
-        RequestError: It is no order, or does not fit the types.
+        RequestError: An item is not a valid order, or does not fit the types.
     """
     keys = [f"select.prefer[{i}]" for i in range(len(prefer))]
     names = Names(catalog)
-    found = [parse_order(text, key, names) for text, key in zip(prefer, keys, strict=True)]
+    orders = [parse_order(text, key, names) for text, key in zip(prefer, keys, strict=True)]
     tried(
         [
             Try(order.value, order.columns, f"{key}: {order.text!r}")
-            for order, key in zip(found, keys, strict=True)
+            for order, key in zip(orders, keys, strict=True)
         ],
         types,
     )
-    return found
+    return orders
 
 
 class Try(NamedTuple):
-    """A checked expression that is tried, and what a message calls it."""
+    """An expression to try: its SQL, the columns that it reads, and its name in messages."""
 
     sql: str
     columns: tuple[Column, ...]
@@ -160,28 +161,35 @@ class Try(NamedTuple):
 
 
 def tried(tries: Sequence[Try], types: Mapping[tuple[str, str], pa.DataType]) -> list[str]:
-    """The types of checked expressions, which are run on a record of which nothing is known.
+    """Runs checked expressions on a record of NULLs, and returns their types.
 
-    They are run as one query; if that fails, one by one, to say which it is.
+    They run as one query; if that fails, one by one, to find out which one fails.
+
+    Args:
+        tries: The expressions.
+        types: (table, column) -> type, of all columns that they read.
+
+    Returns:
+        The type of each expression, as DuckDB writes it.
 
     Raises:
-        RequestError: One does not fit the types, or takes too long.
+        RequestError: An expression does not fit the types, or takes longer than `TRIED_S`.
     """
     if not tries:
         return []
-    columns = tuple(dict.fromkeys(column for one in tries for column in one.columns))
+    columns = tuple(dict.fromkeys(column for attempt in tries for column in attempt.columns))
     known = tuple(types[column.table, column.name] for column in columns)
     try:
-        return list(_kinds(tuple(one.sql for one in tries), columns, known))
+        return list(_kinds(tuple(attempt.sql for attempt in tries), columns, known))
     except duckdb.Error:
-        return [_tried_alone(one, types) for one in tries]
+        return [_tried_alone(attempt, types) for attempt in tries]
 
 
-@lru_cache(maxsize=256)  # what did not fail; a run asks for the same several times
+@lru_cache(maxsize=256)  # a run tries the same expressions several times; errors are not cached
 def _kinds(
     expressions: tuple[str, ...], columns: tuple[Column, ...], types: tuple[pa.DataType, ...]
 ) -> tuple[str, ...]:
-    """The types of expressions on columns of these types. Raises duckdb.Error if one fails."""
+    """Returns the types of expressions on columns of given types. Raises duckdb.Error."""
     connection = sealed()
     known = {(c.table, c.name): kind for c, kind in zip(columns, types, strict=True)}
     connection.register("record", record_of_nulls(columns, known))
@@ -193,8 +201,8 @@ def _kinds(
     return kinds
 
 
-def _tried_alone(one: Try, types: Mapping[tuple[str, str], pa.DataType]) -> str:
-    sql, columns, where = one
+def _tried_alone(attempt: Try, types: Mapping[tuple[str, str], pa.DataType]) -> str:
+    sql, columns, where = attempt
     connection = sealed()
     connection.register("record", record_of_nulls(columns, types))
     try:
@@ -213,12 +221,12 @@ def _tried_alone(one: Try, types: Mapping[tuple[str, str], pa.DataType]) -> str:
 def record_of_nulls(
     columns: Sequence[Column], types: Mapping[tuple[str, str], pa.DataType]
 ) -> pa.Table:
-    """A record of which nothing is known, as a condition sees it."""
+    """Returns one record as a condition sees it, with NULL in all columns."""
     signals = [c for c in columns if c.table != "records"]
     upstream = [c for c in columns if c.table == "records"]
     fields = [(c.name, types[c.table, c.name]) for c in signals]
     inner = [(c.name.removeprefix("source."), types[c.table, c.name]) for c in upstream]
     fields += [("source", pa.struct(inner))] if inner else []
     schema = pa.schema(fields or [("nothing", pa.null())])
-    # Table.from_pylist would import pandas, for a quarter of a second.
+    # Not `Table.from_pylist`: it imports pandas, which takes a quarter of a second.
     return pa.Table.from_arrays([pa.nulls(1, field.type) for field in schema], schema=schema)

@@ -83,7 +83,7 @@ class CurriculumSettings(BaseModel):
 
 
 class PlaceholderSettings(BaseModel):
-    """When one file is no picture of its own, but stands in the place of many ("not available")."""
+    """When a file counts as a placeholder: one image ("not available") in the place of many."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -101,7 +101,7 @@ class PlaceholderSettings(BaseModel):
 
 
 class SelectSettings(BaseModel):
-    """What is kept."""
+    """Settings of `select`: which records are kept."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -112,7 +112,7 @@ class SelectSettings(BaseModel):
     drop_duplicates: bool = Field(
         True, description="Walk the pairs that `dedup` found and keep one image of each cluster."
     )
-    # It enters the hash of those selections alone in which some file could be one.
+    # Part of a selection's hash only if enough files are equal for a placeholder.
     placeholders: PlaceholderSettings = Field(
         PlaceholderSettings(), description="Placeholders.", json_schema_extra=ADDED
     )
@@ -122,7 +122,7 @@ class SelectSettings(BaseModel):
         "By default the better copy: not enlarged, the most pixels, the least damage.",
     )
     tiers: TierSettings = Field(TierSettings(), description="Quality tiers.")
-    # Added when there were selections without one: see `config.ADDED`.
+    # Added when selections without it existed: see `config.ADDED`.
     curriculum: CurriculumSettings | None = Field(
         None, description="Curriculum buckets; null for none.", json_schema_extra=ADDED
     )
@@ -130,7 +130,7 @@ class SelectSettings(BaseModel):
     @field_validator("rules")
     @classmethod
     def _named(cls, rules: dict[str, RuleSettings]) -> dict[str, RuleSettings]:
-        """A rule's name is what the ledger gives as the reason."""
+        """Refuses empty names: the ledger gives a rule's name as the reason."""
         for name in rules:
             if not name.strip():
                 raise ValueError(f"a rule needs a name, got {name!r}")

@@ -1,8 +1,9 @@
-"""The stage `select`: rules first, then the duplicate walk; every record ends in one state.
+"""The stage `select`: applies rules, then walks the duplicates, so that every record has one state.
 
-First the rules are asked about the records in a pair and those beside them (`walking`), then it is
-known who of the duplicates stays, then the ledger is written (`ledger`), all of it by tasks about
-some image shards each. The sums are checked before the selection is published.
+There are three passes, each of tasks about a group of image shards. First, the rules are evaluated
+for the groups that have records in a pair (`walking`). Then the walk decides which of several
+duplicates stays. Last, the ledger is written (`ledger`). Its sums are checked before the selection
+is published.
 """
 
 import time
@@ -47,12 +48,13 @@ NOT_COMPARED = (
 
 
 class Select(CorpusStage[SelectSettings]):
-    """Decides about every record.
+    """The stage that decides which records are kept.
 
     Args:
         settings: Rules, order of preference, tiers.
         dedup: The stage whose pairs are walked.
-        compare: The stage that ranks the copies; without its ranks, one record's signals decide.
+        compare: The stage that ranks copies. Without its ranks, the preference between copies
+            depends only on the signals of each.
     """
 
     name = "select"
@@ -67,30 +69,31 @@ class Select(CorpusStage[SelectSettings]):
         self._checked: tuple[str, Decisions] | None = None
 
     def folders(self, tables: Mapping[str, str]) -> Iterator[str]:
-        """The table's folder and that of its exchanged files, once it has a hash."""
+        """Yields the table's folder and that of its exchanged files, once the table has a hash."""
         if TABLE in tables:
             folder = f"tables/{TABLE}/{tables[TABLE]}"
             yield folder
             yield f"{folder}/{WALK}"
 
     def decisions(self, run: Run, *, compared: bool = False) -> Decisions:
-        """The checked rules and what they need.
+        """Returns the checked rules and what they need.
 
         Args:
             run: The run.
             compared: Whether the copies were compared.
 
         Raises:
-            RequestError: A rule is wrong.
+            RequestError: A rule, or another setting of the selection, is wrong.
         """
-        # Asked several times by one command (to name a selection, to look for it, to make it), and
-        # the types of upstream columns are read from every part of `records`.
+        # Cached: one command calls this several times (to identify a selection, to look for it, to
+        # make it), and the types of upstream columns are read from every part of `records`.
         parts = config_hash([run.corpus.uri, run.corpus.records.part_names()])
         if self._checked is None or self._checked[0] != parts:
             self._checked = parts, self._check(run)
-        found = self._checked[1]
-        ranks = len(found.prefer) - len(order_of(self.settings, compared, found.tiers))
-        return found._replace(prefer=found.prefer[ranks:])
+        decisions = self._checked[1]
+        # They were checked with the rank of the copies first; without ranks, that item is left out.
+        ranks = len(decisions.prefer) - len(order_of(self.settings, compared, decisions.tiers))
+        return decisions._replace(prefer=decisions.prefer[ranks:])
 
     def _check(self, run: Run) -> Decisions:
         upstream = upstream_columns(run.corpus)
@@ -98,32 +101,32 @@ class Select(CorpusStage[SelectSettings]):
         rules, prefer = checked.rules, checked.prefer
         required = {"inspect.file", *(t for r in rules for t in r.tables if t != "records")}
         if self.settings.drop_duplicates:
-            # Of a score, what there is counts: most copies are dropped before they would have one.
+            # Scores are not waited for: most copies are dropped before they would have one.
             waited = [order for order in prefer if not is_score_order(order.text)]
             required |= {*self.dedup.reads, *(c.table for order in waited for c in order.columns)}
-        # A record without a copy has no rank, and waits for none.
+        # Ranks are not waited for either: a record without a copy has none.
         required_tables = sorted(required - {COPIES})
         return Decisions(rules, required_tables, prefer, checked.tiers, checked.curriculum)
 
     def pin(self, run: Run) -> Mapping[str, str]:
-        """The selection's hash, and that of the pairs.
+        """Returns the hashes of the selection and of the pairs.
 
         Raises:
-            RequestError: A rule is wrong, or the pairs are not those of the tables as they are now.
+            RequestError: A rule is wrong, or `dedup` was not run since its inputs changed.
         """
-        self.decisions(run)  # a wrong rule is said before all else
+        self.decisions(run)  # reports a wrong rule before any other error
         pairs = self.dedup.found(run, self.name) if self.settings.drop_duplicates else {}
         return self._identified(run, pairs)
 
     def named(self, run: Run) -> Mapping[str, str]:
-        """The selection's hash and that of the pairs, whether they are there or not."""
+        """Returns the hashes of the selection and of the pairs, whether these exist or not."""
         pairs = self.dedup.pin(run) if self.settings.drop_duplicates else {}
         return self._identified(run, pairs)
 
     def found(self, run: Run) -> Mapping[str, str]:
-        """The pins of the selection of the tables and rules as they are now.
+        """Returns the pins of the existing selection for the current tables and rules.
 
-        That of all records is taken where there is one, else that of the records that are chosen.
+        A selection of all records is preferred to one of only the records that the run chooses.
 
         Raises:
             RequestError: `select` was not run since the tables or the rules changed.
@@ -140,11 +143,11 @@ class Select(CorpusStage[SelectSettings]):
         )
 
     def published(self, run: Run, pins: Mapping[str, str]) -> dict[str, Any] | None:
-        """The sums of a selection; None if it is not complete."""
+        """Returns the sums of a selection; None if it is not complete."""
         return published_selection(run.corpus.store, pins[TABLE])
 
     def _identified(self, run: Run, pairs: Mapping[str, str]) -> Mapping[str, str]:
-        """The pins of the selection that follows from these tables, rules and pairs."""
+        """Returns the pins of the selection that results from the run's tables and these pairs."""
         settings = self.settings
         ranks = self.compare.found(run, pairs) if settings.drop_duplicates else {}
         pairs = {**pairs, **ranks}
@@ -164,29 +167,30 @@ class Select(CorpusStage[SelectSettings]):
             tiers=deciding(settings.tiers) if decisions.tiers else None,
             dedup=pairs[PAIRS] if settings.drop_duplicates else None,
             prefer=list(order_of(settings, bool(ranks), decisions.tiers)),
-            # Selections without buckets keep the hashes that they had before there were any.
+            # Left out if unset, so that selections without buckets keep the hashes that they had
+            # before curriculum buckets were added.
             **({COLUMN: decisions.curriculum.identity()} if decisions.curriculum else {}),
             **({"placeholders": deciding(asked)} if (asked := self._asked(run, pairs)) else {}),
         )
         return {**pairs, TABLE: hashed}
 
     def _asked(self, run: Run, pairs: Mapping[str, str]) -> PlaceholderSettings | None:
-        """When a file is a placeholder; None where there are too few equal files for one."""
+        """Returns the settings of placeholders; None if too few files are equal to make one."""
         least = fewest(self.settings.placeholders)
         if not self.settings.drop_duplicates or least is None:
             return None
         counts = published_counts(run.corpus, pairs[PAIRS])
-        # n equal files are joined by n - 1 pairs at least.
+        # n equal files are joined by at least n - 1 pairs.
         enough = counts is not None and counts["exact"] >= least - 1
         return self.settings.placeholders if enough else None
 
     def count(self, run: Run) -> None:
-        """Says how many rules there are, and how many shards."""
+        """Reports the number of rules and of shards."""
         rules, shards = self.settings.rules, len(run.corpus.shards())
         run.say(f"select: {len(rules)} rules, {shards} shards to decide about")
 
     def do(self, run: Run) -> None:
-        """Decides, unless that is done, and says the sums."""
+        """Makes and publishes the selection, unless it exists, and reports its sums."""
         before = self.published(run, run.tables)
         if before:
             report = StageReport(self.name)
@@ -213,16 +217,19 @@ class Select(CorpusStage[SelectSettings]):
         root: str = ROOT,
         ledger: Callable[[SelectionPlan], Task] = LedgerTask,
     ) -> StageReport:
-        """Decides about all records, some shards at a time, checks the sums, and notes the work.
+        """Decides about all records, by groups of shards, checks the sums, and records the work.
 
         Args:
-            run: Does the work.
-            pinned: Whose pins the decisions are of; `run` itself, but for a what-if.
-            root: The folder that what is written goes under.
-            ledger: What is done with the decisions about a group of shards.
+            run: The run that does the work.
+            pinned: The run whose pins are decided by: `run` itself, except in a what-if.
+            root: The folder that results are written under.
+            ledger: Makes the task that decides about a group of shards and writes the result.
 
         Returns:
-            The counts; if shards failed, the decisions are not complete.
+            The counts. If it has failed shards, the decisions are not complete.
+
+        Raises:
+            AssertionError: The states do not add up to the records.
         """
         start = time.perf_counter()
         corpus, tables = run.corpus, pinned.tables
@@ -256,7 +263,7 @@ class Select(CorpusStage[SelectSettings]):
         if not report.failed:
             groups = plan.groups()
             run_tasks("", ledger(plan), plan.items(groups), len(groups))
-        # A what-if's counts are not to be taken for those of a selection.
+        # The counts of a what-if must not be taken for those of a selection.
         report.stage = self.name if pinned is run else run.command
         report.seconds = time.perf_counter() - start
         report.shards = len(plan.shards) if not report.failed else report.shards

@@ -1,4 +1,4 @@
-"""The sums of a selection: read, checked, and said to people."""
+"""The sums of a selection: reading, checking, and formatting them."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from nucleus_data.stages.select.draw import BUCKETS, NAMES
 from nucleus_data.stages.select.ledger import NONE
 from nucleus_data.stages.select.plan import ROOT, TABLE
 
-# Kinds of counts that are said, and with which words before the name.
+# Kinds of counts that are printed -> the words before the name.
 SAID = {
     "reasons": "",
     "pending_on": "waiting for ",
@@ -22,20 +22,30 @@ SAID = {
 
 
 def published_selection(store: Any, config_hash: str) -> dict[str, Any] | None:
-    """The sums of a corpus's selection; None if it is not complete."""
+    """Reads the sums of a corpus's selection; None if it is not complete."""
     return published(store, f"{ROOT}/{TABLE}/{config_hash}")
 
 
 def filling_of(counts: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Kept records by curriculum bucket, from B1 on; nothing for a selection without buckets."""
-    found = {name: counts.get(f"{COLUMN}:{name}", 0) for name in (*NAMES, NONE)}
-    last = max((i for i, n in enumerate(found.values(), 1) if n), default=0)
-    # The premium buckets, and those without one, are said only where there are some.
-    return [(b, n) for i, (b, n) in enumerate(found.items(), 1) if n or (last and i <= BUCKETS)]
+    """Returns the number of kept records in each curriculum bucket; empty without buckets."""
+    filling = {name: counts.get(f"{COLUMN}:{name}", 0) for name in (*NAMES, NONE)}
+    last = max((i for i, n in enumerate(filling.values(), 1) if n), default=0)
+    # The premium buckets, and `none`, are only listed if they have records.
+    return [(b, n) for i, (b, n) in enumerate(filling.items(), 1) if n or (last and i <= BUCKETS)]
 
 
 def check_sums(records: int, states: Mapping[str, int], dropped: int) -> None:
-    """AssertionError unless every record is in one state, those the walk dropped in theirs."""
+    """Checks that the states add up.
+
+    Args:
+        records: Number of records.
+        states: State -> number of records.
+        dropped: Number of records that the walk dropped.
+
+    Raises:
+        AssertionError: The sum of the states is not `records`, or the number of duplicates is not
+            `dropped`.
+    """
     if sum(states.values()) != records or states[DUPLICATE] != dropped:
         raise AssertionError(
             f"the ledger does not add up: {records} records, states {dict(states)}, "
@@ -44,16 +54,16 @@ def check_sums(records: int, states: Mapping[str, int], dropped: int) -> None:
 
 
 def states_of(summary: Summary) -> dict[str, int]:
-    """State -> number of records, of what the ledger's tasks counted."""
+    """Returns state -> number of records, from the counts of the ledger's tasks."""
     return {state: summary.extra.get(state, 0) for state in STATES}
 
 
 def said_sums(content: Mapping[str, Any], took: str) -> Iterator[str]:
-    """The sums for people.
+    """Yields lines that print the sums.
 
     Args:
-        content: What is published of the selection.
-        took: How long it took, or when it was done.
+        content: The published sums of the selection.
+        took: How long it took, or that it was made before.
     """
     sums = " + ".join(f"{content['states'][state]:,} {state}" for state in STATES)
     yield f"select: {content['records']:,} records = {sums} ({took})"

@@ -1,7 +1,8 @@
-"""Quality tiers: which of A1, A2, ... a record is in, by bounds of a score.
+"""Quality tiers A1, A2, ... of records, by bounds on a score.
 
-The score is a SQL expression on one record, as a rule's condition is. A record whose score is NULL,
-not a number, below the first bound, or not measured yet has no tier; it does not wait for one.
+The score is a SQL expression on one record, like the condition of a rule. A record has no tier if
+its score is NULL, NaN, below the first bound, or not measured yet; in no case is it pending for
+that.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,37 +27,37 @@ class Tiers:
 
     @property
     def expressions(self) -> dict[str, Expression]:
-        """Configuration key -> what is run."""
+        """Configuration key -> checked expression."""
         return {KEY: self.score}
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """What the score reads."""
+        """The columns that the score reads."""
         return self.score.columns
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """The tables that must have a row before there is a score."""
+        """The tables that must have a record's row before it has a score."""
         return tuple(dict.fromkeys(column.table for column in self.columns))
 
     def asked(self) -> dict[str, str]:
-        """SQL of what is asked of each record: `tier`."""
+        """Returns name -> SQL, of what `judge` evaluates for each record: `tier`."""
         return {"tier": self.sql()}
 
     def sql(self) -> str:
-        """SQL: the number of a record's tier, from 1; NULL if it has none."""
+        """Returns SQL for the number of a record's tier, from 1; NULL if it has none."""
         score = f"({self.score.sql})"
         tiers = " ".join(
             f"WHEN {score} >= {bound!r} THEN {number}::TINYINT"
             for number, bound in reversed(list(enumerate(self.bounds, 1)))
         )
-        # NaN is larger than any number.
+        # In DuckDB, NaN is larger than any number.
         return f"CASE WHEN isnan(CAST({score} AS DOUBLE)) THEN NULL {tiers} END"
 
     @property
     def order(self) -> str:
-        """An item of an order of preference: the higher score first, then those without one."""
-        # Rounded, so that the last bits of a model, which machines differ in, decide nothing.
+        """An item of an order of preference: higher scores first, records without a score last."""
+        # Rounded, because the last bits of a model's output differ between machines.
         score = f"CAST(({self.score.text}) AS DOUBLE)"
         return f"{_BEFORE}{score}) THEN NULL ELSE round({score}{_BEHIND}"
 
@@ -65,12 +66,12 @@ _BEFORE, _BEHIND = "CASE WHEN isnan(", ", 2) END desc nulls last"
 
 
 def is_score_order(text: str) -> bool:
-    """Whether an item of an order of preference is that of the tiers' score."""
+    """Returns whether an item of an order of preference is `Tiers.order`."""
     return text.startswith(_BEFORE) and text.endswith(_BEHIND)
 
 
 def tier_name(number: int) -> str:
-    """The name of a tier, which counts from 1: A1 and so on."""
+    """Returns the name of a tier (A1, A2, ...), given its number from 1."""
     return f"A{number}"
 
 
@@ -85,7 +86,8 @@ def check_tiers(
         upstream: Names that can be used as `source.NAME`.
 
     Raises:
-        RequestError: It does not parse, names an unknown column, or is not about one record.
+        RequestError: The score does not parse, names an unknown column, or is not an expression on
+            one record.
     """
     if settings.score is None:
         return None
@@ -100,7 +102,7 @@ def check_score(tiers: Tiers, types: Mapping[tuple[str, str], pa.DataType]) -> N
         types: (table, column) -> type, of all columns that the score reads.
 
     Raises:
-        RequestError: It does not fit the types, or is no number.
+        RequestError: The score does not fit the types, or is not a number.
     """
     where = f"{KEY}: {tiers.score.text!r}"
     (kind,) = tried([Try(tiers.score.sql, tiers.columns, where)], types)

@@ -1,11 +1,11 @@
-"""The walk over the duplicates, the one corpus-wide part of `select`: who of them stays.
+"""The walk over duplicates, which decides which of them stay; the corpus-wide part of `select`.
 
-It needs the decisions of those records that are in a pair, so the rules are asked first, and the
-ledger is written when it is known who stays. The answers wait in a file of some bits a record: to
-ask again would mean to read all tables again.
+The walk needs the decisions about the records that are in a pair. So the rules are evaluated before
+it, and the ledger is written after it. In between, the rules' answers are stored in a file of some
+bits per record, because evaluating the rules again would mean reading all tables again.
 
-`walk_duplicates` walks some components of pairs, in memory: all of them, where they are few, in
-the command's process (`duplicates`); of more, `partitioned` gives each task some.
+`walk_duplicates` walks components of pairs in memory. If there are few pairs, it walks all of them,
+in the command's process (`duplicates`); otherwise `partitioned` gives each task some components.
 """
 
 from collections.abc import Iterable
@@ -43,20 +43,23 @@ DROPPED_SCHEMA = pa.schema([*KEY_FIELDS, pa.field("duplicate_of", pa.string())])
 
 @dataclass(frozen=True)
 class JudgeTask:
-    """Asks the rules about a group of shards that has records in a pair (a task of the runner)."""
+    """Evaluates the rules on a group of shards with records in a pair (a task of the runner)."""
 
     plan: SelectionPlan
 
     def run(self, number: int) -> Summary:
-        """Writes the answers, and who is kept before the walk; `number` is any shard of the group.
+        """Writes the answers, and the records that are kept before the walk.
 
-        The latter is written last, and says that a group is done.
+        The latter file is written last, and marks the group as done.
+
+        Args:
+            number: Any shard of the group.
         """
         group = group_of(number)
         with naming(self.plan, group):
             corpus = self.plan.corpus()
             store, exchanged = corpus.store, self.plan.exchanged
-            # Asked before, by a run that was broken off.
+            # Done by an earlier run that was interrupted.
             if store.exists(exchanged("kept", group)):
                 return Summary()
             members = get(store, exchanged("members", group))
@@ -79,13 +82,13 @@ class JudgeTask:
                 kept = kept.append_column(name, values.column(name).filter(paired))
             if self.plan.placeholders is not None:
                 put(store, exchanged("told", group), self._told(corpus, group, members))
-            # Ids don't shrink, and are in `records`.
+            # Without ids, which do not compress, and can be read from `records`.
             put(store, exchanged("answers", group), answers.drop_columns(["id"]))
             put(store, exchanged("kept", group), kept.filter(stays))
             return Summary()
 
     def _told(self, corpus: Corpus, group: int, members: pa.Table) -> pa.Table:
-        """Where the records of a group that are in a pair come from."""
+        """Returns where the records of a group that are in a pair come from, as `TOLD_SCHEMA`."""
         known = [self.plan.records(corpus, shard, READS) for shard in self.plan.group(group)]
         paired = [r.filter(pa.array(np.isin(places_of(r), places_of(members)))) for r in known]
         return pa.concat_tables([told_of(records) for records in paired])
@@ -93,13 +96,13 @@ class JudgeTask:
 
 @dataclass(frozen=True)
 class Copies:
-    """Components of pairs, each of them whole, and what the tasks said of their records.
+    """Complete connected components of pairs, and what is known about their records.
 
     Attributes:
-        pairs: The `dedup` table's rows.
-        kept: The records that the rules keep, with what the order of preference reads.
-        told: Where the records come from, as `placeholders.TOLD_SCHEMA`; None where no file can be
-            a placeholder.
+        pairs: Rows of the table `dedup`.
+        kept: The records that the rules keep, with the columns that the order of preference reads.
+        told: Where the records come from, as `placeholders.TOLD_SCHEMA`; None if no file can be a
+            placeholder.
     """
 
     pairs: pa.Table
@@ -110,16 +113,16 @@ class Copies:
 def walk_duplicates(
     plan: SelectionPlan, copies: Copies, threads: int = 1
 ) -> tuple[pa.Table, pa.Table]:
-    """Walks components of pairs best first.
+    """Walks components of pairs in the order of preference, best first.
 
     Args:
-        plan: What is decided.
+        plan: The plan of the selection.
         copies: The components. Records of other corpora are all kept.
-        threads: How many the sort may use.
+        threads: Number of threads of the sort.
 
     Returns:
-        The placeholders among the records, as `placeholders.FOUND_SCHEMA`; and who is dropped and
-        for whom, as `DROPPED_SCHEMA`. Both are sorted by shard and row.
+        The placeholders among the records, as `placeholders.FOUND_SCHEMA`, and the dropped records
+        with their survivors, as `DROPPED_SCHEMA`. Both are sorted by shard and row.
 
     Raises:
         RequestError: The order of preference fails on a record.
@@ -128,9 +131,9 @@ def walk_duplicates(
     if plan.placeholders is not None:
         assert copies.told is not None
         found = find_placeholders(copies.pairs, copies.told, plan.placeholders)
-        # Nothing is dropped for what is not kept.
+        # Placeholders are not kept, so no record may be dropped in favour of one.
         kept = kept.filter(pa.array(~np.isin(places_of(kept), places_of(found))))
-    # The id comes last, so that equals have an order too, the same one in every run.
+    # The id comes last, so that equal records have an order, too, and the same one in every run.
     order = ", ".join([*(order.sql for order in plan.decisions.prefer), "id"])
     connection = sealed(threads)
     connection.register("kept_members", kept)
@@ -148,17 +151,17 @@ def walk_duplicates(
 
 
 def in_place_order(rows: pa.Table) -> pa.Table:
-    """Rows by shard and row."""
+    """Sorts rows by shard and row."""
     return rows.sort_by([("shard", "ascending"), ("row", "ascending")])
 
 
 def pairs_of(plan: SelectionPlan, store: Store) -> Table:
-    """The table of pairs."""
+    """Returns the table of pairs."""
     return Table(store, PAIRS, plan.tables[PAIRS])
 
 
 def members_of(pairs: pa.Table) -> pa.Table:
-    """Shard and row of the own records that are in a pair, each once, in their order."""
+    """Returns shard and row of this corpus's records that are in a pair, each once, in order."""
     here = pairs.filter(pairs["other_shard"].is_valid())
     ends = [(pairs["shard"], pairs["row"]), (here["other_shard"], here["other_row"])]
     keys = [places_of(pa.table({"shard": shard, "row": row})) for shard, row in ends]
@@ -166,32 +169,38 @@ def members_of(pairs: pa.Table) -> pa.Table:
 
 
 def place_table(places: NDArray[np.int64]) -> pa.Table:
-    """Places (`places_of`) as shard and row."""
+    """Converts places (see `places_of`) to a table of shard and row."""
     shards, rows = (places >> 32).astype(np.int32), (places & 0xFFFFFFFF).astype(np.int32)
     return pa.table({"shard": shards, "row": rows})
 
 
 def read_groups(plan: SelectionPlan, corpus: Corpus, kind: str, groups: Iterable[int]) -> pa.Table:
-    """What the tasks about some groups of shards left; at least one of them left something."""
+    """Reads the files of one kind of some groups of shards; at least one of them must exist."""
     names = (plan.exchanged(kind, group) for group in groups)
     parts = list(at_once(corpus.store, lambda name: get(corpus.store, name), names))
     return pa.concat_tables([p for p in parts if p is not None], promote_options="permissive")
 
 
 def write_groups(plan: SelectionPlan, corpus: Corpus, kind: str, rows: pa.Table) -> list[int]:
-    """Writes rows, sorted by shard, as one file for each group of shards that has some.
+    """Writes rows to one file for each group of shards that has some.
+
+    Args:
+        plan: The plan of the selection.
+        corpus: The corpus.
+        kind: The kind of file.
+        rows: Rows with a column `shard`, sorted by it.
 
     Returns:
-        The groups that have some.
+        The groups that have rows.
     """
     numbers = group_of(rows.column("shard").to_numpy())
     groups, starts = np.unique(numbers, return_index=True)
     bounds = [*starts.tolist(), rows.num_rows]
 
     def write(i: int) -> None:
-        # A copy: of a slice, bytes of the next group would be written, too.
-        mine = rows.take(np.arange(bounds[i], bounds[i + 1]))
-        put(corpus.store, plan.exchanged(kind, int(groups[i])), mine)
+        # A copy, because a slice would be written with bytes of the next group.
+        copied = rows.take(np.arange(bounds[i], bounds[i + 1]))
+        put(corpus.store, plan.exchanged(kind, int(groups[i])), copied)
 
     list(at_once(corpus.store, write, range(len(groups))))
     return [int(group) for group in groups]

@@ -1,6 +1,6 @@
-"""A what-if: decides about shards and compares with the selection that there is; writes no table.
+"""What-if: decides with other rules and compares with an existing selection, without a new table.
 
-A task leaves its part of the comparison as one small file under the run.
+Each task writes its part of the comparison to a small file in the run's folder.
 """
 
 from collections.abc import Iterable
@@ -18,12 +18,12 @@ from nucleus_data.stages.select.plan import SelectionPlan, decision_table, group
 
 @dataclass(frozen=True)
 class WhatIfTask:
-    """Decides about a group of shards and compares (a task of the runner).
+    """Decides about a group of shards and compares the result (a task of the runner).
 
     Attributes:
-        plan: What is decided; its root is a folder of the run.
-        before: Config hash of the selection that it is compared with.
-        examples: How many records of each group are named at most.
+        plan: The plan of the hypothetical selection; its root is a folder of the run.
+        before: Config hash of the existing selection to compare with.
+        examples: Most examples of each group.
     """
 
     plan: SelectionPlan
@@ -39,23 +39,30 @@ class WhatIfTask:
             shards = self.plan.group(group)
             records = {n: self.plan.records(corpus, n, ["source"]) for n in shards}
             made = decide_finally(self.plan, corpus, group, records)
-            found = Comparison()
+            comparison = Comparison()
             for shard, after in made.items():
                 was = before.read(shard)
                 part = compare_shard(shard, was, after, records[shard], self.examples)
-                found.add(part, self.examples)
-            corpus.store.put(part_name(self.plan, group), found.encode())
+                comparison.add(part, self.examples)
+            corpus.store.put(part_name(self.plan, group), comparison.encode())
             whole = pa.concat_tables(made.values())
             return Summary(rows=whole.num_rows, done=whole.num_rows, extra=counts_of(whole))
 
 
 def part_name(plan: SelectionPlan, group: int) -> str:
-    """Path of a group's part of the comparison."""
+    """Returns the path of a group's part of the comparison."""
     return f"{plan.root}/{group:06d}.json"
 
 
 def gather(corpus: Corpus, plan: SelectionPlan, groups: Iterable[int], examples: int) -> Comparison:
-    """Puts the parts of a comparison together."""
+    """Reads and adds up the parts of a comparison.
+
+    Args:
+        corpus: The corpus.
+        plan: The plan of the hypothetical selection.
+        groups: The groups of shards that were compared.
+        examples: Most examples of each group.
+    """
     whole = Comparison()
     names = (part_name(plan, group) for group in groups)
     for part in at_once(corpus.store, corpus.store.read, names):

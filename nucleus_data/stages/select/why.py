@@ -1,6 +1,6 @@
-"""Why one of two copies stays: the first item of the order of preference in which they differ.
+"""Explains why one of two copies stays: the first item of the preference in which they differ.
 
-It is for pages: the walk itself sorts, and compares no pair.
+It is only used on HTML pages: the walk itself sorts the records, and does not compare pairs.
 """
 
 from collections import defaultdict
@@ -20,7 +20,8 @@ from nucleus_data.stages.select.judge import Shard, values_of
 from nucleus_data.stages.select.tiers import is_score_order
 
 Place = tuple[int, int]
-# What an item of the default order says of the copy that stays; `{}` are both copies' values.
+# Item of the default order -> explanation. `{}` is the value of the copy that stays, then of the
+# other.
 WORDS = {
     RANK: "laid over each other, it is the better copy (rank {} against {})",
     WORSE: "the other has traces of enlarging, or no colour",
@@ -38,16 +39,16 @@ def preferences(
     prefer: Sequence[Expression],
     places: Iterable[Place],
 ) -> dict[Place, list[Any]]:
-    """What each item of an order of preference is of some records.
+    """Evaluates each item of an order of preference on some records.
 
     Args:
         corpus: The corpus.
-        tables: Config hashes of the tables that the order reads.
-        prefer: The order.
-        places: Shard and row of the records.
+        tables: Table name -> config hash, of the tables that the order reads.
+        prefer: The order of preference.
+        places: Shard and row of each record.
 
     Returns:
-        Shard and row -> a value for each item; nothing if the values cannot be had.
+        (shard, row) -> the value of each item; empty if they can't be evaluated.
     """
     columns = list(dict.fromkeys(c for order in prefer for c in order.columns))
     wanted: dict[int, list[int]] = defaultdict(list)
@@ -58,37 +59,45 @@ def preferences(
         known = corpus.records.read(shard, ["shard", "row"])
         if known is None:
             continue
-        mine = known.filter(pc.is_in(known["row"], pa.array(rows, known.schema.field("row").type)))
+        chosen = known.filter(
+            pc.is_in(known["row"], pa.array(rows, known.schema.field("row").type))
+        )
         read = {
             name: Table(corpus.store, name, tables[name]).read(
                 shard, ["row", *(c.name for c in columns if c.table == name)]
             )
             for name in dict.fromkeys(c.table for c in columns)
         }
-        values = values_of(Shard(mine, read, {}), columns)
+        values = values_of(Shard(chosen, read, {}), columns)
         for name in values.column_names:
-            mine = mine.append_column(name, values.column(name))
-        parts.append(mine)
+            chosen = chosen.append_column(name, values.column(name))
+        parts.append(chosen)
     if not parts or not prefer:
         return {}
     connection = sealed()
     connection.register("copies", pa.concat_tables(parts, promote_options="permissive"))
     asked = ", ".join(order.value for order in prefer)
     try:
-        found = connection.sql(f"SELECT shard, row, {asked} FROM copies").fetchall()
+        evaluated = connection.sql(f"SELECT shard, row, {asked} FROM copies").fetchall()
     except duckdb.Error:
         return {}
-    return {(shard, row): values for shard, row, *values in found}
+    return {(shard, row): values for shard, row, *values in evaluated}
 
 
 def why(prefer: Sequence[Expression], stays: Sequence[Any], dropped: Sequence[Any]) -> str:
-    """In words, why one of two copies stays; the arguments are of `preferences`."""
-    for order, mine, other in zip(prefer, stays, dropped, strict=True):
-        if mine != other:
-            said = WORDS.get(order.text, f"{order.text}: {{}} against {{}}")
-            said = SCORED if is_score_order(order.text) else said
-            # Expressions may hold braces of their own.
-            return said.replace("{}", _shown(mine), 1).replace("{}", _shown(other), 1)
+    """Returns in words why one of two copies stays.
+
+    Args:
+        prefer: The order of preference.
+        stays: The values of the copy that stays, from `preferences`.
+        dropped: The values of the copy that is dropped.
+    """
+    for order, kept, other in zip(prefer, stays, dropped, strict=True):
+        if kept != other:
+            text = WORDS.get(order.text, f"{order.text}: {{}} against {{}}")
+            text = SCORED if is_score_order(order.text) else text
+            # Not `str.format`: expressions may have braces of their own.
+            return text.replace("{}", _shown(kept), 1).replace("{}", _shown(other), 1)
     return EQUAL
 
 
