@@ -1,4 +1,4 @@
-"""How the 64 bits of codes are dealt into blocks, and in how many blocks near codes must agree."""
+"""Deals the 64 bits of codes into blocks, and chooses in how many blocks near codes must agree."""
 
 from dataclasses import dataclass
 from math import comb
@@ -10,19 +10,20 @@ from nucleus_data.stages.dedup import radix_kernels, search_kernels
 from nucleus_data.stages.dedup.codes import Codes
 
 MAX_EQUAL = 4
-# A part has 4 KB to some MB, and the counts of one split fit a core's first cache.
+# So that a part has 4 KB to some MB, and the counts of one split fit a core's L1 cache.
 MAX_BLOCK_BITS = 12
-# Codes looked at to learn which bits tell them apart.
+# Codes that are sampled to find out which bits differ most among them.
 SAMPLE = 1 << 16
-RARE = 1e-9  # the share of a bit that varies, but not among these
-# Seconds for sorting a code once and comparing a pair; measured once, they only choose k.
+RARE = 1e-9  # assumed share of a bit that varies, but not in the sample
+# Seconds for sorting a code once, and for comparing a pair. They only affect the choice of k, so
+# measuring them once was enough.
 SORT_S, COMPARE_S = 6e-9, 0.7e-9
 
 
 def bit_shares(codes: Codes) -> NDArray[np.float64]:
-    """In about which share of the codes each bit is set, float64[64].
+    """Estimates the share of the codes in which each bit is set, float64[64].
 
-    0 or 1 is exact: the bit is set in none, or in all.
+    0 and 1 are exact: the bit is set in no code, or in all of them.
     """
     varying = int(np.bitwise_or.reduce(codes) & ~np.bitwise_and.reduce(codes))
     sample = codes[:: max(1, len(codes) // SAMPLE)]
@@ -35,18 +36,18 @@ def bit_shares(codes: Codes) -> NDArray[np.float64]:
 
 
 def varying_bits(shares: NDArray[np.float64]) -> list[int]:
-    """The bits that are not the same in all codes, from the shares of `bit_shares`."""
+    """Returns the bits that are not the same in all codes, given the shares of `bit_shares`."""
     return [bit for bit in range(64) if 0 < shares[bit] < 1]
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """How bits are dealt into blocks: permuted codes have them side by side, the first one on top.
+    """Blocks of bits; in permuted codes, blocks are contiguous, and the first has the top bits.
 
     Attributes:
-        forward: Permutation as a table, uint64 (8 bytes, 256 values).
+        forward: The permutation as a table, uint64[8 bytes, 256 values].
         back: The inverse permutation, as a table of the same shape.
-        shifts: How far each block of a permuted code is from the lowest bit, uint64[B].
+        shifts: Offset of each block in a permuted code from the lowest bit, uint64[B].
         masks: The bits of each block in a permuted code, uint64[B].
     """
 
@@ -57,15 +58,15 @@ class Blocks:
 
     @classmethod
     def dealt(cls, shares: NDArray[np.float64], blocks: int) -> "Blocks":
-        """Deals the bits that vary.
+        """Deals the bits that vary into blocks.
 
-        Bits that are set in nearly half of the codes tell them apart best. They are dealt one to
-        each block in turn, then the next best, so that no block has only bits that hardly vary: its
-        keys would be shared by very many. Which bit goes where changes the time alone.
+        Bits that are set in nearly half of the codes distinguish them best. Bits are dealt to the
+        blocks in turn, the best ones first, so that no block has only bits that hardly vary, with
+        keys that very many codes share. The assignment only affects the time.
 
         Args:
-            shares: Of each bit, in which share of the codes it is set, float64[64].
-            blocks: How many blocks.
+            shares: The share of the codes in which each bit is set, float64[64].
+            blocks: Number of blocks.
         """
         bits = sorted(varying_bits(shares), key=lambda bit: abs(shares[bit] - 0.5))
         members = [bits[block::blocks][:MAX_BLOCK_BITS] for block in range(blocks)]
@@ -74,7 +75,7 @@ class Blocks:
         moved: dict[int, int] = {}
         for block in members:
             target -= len(block)
-            shifts.append(min(target, 63))  # an empty block at the bottom has no bit to shift to
+            shifts.append(min(target, 63))  # an empty first block would be shifted by 64
             masks.append(((1 << len(block)) - 1) << target)
             moved |= {bit: target + place for place, bit in enumerate(block)}
         moved |= {bit: place for place, bit in enumerate(unused)}
@@ -86,13 +87,13 @@ class Blocks:
         )
 
     def permute(self, codes: Codes) -> Codes:
-        """Codes with their bits in the blocks' places."""
+        """Permutes the bits of codes, so that blocks are contiguous."""
         out = np.empty_like(codes)
         radix_kernels.permute(codes, self.forward, out)
         return out
 
     def restore(self, codes: Codes) -> Codes:
-        """Codes with their bits back in their own places."""
+        """Reverses `permute`."""
         out = np.empty_like(codes)
         radix_kernels.permute(codes, self.back, out)
         return out
@@ -108,12 +109,12 @@ def _table(moved: dict[int, int]) -> Codes:
 
 
 def blocks_to_agree(count: int, distance: int, bits: int = 64) -> int:
-    """In how many (k) of `distance + k` blocks codes must agree, by estimated cost.
+    """Chooses in how many (k) of `distance + k` blocks codes must agree, by estimated cost.
 
     Args:
-        count: How many codes there are.
+        count: Number of codes.
         distance: Largest Hamming distance.
-        bits: How many bits vary.
+        bits: Number of bits that vary.
     """
 
     def cost(k: int) -> float:

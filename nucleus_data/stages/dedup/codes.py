@@ -1,6 +1,6 @@
 """Hash codes as numpy arrays: types, and the number of bits that are set.
 
-Apart from `search`, so that what only decides imports no compiler.
+They are not in `search`, so that code that only makes decisions does not import numba.
 """
 
 import numpy as np
@@ -14,6 +14,6 @@ MAX_DISTANCE = 8
 
 
 def popcount(values: Codes) -> NDArray[np.uint8]:
-    """The number of one bits in each value, 0 to 64."""
+    """Returns the number of set bits in each value, 0 to 64."""
     counts: NDArray[np.uint8] = np.bitwise_count(values)
     return counts

@@ -1,8 +1,8 @@
-"""The second opinion on a candidate pair: a 256-bit hash and the aspect ratio.
+"""Confirms candidate pairs by a 256-bit hash and the aspect ratio.
 
-A 64-bit hash finds candidates; among billions of pairs, thousands of different pictures are that
-close by chance. A pair counts only if the 256-bit hashes are near too and both images have the same
-shape within a tolerance.
+Candidates have near 64-bit hashes, but among billions of pairs, thousands of different pictures are
+that near by chance. A pair counts only if the 256-bit hashes are near, too, and both images have
+the same aspect ratio within a tolerance.
 """
 
 import numpy as np
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from nucleus_data.stages.dedup.codes import popcount
 
-_HALF_STEP = np.uint64(1 << 42)  # of 52 bits after the first one, 9 stay
+_HALF_STEP = np.uint64(1 << 42)  # rounds the 52 bits of a float's mantissa to 9
 
 
 def hash256_distance(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.int16]:
-    """Hamming distance of 256-bit hashes.
+    """Computes the Hamming distances of 256-bit hashes.
 
     Args:
         one: uint64[N, 4].
@@ -27,10 +27,10 @@ def hash256_distance(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDAr
 
 
 def rounded_aspect(size: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Width over height, rounded to 9 bits after the first one: to 0.1 % at most.
+    """Computes width / height, rounded to 9 bits after the leading one (an error of at most 0.1 %).
 
-    Pictures of one colour all have the same hashes, whatever their size. So there must not be
-    millions of different shapes; rounded, there are some 500 between 1:1 and 2:1.
+    Pictures of a single colour all have the same hashes, whatever their size, and must not fall
+    into millions of different shapes. With rounding, there are some 500 between 1:1 and 2:1.
 
     Args:
         size: Width and height, int64[N, 2], each 1 to 2^31 - 1.
@@ -44,7 +44,7 @@ def rounded_aspect(size: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def aspect_difference(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.float64]:
-    """By how much the larger rounded aspect ratio exceeds the smaller one: max / min - 1.
+    """Computes by how much the larger rounded aspect ratio exceeds the smaller one: max / min - 1.
 
     Args:
         one: Width and height, int64[N, 2], each 1 to 2^31 - 1.
@@ -66,7 +66,7 @@ def confirm(
     hash256_limit: int = 40,
     aspect_tolerance: float = 0.03,
 ) -> tuple[NDArray[np.bool_], NDArray[np.int16], NDArray[np.float64]]:
-    """Which candidate pairs count.
+    """Decides which candidate pairs count.
 
     Args:
         hash_one: 256-bit hashes, uint64[N, 4].

@@ -1,7 +1,7 @@
-"""Inner loop of the second opinion on pairs of groups of pictures; numba.
+"""A numba kernel that compares the 256-bit hashes of candidate pairs.
 
-Very many different pictures may share a 64-bit hash (nearly blank ones do), so that all their pairs
-are candidates. All but few of these are told apart by the 256-bit hash, which this compares before
+Very many different pictures can share a 64-bit hash (nearly blank ones do), so that all their pairs
+are candidates. Nearly all of these differ in the 256-bit hash, so the kernel compares it before
 anything is copied.
 """
 
@@ -25,24 +25,26 @@ def near_members(
     out: Indices,
     apart: NDArray[np.int16],
 ) -> tuple[int, int]:
-    """Pairs of members of pairs of groups whose 256-bit hashes are near.
+    """Finds the pairs of members, of pairs of groups, whose 256-bit hashes are near.
 
-    A group paired with itself gives each pair of different members once.
+    A group paired with itself gives each pair of different members once. The call ends when `out`
+    is full or enough candidates were compared; the next call continues from `at`.
 
     Args:
-        hashes: Members' 256-bit hashes, by group, uint64[N, 4].
+        hashes: The members' 256-bit hashes, ordered by group, uint64[N, 4].
         starts: Where each group begins in `hashes`, and N: int64[G + 1].
-        one: Groups, int64[P].
-        other: Groups, int64[P].
-        limit: Largest distance that is near.
-        most: After about so many candidates the call ends.
-        at: Where to go on: the pair of groups, and the places of the two members in `hashes`; the
-            place of the first is -1 at a pair's beginning. It is left where the next call goes on.
-        out: Gets, for each near pair, its pair of groups and the places of its members, (room, 3).
-        apart: Gets their distances, int16[room].
+        one: The first group of each pair, int64[P].
+        other: The second group of each pair, int64[P].
+        limit: Largest Hamming distance that is near.
+        most: Number of candidates after which the call ends.
+        at: Where to continue, int64[3]: the index of the pair of groups, and those of the two
+            members in `hashes`, where the first one is -1 at the start of a pair. It is updated.
+        out: Receives for each near pair the index of its pair of groups, and those of its members
+            in `hashes`, int64[room, 3].
+        apart: Receives their distances, int16[room].
 
     Returns:
-        How many near pairs were written, and how many candidates there were.
+        The number of near pairs written, and the number of candidates compared.
     """
     found, seen = 0, 0
     pair, left, right = at[0], at[1], at[2]

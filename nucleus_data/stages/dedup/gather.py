@@ -1,4 +1,4 @@
-"""What `dedup` reads, shard by shard: of the corpus, and of those that it is compared against."""
+"""Reads what `dedup` compares, shard by shard: from the corpus, and those it is compared to."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ MEASURED = {
     "phash": pa.uint64(),
     "hash256": pa.binary(32),
 }
-# By `dedup.hashes`: table -> what is compared -> the table's column.
+# Value of `dedup.hashes` -> table -> compared value -> the table's column.
 READS: dict[str, dict[str, dict[str, str]]] = {
     "upright": {
         "inspect.file": {"width": "width", "height": "height"},
@@ -36,7 +36,7 @@ READS: dict[str, dict[str, dict[str, str]]] = {
 }
 
 
-READ_AT_ONCE = 16  # shards, each with several tables
+READ_AT_ONCE = 16  # shards that are read concurrently, each with several tables
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,15 @@ class ComparedCorpus:
     """A corpus, and which of its records are compared.
 
     Attributes:
-        number: 0 for the own corpus, then those of `dedup.against` in their order.
-        uri: Where it is.
-        storage_options: For fsspec.
-        hashes: Which hashes, a key of `READS`.
-        tables: Config hashes of the tables that hold them.
+        number: 0 for the own corpus, then 1 and up for those of `dedup.against`, in order.
+        uri: Path or URL of the corpus.
+        storage_options: Options for fsspec.
+        hashes: The hashes to compare, a key of `READS`.
+        tables: Table name -> config hash, of the tables that have them.
         shards: Its shards, ascending.
-        limits: Shard -> number of records, where fewer than all are compared.
-        sample: Share of the records that are compared.
-        asker: The corpus that it is compared with, whose configuration messages name.
+        limits: Shard -> number of records to compare; None for all.
+        sample: Share of the records to compare, 0 to 1.
+        asker: The own corpus, if this is another one: messages suggest to use its configuration.
     """
 
     number: int
@@ -66,7 +66,7 @@ class ComparedCorpus:
     asker: str = ""
 
     def read(self, shards: Sequence[int]) -> Rows:
-        """`RECORD` rows of some shards, by place."""
+        """Reads some shards as `RECORD` rows, ordered by place."""
         corpus = Corpus(self.uri, self.storage_options)
 
         def one(shard: int) -> Rows:
@@ -76,16 +76,16 @@ class ComparedCorpus:
         return np.concatenate([np.empty(0, RECORD), *parts])
 
     def records(self) -> int:
-        """How many records there are, those that are not chosen among them."""
+        """Returns the number of records, including those that are not compared."""
         corpus = Corpus(self.uri, self.storage_options)
         try:
             return record_count(corpus.records)
-        except DamagedError:  # whoever reads the shard says which part it is
+        except DamagedError:  # the task that reads the shard raises an error with the file's name
             damaged = corpus.damaged("records", RECORDS_HASH)
             return record_count(corpus.without(damaged).records)
 
     def _shard(self, corpus: Corpus, shard: int) -> pa.Table:
-        """A shard's records with their hashes, null where an image was not measured."""
+        """Reads a shard's records with their hashes, null if an image is not measured."""
         records = corpus.records.read(shard, ["shard", "row", "id", "sha256", "error"])
         assert records is not None
         images = records.filter(records.column("error").is_null()).column("row").to_numpy()
@@ -108,7 +108,10 @@ class ComparedCorpus:
     def _check_measured(
         self, shard: int, table: str, images: NDArray[Any], measured: NDArray[Any]
     ) -> None:
-        """An image of another corpus that was not measured would not be found here, silently."""
+        """Raises RequestError if images of another corpus are not measured.
+
+        Otherwise, their copies in the own corpus would be missed without a message.
+        """
         missing = np.count_nonzero(~np.isin(images, measured))
         if missing:
             raise RequestError(
@@ -121,19 +124,19 @@ class ComparedCorpus:
 def other_corpora(
     own: Corpus, settings: DedupSettings, tables: Mapping[str, str]
 ) -> list[ComparedCorpus]:
-    """The corpora of `dedup.against`, whose tables must be of the same config hashes.
+    """Opens the corpora of `dedup.against`, whose tables must have the same config hashes.
 
     Args:
         own: The corpus that is compared with them, in the same kind of store.
         settings: What counts as near.
-        tables: Config hashes of the own corpus's tables.
+        tables: Table name -> config hash, of the own corpus.
 
     Raises:
         RequestError: There is no such corpus, it is the own one, or it was measured with other
             settings.
     """
     storage_options = own.store.storage_options
-    found = []
+    corpora = []
     for number, (name, uri) in enumerate(settings.against.items(), 1):
         try:
             corpus = Corpus(uri, storage_options)
@@ -152,19 +155,19 @@ def other_corpora(
                     f"run: {told('inspect', uri, like=own.uri)}"
                 )
         shards = corpus.shards()
-        one = ComparedCorpus(number, uri, storage_options, settings.hashes, read, shards)
-        found.append(replace(one, asker=own.uri))
-    return found
+        compared = ComparedCorpus(number, uri, storage_options, settings.hashes, read, shards)
+        corpora.append(replace(compared, asker=own.uri))
+    return corpora
 
 
 def _place(corpus: Corpus) -> str:
-    """Where a corpus lies, however its path is written."""
+    """Returns the location of a corpus in a normal form, however its path is written."""
     store = corpus.store
     return str(Path(store.path("")).resolve()) if store.local else store.url("")
 
 
 def parts_of(others: Sequence[ComparedCorpus]) -> list[str]:
-    """A hash of each corpus's tables as they are now, for a config hash."""
+    """Returns a hash of the current parts of each corpus's tables, for a config hash."""
     return [
         Corpus(other.uri, other.storage_options).parts_hash(
             {"records": RECORDS_HASH, **other.tables}

@@ -1,6 +1,6 @@
-"""Equal codes grouped, and codes in parts by some of their bits: sorting, in parallel.
+"""Groups equal codes, and partitions codes by some of their bits, by parallel radix sorts.
 
-numpy's sort takes several times as long on some processors; these are radix sorts, part by part.
+numpy's sort takes several times as long on some processors.
 """
 
 import os
@@ -16,11 +16,11 @@ from nucleus_data.stages.dedup import radix_kernels
 from nucleus_data.stages.dedup.codes import Codes, Indices
 
 TOP_BITS = 12
-CHUNK = 1 << 22  # of what would take as much memory as the codes
+CHUNK = 1 << 22  # codes at a time, in a step that would need as much memory as all codes
 
 
 def cores() -> int:
-    """Processors that this process may use: `OMP_NUM_THREADS`, which Ray sets for its workers."""
+    """Returns the number of CPUs to use: `OMP_NUM_THREADS`, which Ray sets, or all available."""
     if os.environ.get("OMP_NUM_THREADS", "").isdigit():
         return max(1, int(os.environ["OMP_NUM_THREADS"]))
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -28,11 +28,11 @@ def cores() -> int:
 
 @dataclass(frozen=True)
 class Groups:
-    """Equal codes as one.
+    """Groups of equal codes.
 
     Attributes:
-        codes: The distinct ones, rising, uint64[U].
-        order: Places of all N codes, sorted by code and then by place (uint32 or int64).
+        codes: The distinct codes, ascending, uint64[U].
+        order: Indices of all N codes, sorted by code and then by index (uint32 or int64).
         starts: Where each group begins in `order`, and N: U + 1 numbers of the same type.
     """
 
@@ -46,10 +46,10 @@ def group_equal(codes: Codes, threads: int | None = None) -> Groups:
 
     Args:
         codes: uint64[N].
-        threads: How many; all cores by default.
+        threads: Number of threads; all cores by default.
 
     Returns:
-        The groups; the same whatever the threads.
+        The groups, which do not depend on the number of threads.
     """
     with ThreadPoolExecutor(threads or cores()) as pool:
         kept, order = sort_codes(codes, pool)
@@ -58,11 +58,11 @@ def group_equal(codes: Codes, threads: int | None = None) -> Groups:
     np.not_equal(kept[1:], kept[:-1], out=fresh[1:])
     distinct = int(np.count_nonzero(fresh))
     starts = np.empty(distinct + 1, order.dtype)
-    found = 0
+    filled = 0
     for first in range(0, len(kept), CHUNK):
         places = np.flatnonzero(fresh[first : first + CHUNK])
-        starts[found : found + len(places)] = places + first
-        found += len(places)
+        starts[filled : filled + len(places)] = places + first
+        filled += len(places)
     starts[-1] = len(kept)
     return Groups(kept if distinct == len(kept) else kept[fresh], order, starts)
 
@@ -70,9 +70,17 @@ def group_equal(codes: Codes, threads: int | None = None) -> Groups:
 def sort_codes(
     codes: Codes, pool: ThreadPoolExecutor
 ) -> tuple[Codes, NDArray[np.uint32] | Indices]:
-    """Rising codes and their places: partitioned by the highest bits, then sorted part by part."""
+    """Sorts codes: partitions them by their highest bits, then sorts each part.
+
+    Args:
+        codes: uint64[N].
+        pool: Threads that sort.
+
+    Returns:
+        The codes in ascending order, and their original indices; equal codes stay in order.
+    """
     count = len(codes)
-    # At least 128 codes a part, so that what each part costs by itself does not count.
+    # At least 128 codes per part, so that the overhead of a part is negligible.
     bits = min(TOP_BITS, max(1, count.bit_length() - 8))
     shift = np.uint64(64 - bits)
     parts = pieces(count, pool)
@@ -107,13 +115,21 @@ def sort_codes(
 
 
 def pieces(count: int, pool: ThreadPoolExecutor) -> list[tuple[int, int]]:
-    """Begin and end of about equal pieces, one a thread."""
+    """Returns the start and end of about equal pieces of `count` items, one per thread."""
     ends = np.linspace(0, count, pool._max_workers + 1).astype(np.int64).tolist()
     return list(pairwise(ends))
 
 
 def offsets(counts: Indices) -> tuple[Indices, Indices]:
-    """Of counts (pieces, values): where each value begins, and where each piece writes its own."""
+    """Computes where to write in a counting sort.
+
+    Args:
+        counts: Number of items of each value in each piece, int64[P, V].
+
+    Returns:
+        Where each value begins, and the end: int64[V + 1]; and where each piece writes its items of
+        each value: int64[P, V].
+    """
     totals = counts.sum(0)
     starts = np.concatenate([[0], np.cumsum(totals)])
     return starts, starts[:-1] + np.cumsum(counts, 0) - counts

@@ -1,14 +1,14 @@
-"""Which records hang together by pairs, found by tasks on files: no process holds all pairs.
+"""Finds the connected components of the pairs, by tasks on files: no process holds all pairs.
 
 | phase | a task reads | and writes |
 |---|---|---|
-| links | the pairs of a piece: of some shards | `edges-0`: who is in a pair with whom, by both |
+| links | the pairs of a piece: of some shards | `edges-0`: the pairs as edges, by both records |
 | above-T, below-T | all edges of some records | `edges-T+1`: the same, nearer to stars (`stars`) |
 | label | all edges of some records, now stars | `labels`: each record's component, by its piece |
 
-A component is named by its first record, and its partition is a hash of that; so what a stage finds
-about it does not depend on how many partitions there are. A finished task leaves a marker, so a run
-that was killed goes on where it was. Nothing but task numbers and counts goes through Ray.
+A component is named by its first record, and its partition is a hash of that record. So a stage's
+results about a component do not depend on the number of partitions. A finished task writes a
+marker, so that a killed run can be continued. Only task numbers and counts go through Ray.
 """
 
 from collections import Counter
@@ -45,21 +45,21 @@ from nucleus_data.stages.dedup.stars import (
 
 # A record's place, and that of the first record of its component.
 LABEL = np.dtype([("place", "<i8"), ("first", "<i8")])
-VERSION = 2  # of the files
+VERSION = 2  # version of the files
 
 
 @dataclass(frozen=True)
 class Cut:
-    """How the pairs of a corpus are cut into tasks, and where the tasks' files are.
+    """How the pairs of a corpus are divided into tasks, and where the tasks' files are.
 
     Attributes:
-        uri: The corpus.
-        storage_options: For fsspec.
+        uri: Path or URL of the corpus.
+        storage_options: Options for fsspec.
         table: Config hash of the table `dedup`.
-        pieces: All shards, ascending, in pieces.
-        parts: How many partitions the components are spread over.
+        pieces: All shards, ascending, divided into pieces.
+        parts: Number of partitions of the components.
         root: The folder of all files.
-        foreign: Whether records of other corpora join those of this one.
+        foreign: Whether records of other corpora connect those of this one.
     """
 
     uri: str
@@ -72,7 +72,7 @@ class Cut:
 
     @cached_property
     def folder(self) -> str:
-        """Where the files are, by all that decides about their content."""
+        """The folder of the files, named by a hash of what their content depends on."""
         pieces = [list(piece) for piece in self.pieces]
         how = config_hash({"version": VERSION, "parts": self.parts, "pieces": pieces})
         return f"{self.root}/{how}"
@@ -82,57 +82,57 @@ class Cut:
         return Corpus(self.uri, self.storage_options)
 
     def name(self, kind: str, number: int) -> str:
-        """Path of the file of a kind that a task writes."""
+        """Returns the path of a task's file of a kind."""
         return f"{self.folder}/{kind}/{number:06d}"
 
     def names(self, store: Store, kind: str) -> list[str]:
-        """Paths of all files of a kind."""
+        """Returns the paths of all files of a kind."""
         folder = f"{self.folder}/{kind}"
         return [f"{folder}/{name}" for name in store.list(folder)]
 
     def part_of(self, firsts: NDArray[np.int64]) -> NDArray[np.uint16]:
-        """The partition of each component, by its first record."""
+        """Returns the partition of each component, given its first record."""
         return spread(firsts.astype(np.uint64), self.parts)
 
     def piece_of(self, shards: NDArray[np.integer]) -> NDArray[np.int64]:
-        """The piece of each shard."""
-        found: NDArray[np.int64] = (
+        """Returns the piece of each shard."""
+        numbers: NDArray[np.int64] = (
             np.searchsorted([piece[0] for piece in self.pieces], shards, side="right") - 1
         )
-        return found
+        return numbers
 
     def pairs(self, store: Store, piece: int) -> pa.Table:
-        """The pairs of a piece's shards."""
+        """Reads the pairs of a piece's shards."""
         pairs = Table(store, "dedup", self.table)
         parts = at_once(store, pairs.read, self.pieces[piece])
-        there = [part for part in parts if part is not None]
-        return pa.concat_tables([PAIRS_SCHEMA.empty_table(), *there])
+        tables = [part for part in parts if part is not None]
+        return pa.concat_tables([PAIRS_SCHEMA.empty_table(), *tables])
 
     def labels(self, store: Store, piece: int) -> Rows:
-        """The records in a pair of a piece, by place, as `LABEL`."""
+        """Reads the labels of a piece's records in a pair, as `LABEL` rows ordered by place."""
         names = self.names(store, "labels")
         rows = read_rows(store, names, piece, len(self.pieces), LABEL)
         return rows[np.argsort(rows["place"])]
 
     def deal(self, store: Store, kind: str, part: int, rows: pa.Table) -> None:
-        """Writes what a partition's task found, for the pieces that it is about, by shard."""
+        """Writes the result of a partition's task, dealt to the pieces of its shards."""
         reader = self.piece_of(rows["shard"].to_numpy())
         deal(store, self.name(kind, part), rows, reader, len(self.pieces))
 
     def collect(self, store: Store, kind: str, piece: int, schema: pa.Schema) -> pa.Table:
-        """What the partitions' tasks found about a piece, by shard and row."""
+        """Reads the results of all partitions' tasks about a piece, ordered by shard and row."""
         rows = collect(store, self.names(store, kind), piece, len(self.pieces), schema)
         return rows.sort_by([("shard", "ascending"), ("row", "ascending")])
 
     def schema(self, store: Store, kind: str) -> pa.Schema | None:
-        """What fits the rows of all files of a kind, each of which is an empty table."""
+        """Returns a schema that fits all files of a kind, which are empty tables; None if none."""
         tables = at_once(store, lambda name: get(store, name), self.names(store, kind))
-        there = [table for table in tables if table is not None]
-        return pa.concat_tables(there, promote_options="permissive").schema if there else None
+        present = [table for table in tables if table is not None]
+        return pa.concat_tables(present, promote_options="permissive").schema if present else None
 
 
 def pieces_of(groups: Sequence[Sequence[int]], parts: int) -> list[list[int]]:
-    """Groups of shards, put together to about as many pieces as there are partitions."""
+    """Joins groups of shards to pieces, about as many as there are partitions."""
     together = max(1, len(groups) // parts)
     return [
         [shard for group in groups[at : at + together] for shard in group]
@@ -142,10 +142,10 @@ def pieces_of(groups: Sequence[Sequence[int]], parts: int) -> list[list[int]]:
 
 @dataclass(frozen=True)
 class CutTask:
-    """A phase that is done once (a task of the runner): the method of its name does it.
+    """A phase, each task of which runs once (a task of the runner); the method `name` does it.
 
     Attributes:
-        cut: How the pairs are cut into tasks.
+        cut: How the pairs are divided into tasks.
         name: The phase.
     """
 
@@ -154,11 +154,11 @@ class CutTask:
 
     @property
     def phase(self) -> str:
-        """The phase's name, for people and for files."""
+        """The phase's name in messages and markers."""
         return self.name
 
     def run(self, number: int) -> Summary:
-        """Does a task, unless it was done; its counts are in the summary's `extra`."""
+        """Runs a task, unless it was done before; its counts are in the summary's `extra`."""
         corpus = self.cut.corpus()
         marker = f"{self.cut.folder}/done/{self.phase}/{number:06d}.json"
         counts = once(corpus.store, marker, lambda: getattr(self, self.name)(corpus, number))
@@ -170,14 +170,14 @@ class LinkTask(CutTask):
     """One of the phases above.
 
     Attributes:
-        turn: The turn of `above` and `below`; of `label` the last one.
+        turn: The round of `above` and `below`; for `label` the last one.
     """
 
     turn: int = 0
 
     @property
     def phase(self) -> str:
-        """The phase's name, with its turn."""
+        """The phase's name, with its round."""
         return f"{self.name}-{self.turn}" if self.name in ("above", "below") else self.name
 
     def links(self, corpus: Corpus, piece: int) -> dict[str, int]:
@@ -189,23 +189,23 @@ class LinkTask(CutTask):
         return {}
 
     def above(self, corpus: Corpus, part: int) -> dict[str, int]:
-        """The step of large stars; counts who is not yet in a star."""
+        """Runs the large-star step, and counts the nodes that are not in a star yet."""
         edges, unsettled = joined_above(self._read(corpus.store, f"edges-{self.turn}", part))
         self._write(corpus.store, f"above-{self.turn}", part, edges)
         return {"unsettled": unsettled}
 
     def below(self, corpus: Corpus, part: int) -> dict[str, int]:
-        """The step of small stars."""
+        """Runs the small-star step."""
         edges = joined_below(self._read(corpus.store, f"above-{self.turn}", part))
         self._write(corpus.store, f"edges-{self.turn + 1}", part, edges)
         return {}
 
     def label(self, corpus: Corpus, part: int) -> dict[str, int]:
-        """Names the component of each own record: it is the centre of its star."""
+        """Writes the component of each own record, named by the centre of its star."""
         nodes, first = centres(self._read(corpus.store, f"edges-{self.turn}", part))
         own = nodes < FOREIGN
         rows = np.empty(np.count_nonzero(own), LABEL)
-        # A pair's first record is an own one, and below all others: so the centre is an own one.
+        # The first record of a pair is an own one, and below foreign ones, so centres are own ones.
         rows["place"], rows["first"] = nodes[own], first[own]
         reader, pieces = self.cut.piece_of(rows["place"] >> 32), len(self.cut.pieces)
         write_rows(corpus.store, self.cut.name("labels", part), rows, reader, pieces)
@@ -221,10 +221,12 @@ class LinkTask(CutTask):
 
 
 def running(run_tasks: RunTasks) -> Callable[[CutTask, int], Counter[str] | None]:
-    """What runs a phase of so many tasks, and returns their counts; None if tasks failed.
+    """Returns a function that runs a phase of a number of tasks.
+
+    The function returns the tasks' counts, or None if tasks failed.
 
     Args:
-        run_tasks: Runs tasks: the phase's name, the task, numbered items, and how many they are.
+        run_tasks: Runs tasks, given the phase's name, the task, the items, and their number.
     """
 
     def ran(task: CutTask, tasks: int) -> Counter[str] | None:
@@ -235,14 +237,14 @@ def running(run_tasks: RunTasks) -> Callable[[CutTask, int], Counter[str] | None
 
 
 def find_components(cut: Cut, run_tasks: RunTasks) -> bool:
-    """Finds which records hang together, and leaves their labels.
+    """Finds the components, and writes the label of each record in a pair.
 
     Args:
-        cut: How the pairs are cut into tasks.
-        run_tasks: As for `running`.
+        cut: How the pairs are divided into tasks.
+        run_tasks: Runs tasks, as in `running`.
 
     Returns:
-        Whether it was done; False if tasks failed.
+        Whether all tasks succeeded.
     """
     store, ran, turn = cut.corpus().store, running(run_tasks), 0
     if ran(LinkTask(cut, "links"), len(cut.pieces)) is None:
@@ -260,7 +262,7 @@ def find_components(cut: Cut, run_tasks: RunTasks) -> bool:
         turn += 1
     if ran(LinkTask(cut, "label", turn), cut.parts) is None:
         return False
-    # What was read is not needed again.
+    # The input of the finished phase is not needed again.
     for folder in (f"edges-{turn}", f"above-{turn}"):
         remove_files(store, f"{cut.folder}/{folder}")
     return True

@@ -1,11 +1,11 @@
-"""From records to confirmed pairs: every step a function over rows (`rows`), classes as stars.
+"""Finds confirmed pairs of records: each step is a function on rows (`rows`); classes become stars.
 
-The package's docstring says how to read the pairs. Records without hashes (their image failed) take
-part only by their bytes. Two records with the same bytes are one picture, whatever was measured.
+The package's docstring says how to read the pairs. Records without hashes (their image failed) are
+compared only by their bytes. Two records with the same bytes are one picture, whatever was measured
+of them.
 
-`find_duplicates` does the steps one after the other in memory; `partitioned` does the same steps on
-files, each part by itself: records by their bytes, pictures by their pHash, leaders by a block of
-it.
+`find_duplicates` does all steps in memory; `partitioned` does the same steps on files, partition by
+partition: records by their bytes, pictures by their pHash, leaders by a block of the pHash.
 """
 
 from collections import Counter
@@ -39,38 +39,40 @@ def find_duplicates(
     """Finds all near duplicates among the records, in memory.
 
     Time and memory grow with the records and the pairs of classes found. Only K *different* classes
-    under one pHash (other 256-bit hashes or shapes) cost K^2 comparisons of some nanoseconds, still
-    in bounded memory; of one 256-bit hash there are at most some thousand, as shapes are rounded.
+    under one pHash (with other 256-bit hashes or shapes) cost K^2 comparisons of some nanoseconds,
+    still in bounded memory. Under one 256-bit hash there are at most some thousand classes, since
+    shapes are rounded.
 
     Args:
         table: `shard`, `row`, `id`, `sha256`, `phash` (uint64), `hash256` (32 bytes), `width`,
             `height` of every record, in any order; other columns are ignored. `sha256` and the
             measured columns may be null.
         settings: What counts as near; the defaults if None.
-        others: Tables of other corpora, in the order of `settings.against`; pairs of two of their
-            records are not told.
+        others: Tables of other corpora, in the order of `settings.against`. Pairs of which both
+            records are from other corpora are left out.
 
     Returns:
         A table with the schema `PAIRS`, each pair once, (shard, row) before (other_shard,
-        other_row), sorted by both; of a record of another corpus these two are null, and its id has
-        the corpus's name before it. Rows with `exact`, or with all differences zero, connect the
-        members of a class; see the package's docstring.
+        other_row), sorted by both. For a record of another corpus, these two are null, and its id
+        has the corpus's name before it. Rows with `exact`, or with all differences zero, connect
+        the members of a class; see the package's docstring.
 
     Raises:
-        ValueError: A table lacks a column, or holds what no record can have (`rows.records_of`).
+        ValueError: A table lacks a column, or has values that no record can have
+            (`rows.records_of`).
     """
     settings = settings or DedupSettings()
     tables = enumerate([table, *others])
-    records = [records_of(each, number) for number, each in tables]
+    records = [records_of(source, number) for number, source in tables]
     return find_pairs(np.concatenate(records), settings)[0]
 
 
 def find_pairs(records: Rows, settings: DedupSettings) -> tuple[pa.Table, Counter[str]]:
-    """Finds all near duplicates among `RECORD` rows, which are sorted by place.
+    """Finds all near duplicates among `RECORD` rows, which must be sorted by place.
 
     Returns:
-        The pairs; and counts: `pairs`, `exact` (of equal files), and `candidates`, the pairs of
-        different pictures whose pHashes are near, whether or not they count.
+        The pairs, and counts: `pairs`, `exact` (pairs of equal files), and `candidates` (pairs of
+        different pictures whose pHashes are near, confirmed or not).
     """
     counts: Counter[str] = Counter()
     exact, pictures = by_bytes(records)
@@ -80,21 +82,21 @@ def find_pairs(records: Rows, settings: DedupSettings) -> tuple[pa.Table, Counte
     near = iterate_near_pairs(groups.codes, settings.distance)
     edges += confirmed(leaders, groups, near, settings, counts)
     joined = np.concatenate(edges)
-    edges.clear()  # of very many pairs most of the memory
+    edges.clear()  # if there are very many pairs, this is most of the memory
     pairs = pairs_table(joined, tuple(settings.against))
     counts.update(pairs=pairs.num_rows, exact=len(exact))
     return pairs, counts
 
 
 def by_bytes(records: Rows) -> tuple[Rows, Rows]:
-    """Links records of the same bytes.
+    """Links records with the same bytes.
 
     Args:
-        records: `RECORD` rows by place, all that have these bytes.
+        records: `RECORD` rows, ordered by place; for each file all records with its bytes.
 
     Returns:
-        `EDGE` rows, each record joined to the first measured one with its bytes (the first one, if
-        none was measured); and the pictures, one for the same bytes, measured, by place.
+        `EDGE` rows that join each record to the first measured one with its bytes (or to the first
+        one, if none was measured); and the measured pictures, one for each file, ordered by place.
     """
     order, starts = runs_of(list(records["sha256"].T))
     first = first_of_runs(order, starts, preferred=records["width"] > 0)
@@ -105,14 +107,14 @@ def by_bytes(records: Rows) -> tuple[Rows, Rows]:
 
 
 def by_class(pictures: Rows) -> tuple[Rows, Rows]:
-    """Links pictures that are equal in all that is compared.
+    """Links pictures whose hashes and rounded aspect ratios are all equal.
 
     Args:
-        pictures: `PICTURE` rows by place, all that have these pHashes.
+        pictures: `PICTURE` rows, ordered by place; for each pHash all pictures that have it.
 
     Returns:
-        `EDGE` rows, each picture joined to the first of its class; and those first ones, the
-        leaders, by place.
+        `EDGE` rows that join each picture to the first of its class; and these first ones, the
+        leaders, ordered by place.
     """
     shape = rounded_aspect(_size(pictures)).view(np.uint64)
     keys = [pictures["phash"], *pictures["hash256"].T, shape]
@@ -124,7 +126,7 @@ def by_class(pictures: Rows) -> tuple[Rows, Rows]:
 def equal_codes(
     leaders: Rows, groups: Groups, settings: DedupSettings, counts: Counter[str]
 ) -> Iterator[Rows]:
-    """Confirmed pairs of leaders with one pHash, as `confirmed` gives them."""
+    """Yields the confirmed pairs of leaders with equal pHashes, like `confirmed`."""
     shared = np.flatnonzero(np.diff(groups.starts) > 1)
     same = (shared, shared, np.zeros(len(shared), dtype=np.int8))
     return confirmed(leaders, groups, [same], settings, counts)
@@ -137,31 +139,31 @@ def confirmed(
     settings: DedupSettings,
     counts: Counter[str],
 ) -> Iterator[Rows]:
-    """Those pairs of leaders that count, among those whose pHashes are near, as `EDGE` rows.
+    """Yields the pairs of leaders that count, of those with near pHashes, as `EDGE` rows.
 
     Args:
-        leaders: `PICTURE` rows that stand for their classes.
+        leaders: `PICTURE` rows that represent their classes.
         groups: The leaders grouped by their pHashes.
-        near: Pairs of places in `groups.codes`, with their distances in bits.
+        near: Pairs of indices into `groups.codes`, with their distances in bits.
         settings: What counts as near.
-        counts: Gets `candidates`, how many pairs were looked at.
+        counts: Receives `candidates`, the number of pairs that were compared.
     """
     members = Members(groups, leaders["hash256"])
     for one, other, distance in near:
-        for found in members.of_pairs(one, other, settings.hash256_distance):
-            counts["candidates"] += found.candidates
-            first, second = leaders[found.one], leaders[found.other]
+        for pairs in members.of_pairs(one, other, settings.hash256_distance):
+            counts["candidates"] += pairs.candidates
+            first, second = leaders[pairs.one], leaders[pairs.other]
             aspect = aspect_difference(_size(first), _size(second))
             agree = aspect <= settings.aspect_tolerance
             edges = _edges(first[agree], second[agree])
-            edges["distance"] = distance[found.pair[agree]]
-            edges["distance256"] = found.distance256[agree]
+            edges["distance"] = distance[pairs.pair[agree]]
+            edges["distance256"] = pairs.distance256[agree]
             edges["aspect_difference"] = aspect[agree]
             yield told(edges)
 
 
 def told(edges: Rows) -> Rows:
-    """Edges without those of two records of other corpora."""
+    """Returns the edges without those of which both records are from other corpora."""
     return edges[corpus_of(edges["place"]) == 0]
 
 
@@ -170,13 +172,13 @@ def _size(rows: Rows) -> NDArray[np.int64]:
 
 
 def _links(rows: Rows, first: Indices) -> Rows:
-    """Joins rows to the one that stands for them, itself left out."""
+    """Returns edges from each row to its representative, `first`, except from this to itself."""
     linked = np.flatnonzero(first != np.arange(len(rows)))
     return told(_edges(rows[linked], rows[first[linked]]))
 
 
 def _edges(one: Rows, other: Rows) -> Rows:
-    """Edges of two records each, the lower place first."""
+    """Returns edges between records, with the lower place first."""
     edges = np.zeros(len(one), EDGE)
     swap = one["place"] > other["place"]
     for name, other_name in (("place", "other"), ("id", "other_id")):

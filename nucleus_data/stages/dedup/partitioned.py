@@ -1,4 +1,4 @@
-"""The search for more records than a process holds: the steps of `pairs` on files, by all workers.
+"""Searches more records than a process can hold: the steps of `pairs`, on files, on all workers.
 
 | phase | a task reads | and writes |
 |---|---|---|
@@ -9,10 +9,10 @@
 | search-B | all leaders with some values of block B | `edges` (near pictures) |
 | write | all edges of some shards | their parts of the table `dedup` |
 
-deal and search are done for one block after the other, so that the leaders are on the disk twice
-and not six times. A finished task leaves a marker; a run that was killed goes on where it was.
-Nothing but task numbers and counts goes through Ray, and a task holds one part of the records:
-about `dedup.partition_records`, and more only where very many pictures agree in a whole block.
+The phases deal and search run for one block at a time, so that the leaders are on the disk twice
+and not six times. A finished task writes a marker, so that a killed run can be continued. Only task
+numbers and counts go through Ray. A task holds one partition of the records: about
+`dedup.partition_records`, and more only if very many pictures agree in a whole block.
 """
 
 from collections import Counter
@@ -46,13 +46,13 @@ RunTasks = Callable[[str, Any, Iterable[Item], int], StageReport]
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """How a search is cut into tasks.
+    """How a search is divided into tasks.
 
     Attributes:
         sources: The corpora, the own one first.
         pieces: Number of a source, and some of its shards: a task of `gather`, and for the own
-            corpus one of `write`.
-        parts: How many parts the records are spread over.
+            corpus also one of `write`.
+        parts: Number of partitions of the records.
         settings: What counts as near.
         table: Config hash of the table `dedup`.
     """
@@ -67,7 +67,7 @@ class SearchPlan:
     def made(
         cls, sources: Sequence[ComparedCorpus], records: int, settings: DedupSettings, table: str
     ) -> "SearchPlan":
-        """A plan for about so many records."""
+        """Makes a plan for about `records` records."""
         parts = max(1, -(-records // settings.partition_records))
         shards = sum(len(source.shards) for source in sources)
         together = max(1, shards // parts)
@@ -85,14 +85,14 @@ class SearchPlan:
 
     @property
     def folder(self) -> str:
-        """Where the files are, by all that decides about their content."""
+        """The folder of the files, named by a hash of what their content depends on."""
         how = config_hash(
             {"parts": self.parts, "pieces": [[n, list(shards)] for n, shards in self.pieces]}
         )
         return f"tables/dedup/{self.table}/_search/{how}"
 
     def store(self) -> Store:
-        """The own corpus's store."""
+        """Opens the own corpus's store."""
         return Store(self.sources[0].uri, self.sources[0].storage_options)
 
 
@@ -101,11 +101,11 @@ class Phase:
     """One phase (a task of the runner).
 
     Attributes:
-        plan: How the search is cut into tasks.
-        name: The phase, as in the table above.
-        block: The block of bits that `deal` and `search` are about; other phases ignore it.
-        shares: In which share of the leaders' pHashes each bit is set, float64[64].
-        codes: How many different pHashes there are.
+        plan: How the search is divided into tasks.
+        name: The phase, as in the table above, without the block.
+        block: The block of bits of `deal` and `search`; other phases ignore it.
+        shares: The share of the leaders' pHashes in which each bit is set, float64[64].
+        codes: Number of different pHashes.
     """
 
     plan: SearchPlan
@@ -120,7 +120,7 @@ class Phase:
         return f"{self.name}-{self.block}" if self.name in ("deal", "search") else self.name
 
     def run(self, number: int) -> Summary:
-        """Does a task, unless it was done; its counts are in the summary's `extra`."""
+        """Runs a task, unless it was done before; its counts are in the summary's `extra`."""
         store = self.plan.store()
         marker = f"{self.plan.folder}/done/{self.label}/{number:06d}.json"
         counts = once(store, marker, lambda: getattr(_Work(self, store), self.name)(number))
@@ -128,21 +128,21 @@ class Phase:
 
 
 class _Work:
-    """What the tasks of each phase do; each returns counts."""
+    """The work of a task; each public method is a phase, and returns counts."""
 
     def __init__(self, phase: Phase, store: Store) -> None:
         self.phase, self.plan, self.store = phase, phase.plan, store
         self.settings, self.parts = phase.plan.settings, phase.plan.parts
 
     def gather(self, number: int) -> dict[str, int]:
-        """Reads some shards; deals their records by SHA-256."""
+        """Reads some shards, and deals their records by SHA-256."""
         source, shards = self.plan.pieces[number]
         records = self.plan.sources[source].read(shards)
         self._write("records", number, records, spread(records["sha256"][:, 0], self.parts))
         return {"records": len(records)} if source == 0 else {"others": len(records)}
 
     def bytes(self, number: int) -> dict[str, int]:
-        """Links equal files; deals one picture of each by its pHash."""
+        """Links equal files, and deals one picture of each by its pHash."""
         from nucleus_data.stages.dedup.pairs import by_bytes
 
         records = by_place(self._read("records", number, RECORD))
@@ -152,7 +152,7 @@ class _Work:
         return {"exact": len(exact), "pairs": len(exact)}
 
     def classes(self, number: int) -> dict[str, int]:
-        """Links equal pictures; keeps one leader a class, and counts the bits of their pHashes."""
+        """Links equal pictures, writes each class's leader, and counts the bits of pHashes."""
         from nucleus_data.stages.dedup.groups import group_equal
         from nucleus_data.stages.dedup.pairs import by_class, equal_codes
 
@@ -162,7 +162,7 @@ class _Work:
         candidates: Counter[str] = Counter()
         edges = [links, *equal_codes(leaders, groups, self.settings, candidates)]
         count = self._write_edges(f"classes-{number:06d}", np.concatenate(edges))
-        # With one reader: which bits a block has is known only when all leaders are counted.
+        # Not partitioned yet: the bits of each block are only known once all leaders are counted.
         self._write("leaders", number, leaders, np.zeros(len(leaders)), 1)
         bits = np.unpackbits(groups.codes.astype(">u8").view(np.uint8).reshape(-1, 8), axis=1)
         set_bits = {f"bit {63 - bit}": int(n) for bit, n in enumerate(bits.sum(0, dtype=np.int64))}
@@ -200,7 +200,7 @@ class _Work:
         return {}
 
     def _layout(self) -> Any:
-        """The same layout in every task: it follows from the phase's shares and count alone."""
+        """Returns the layout, which is the same in all tasks: it depends only on the phase."""
         from nucleus_data.stages.dedup.search import Layout
 
         phase = self.phase
@@ -235,8 +235,8 @@ def search_partitioned(plan: SearchPlan, run_tasks: RunTasks) -> Counter[str] | 
     """Finds and writes all pairs.
 
     Args:
-        plan: How the search is cut into tasks.
-        run_tasks: Runs tasks: the phase's name, the task, numbered items, and how many they are.
+        plan: How the search is divided into tasks.
+        run_tasks: Runs tasks, given the phase's name, the task, the items, and their number.
 
     Returns:
         Counts: `records`, `pairs`, `exact`, `candidates`; None if tasks failed.
@@ -253,16 +253,16 @@ def search_partitioned(plan: SearchPlan, run_tasks: RunTasks) -> Counter[str] | 
     for name, used in (("bytes", "records"), ("classes", "pictures")):
         if not done(Phase(plan, name), plan.parts):
             return None
-        # What was read is not needed again.
+        # The input of a finished phase is not needed again.
         remove_files(store, f"{plan.folder}/{used}")
     codes = counts["codes"]
     shares = [counts.pop(f"bit {bit}", 0) / max(codes, 1) for bit in range(64)]
     near = Phase(plan, "deal", shares=shares, codes=codes)
-    # Near codes that agree in k of distance + k blocks agree in one of the first distance + 1.
-    # At distance 0 near codes are equal, and `classes` has found those.
+    # Near codes agree in k of distance + k blocks, and so in one of the first distance + 1. At
+    # distance 0, near codes are equal, and the phase `classes` has found them.
     for block in range(plan.settings.distance + 1 if plan.settings.distance else 0):
         searched = replace(near, name="search", block=block)
-        # A finished search's dealt leaders are gone, and are not dealt again.
+        # If the search of the block is finished, its dealt leaders were removed: not dealt again.
         finished = store.list(f"{plan.folder}/done/{searched.label}")
         if len(finished) < plan.parts and not done(replace(near, block=block), plan.parts):
             return None
@@ -280,15 +280,16 @@ def clear(store: Store, table: str) -> None:
 
 
 def write_pairs(target: Table, pairs: Any) -> None:
-    """Writes pairs, sorted by shard, as one part a shard; a shard that has its part is left."""
+    """Writes pairs, sorted by shard, as one part per shard; skips shards that have their part."""
     shards = pairs.column("shard").to_numpy()
     numbers, starts = np.unique(shards, return_index=True)
     bounds = [*starts.tolist(), len(shards)]
 
     def write(i: int) -> None:
-        # A pair's first row may occur in several pairs, so a part is written as a whole, once.
+        # A row may be the first of several pairs, so parts can't be extended by missing rows: each
+        # is written as a whole, once.
         if not len(target.covered(int(numbers[i]))):
-            mine = pairs.slice(bounds[i], bounds[i + 1] - bounds[i])
-            target.append(int(numbers[i]), mine, {})
+            part = pairs.slice(bounds[i], bounds[i + 1] - bounds[i])
+            target.append(int(numbers[i]), part, {})
 
     list(at_once(target.store, write, range(len(numbers))))

@@ -1,7 +1,7 @@
-"""Inner loops that permute, partition and sort codes by their bits (radix sort); numba.
+"""numba kernels that permute, partition and sort codes by their bits (radix sort).
 
-All release the interpreter's lock. A permuted code has the bits of each block (`blocks.Blocks`)
-side by side, so that a block's value is one shift and one mask.
+All of them release the GIL. In a permuted code, the bits of each block (`blocks.Blocks`) are
+adjacent, so that reading a block's value takes one shift and one mask.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from nucleus_data.stages.dedup.codes import Codes
 
 @njit(nogil=True, cache=True)
 def permuted(code: np.uint64, table: Codes) -> np.uint64:
-    """A code with its bits in other places; `table[byte, value]` says where a byte's bits go."""
+    """Permutes the bits of a code; `table[byte, value]` has a byte's bits in their new places."""
     moved = np.uint64(0)
     for byte in range(8):
         moved |= table[byte, np.int64((code >> np.uint64(8 * byte)) & np.uint64(255))]
@@ -24,7 +24,7 @@ def permuted(code: np.uint64, table: Codes) -> np.uint64:
 
 @njit(nogil=True, cache=True)
 def permute(codes: Codes, table: Codes, out: Codes) -> None:
-    """`permuted` of each."""
+    """Permutes the bits of each code, uint64[N], into `out`."""
     for i in range(len(codes)):
         out[i] = permuted(codes[i], table)
 
@@ -33,14 +33,14 @@ def permute(codes: Codes, table: Codes, out: Codes) -> None:
 def count_parts(
     codes: Codes, table: Codes, shift: np.uint64, mask: np.uint64, counts: NDArray[np.int64]
 ) -> None:
-    """How many codes have each value of a block."""
+    """Adds to `counts` how many codes have each value in a block."""
     for i in range(len(codes)):
         counts[np.int64((permuted(codes[i], table) >> shift) & mask)] += 1
 
 
 @njit(nogil=True, cache=True)
 def count_tops(codes: Codes, shift: np.uint64, counts: NDArray[np.int64]) -> None:
-    """How many codes have each value of the bits from `shift` on."""
+    """Adds to `counts` how many codes have each value of the bits from `shift` on."""
     for i in range(len(codes)):
         counts[np.int64(codes[i] >> shift)] += 1
 
@@ -55,9 +55,10 @@ def scatter_parts(
     places: NDArray[np.int64],
     out: Codes,
 ) -> None:
-    """Writes permuted codes by a block's value, of some values from `first` on.
+    """Writes permuted codes to `out`, ordered by their value in a block.
 
-    `places` says where each value's next one goes.
+    Only codes with the `len(places)` values from `first` on are written. `places` has the index in
+    `out` of the next code of each value, and is updated.
     """
     for i in range(len(codes)):
         code = permuted(codes[i], table)
@@ -76,7 +77,11 @@ def scatter_with_places(
     out: Codes,
     out_places: NDArray[Any],
 ) -> None:
-    """As `scatter_parts`, of unpermuted codes, with each one's own place (from `first` on)."""
+    """Writes codes to `out` by their bits from `shift` on, and their indices to `out_places`.
+
+    `first` is the index of the first code; `places` has the index in `out` of the next code of each
+    value, and is updated.
+    """
     for i in range(len(codes)):
         value = np.int64(codes[i] >> shift)
         at = places[value]
@@ -89,7 +94,7 @@ def scatter_with_places(
 def sort_part(
     codes: Codes, places: NDArray[Any], bits: int, spare: Codes, spare_places: NDArray[Any]
 ) -> None:
-    """Sorts codes by their lowest `bits`, stably, in place; a radix sort of 8 bits a pass."""
+    """Sorts codes and their places by the lowest `bits`, stably and in place, 8 bits a pass."""
     n = len(codes)
     counts = np.empty(257, np.int64)
     for shift in range(0, bits, 8):
@@ -99,7 +104,7 @@ def sort_part(
         alone = False
         for value in range(257):
             alone = alone or counts[value] == n
-        if alone:  # the same byte everywhere
+        if alone:  # all codes have the same byte
             continue
         for value in range(256):
             counts[value + 1] += counts[value]
@@ -114,7 +119,10 @@ def sort_part(
 
 @njit(nogil=True, cache=True)
 def locate(codes: Codes, starts: NDArray[np.int64], shift: np.uint64, wanted: Codes) -> Any:
-    """Where each wanted code is among sorted ones; `starts` has the first place of each top."""
+    """Returns the index of each wanted code among sorted ones, by bisection.
+
+    `starts` has the first index of each value of the bits from `shift` on.
+    """
     found = np.empty(len(wanted), np.int64)
     for i in range(len(wanted)):
         code = wanted[i]

@@ -1,7 +1,7 @@
-"""What is compared, as rows of fixed size: in memory, and in the files of a partitioned search.
+"""The compared data as rows of fixed size, in memory and in the files of a partitioned search.
 
-A record's `place` orders records: its corpus (0 is the own one, others are compared against), its
-shard and its row, in one number.
+A record's `place` is one number that has its corpus (0 is the own one, others are those that it is
+compared against), its shard and its row, and by which records are ordered.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nucleus_data.corpus.tables import PAIRS_SCHEMA as PAIRS
 
-# What all records have. `width` is 0 where an image was not measured; the hashes mean nothing then.
+# `width` is 0 if the image was not measured; its hashes are then undefined.
 PICTURE = np.dtype(
     [
         ("place", "<u8"),
@@ -54,12 +54,12 @@ INPUT = pa.schema(
 )
 SHARD_BITS, ROW_BITS = 24, 32
 MAX_SHARD, MAX_CORPUS = (1 << SHARD_BITS) - 1, (1 << 8) - 1
-TEXTS = 1 << 20  # ids made at a time; an Arrow array has at most 2 GB of text
+TEXTS = 1 << 20  # ids that are converted at a time, since an Arrow array has at most 2 GB of text
 UNKNOWN = np.uint64(2**64 - 1)
 
 
 def place_of(shard: NDArray[Any], row: NDArray[Any], corpus: int = 0) -> NDArray[np.uint64]:
-    """Places of rows. Raises ValueError for a shard above 2^24 - 1."""
+    """Returns the places of rows, uint64[N]. Raises ValueError for a shard above 2^24 - 1."""
     if len(shard) and not 0 <= int(shard.min()) <= int(shard.max()) <= MAX_SHARD:
         raise ValueError(f"shards must be 0 to {MAX_SHARD}, got {shard.min()} to {shard.max()}")
     high = np.uint64(corpus) << np.uint64(SHARD_BITS) | shard.astype(np.uint64)
@@ -68,34 +68,34 @@ def place_of(shard: NDArray[Any], row: NDArray[Any], corpus: int = 0) -> NDArray
 
 
 def places_of(table: pa.Table) -> NDArray[np.int64]:
-    """The own corpus's places of a table's rows, int64[N]."""
+    """Returns the places of a table's rows in the own corpus, from `shard` and `row`, int64[N]."""
     shard, row = (table.column(name).to_numpy().astype(np.int64) for name in ("shard", "row"))
     places: NDArray[np.int64] = shard << ROW_BITS | row
     return places
 
 
 def corpus_of(place: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """The number of the corpus of each place."""
+    """Returns the number of the corpus of each place."""
     return (place >> np.uint64(SHARD_BITS + ROW_BITS)).astype(np.int64)
 
 
 def shard_of(place: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """The shard of each place."""
+    """Returns the shard of each place."""
     return (place >> np.uint64(ROW_BITS)).astype(np.int64) & MAX_SHARD
 
 
 def row_of(place: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """The row of each place."""
+    """Returns the row of each place."""
     return (place & np.uint64((1 << ROW_BITS) - 1)).astype(np.int64)
 
 
 def records_of(table: pa.Table, corpus: int = 0) -> Rows:
-    """Records as `RECORD` rows, by place.
+    """Converts records to `RECORD` rows, ordered by place.
 
     Args:
-        table: Columns `INPUT` in any order, others ignored; `sha256` and the measured ones may be
-            null. An id is 32 hex digits, and so is twice as many a SHA-256.
-        corpus: The number of its corpus.
+        table: The columns of `INPUT` in any order; others are ignored. `sha256` and the measured
+            columns may be null. An id has 32 hex digits, a SHA-256 has 64.
+        corpus: The number of the records' corpus.
 
     Raises:
         ValueError: A column is missing or of another type, a size is below 1, an id or a SHA-256 is
@@ -116,7 +116,7 @@ def records_of(table: pa.Table, corpus: int = 0) -> Rows:
     records["id"] = _from_hex(table["id"], 2)
     known = table["sha256"].is_valid().to_numpy()
     records["sha256"][known] = _from_hex(table["sha256"].drop_null(), 4)
-    # Bytes that nobody knows are nobody else's.
+    # A record without a SHA-256 gets a value that no other record has.
     records["sha256"][~known] = UNKNOWN
     records["sha256"][~known, 0] = records["place"][~known]
     sides = [table[name].fill_null(1).to_numpy() for name in ("width", "height")]
@@ -145,14 +145,14 @@ def records_of(table: pa.Table, corpus: int = 0) -> Rows:
 
 
 def by_place(rows: Rows) -> Rows:
-    """Rows in the order of their places."""
+    """Sorts rows by their places."""
     if (rows["place"][1:] >= rows["place"][:-1]).all():
         return rows
     return rows[np.argsort(rows["place"], kind="stable")]
 
 
 def pictures_of(records: Rows) -> Rows:
-    """`RECORD` rows as `PICTURE` rows."""
+    """Converts `RECORD` rows to `PICTURE` rows."""
     pictures = np.empty(len(records), PICTURE)
     for name in PICTURE.names or ():
         pictures[name] = records[name]
@@ -160,10 +160,10 @@ def pictures_of(records: Rows) -> Rows:
 
 
 def pairs_table(edges: Rows, corpora: tuple[str, ...] = ()) -> pa.Table:
-    """`EDGE` rows as the `dedup` table, sorted by both places.
+    """Converts `EDGE` rows to the table `dedup`, sorted by both places.
 
     Args:
-        edges: Of a record of the own corpus with another one.
+        edges: Pairs whose first record is of the own corpus.
         corpora: Names of the other corpora, whose numbers are 1 and up.
     """
     edges = edges[np.lexsort((edges["other"], edges["place"]))]
@@ -187,31 +187,31 @@ def pairs_table(edges: Rows, corpora: tuple[str, ...] = ()) -> pa.Table:
 
 
 def _from_hex(column: pa.ChunkedArray, words: int) -> NDArray[np.uint64]:
-    """Texts of 16 * words hex digits, N of them, as uint64[N, words]."""
+    """Converts N strings of 16 * words hex digits to uint64[N, words]."""
     try:
         data = bytes.fromhex("".join(column.to_pylist()))
-        found = np.frombuffer(data, np.uint64).reshape(len(column), words)
+        numbers = np.frombuffer(data, np.uint64).reshape(len(column), words)
     except ValueError:
         raise ValueError(
             f"ids are 32 hex digits and SHA-256 are 64, got {column[:3].to_pylist()}, ..."
         ) from None
-    return found
+    return numbers
 
 
 def _to_hex(words: NDArray[np.uint64]) -> pa.ChunkedArray:
-    """uint64[N, words] as texts of 16 * words hex digits; without a Python object for each."""
+    """Converts uint64[N, words] to N strings of 16 * words hex digits, without Python objects."""
     size = 16 * words.shape[1]
     parts = []
     for at in range(0, len(words), TEXTS):
-        mine = np.ascontiguousarray(words[at : at + TEXTS])
-        ends = np.arange(0, (len(mine) + 1) * size, size, dtype=np.int32)
-        text = pa.py_buffer(mine.tobytes().hex().encode())
-        parts.append(pa.StringArray.from_buffers(len(mine), pa.py_buffer(ends), text))
+        chunk = np.ascontiguousarray(words[at : at + TEXTS])
+        ends = np.arange(0, (len(chunk) + 1) * size, size, dtype=np.int32)
+        text = pa.py_buffer(chunk.tobytes().hex().encode())
+        parts.append(pa.StringArray.from_buffers(len(chunk), pa.py_buffer(ends), text))
     return pa.chunked_array(parts, pa.string())
 
 
 def _words(column: pa.ChunkedArray) -> NDArray[np.uint64]:
-    """binary(32) as uint64[N, 4]; anything where null."""
+    """Converts binary(32) to uint64[N, 4]; undefined where null."""
     parts = [
         np.frombuffer(part.buffers()[1], dtype=np.uint64).reshape(-1, 4)[part.offset :][: len(part)]
         for part in column.chunks

@@ -1,23 +1,22 @@
-"""All pairs of 64-bit codes within a Hamming distance: exact, by multi-index hashing.
+"""Finds all pairs of 64-bit codes within a Hamming distance, exactly, by multi-index hashing.
 
-Deal the 64 bits into `distance + k` blocks. Codes that differ in at most `distance` bits differ in
-at most `distance` blocks, so they agree in at least `k`. One table for each choice of k blocks, its
-key those blocks, therefore meets every pair in some table. (Norouzi, Punjani, Fleet: Fast Exact
-Search in Hamming Space with Multi-Index Hashing, 2014; with k blocks instead of one, the keys are
-longer and the candidates fewer.) k grows with the number of codes: 2 for ten million codes at
-distance 4, so that 15 tables have keys of some 21 bits; 3 for a thousand million.
+The 64 bits are dealt into `distance + k` blocks. Codes that differ in at most `distance` bits
+differ in at most `distance` blocks, so they agree in at least `k` blocks. With one hash table for
+each choice of k blocks, keyed by those blocks, every pair therefore meets in some table (Norouzi,
+Punjani, Fleet: Fast Exact Search in Hamming Space with Multi-Index Hashing, 2014; with k blocks
+instead of one, keys are longer and candidates fewer). k grows with the number of codes: it is 2 for
+ten million codes at distance 4, where 15 tables have keys of some 21 bits, and 3 for a billion.
 
-What keeps it cheap:
+The search is cheap because
 
-- No table is built. Codes are partitioned by their first block into parts that stay in a core's
-  cache, and split there by the others, until few are left, which are all compared.
-- Equal codes are grouped before the search (`group_equal`), and links written instead of pairs.
-- A key that very many codes share is refined: they are searched again, by the bits that vary among
-  them.
-- Memory: the codes, a copy of some of them, and the pairs of the parts at hand.
+- no table is built. Codes are partitioned by their first block into parts that fit a core's cache,
+  and split there by other blocks until few are left, which are all compared;
+- equal codes are grouped before the search (`group_equal`), and become links instead of pairs;
+- codes under a key that very many share are searched again, by the bits that vary among them;
+- memory holds only the codes, a copy of some of them, and the pairs of the current parts.
 
-A pair belongs to the first block in which its codes agree. So the codes with some values of one
-block can be searched apart from all others, by another process: `pairs_of_block`.
+A pair belongs to the first block in which its codes agree. So the codes with some values of a block
+can be searched independently of all others, in another process: see `pairs_of_block`.
 
 On a laptop: `python -c "import numpy as np; from nucleus_data.stages.dedup.search import
 near_pairs; print(near_pairs(np.arange(100, dtype=np.uint64), 1))"`
@@ -36,14 +35,13 @@ from nucleus_data.stages.dedup.codes import MAX_DISTANCE, Codes, Distances, Indi
 from nucleus_data.stages.dedup.groups import cores, offsets, pieces, sort_codes
 from nucleus_data.stages.dedup.search_kernels import Room, Wanted
 
-# Codes with one key up to which trying all pairs is cheaper than a refined search. More than
-# 4,096 distinct codes vary in 13 bits or more, and there are at most 12 blocks: each refinement has
-# a bit less in every block, and ends.
+# Most codes under one key for which comparing all pairs is cheaper than a refined search. More than
+# 4,096 distinct codes vary in 13 bits or more, and there are at most 12 blocks, so each refinement
+# has at least a bit less in every block, and the recursion ends.
 HOT = 4096
 TASKS = 64
-FEW = 64
-# Codes partitioned at a time; a block's values are done in turns.
-AT_ONCE = 1 << 25
+FEW = 64  # up to so many codes, all pairs are compared
+AT_ONCE = 1 << 25  # about how many codes are partitioned at a time, by ranges of a block's values
 
 
 @dataclass(frozen=True)
@@ -51,8 +49,8 @@ class Layout:
     """How codes are searched.
 
     Attributes:
-        blocks: Which bits each block has.
-        equal: In how many blocks (k) near codes agree at least.
+        blocks: The bits of each block.
+        equal: Number of blocks (k) in which near codes agree at least.
         distance: Largest Hamming distance.
     """
 
@@ -62,17 +60,17 @@ class Layout:
 
     @classmethod
     def chosen(cls, shares: np.ndarray, count: int, distance: int) -> "Layout":
-        """The layout for so many codes with these `bit_shares`; it changes the time alone."""
+        """Chooses the layout for `count` codes with these `bit_shares`; it only affects time."""
         equal = blocks_to_agree(count, distance, len(varying_bits(shares)))
         return cls(Blocks.dealt(shares, distance + equal), equal, distance)
 
     @property
     def first_blocks(self) -> range:
-        """The blocks that pairs belong to."""
+        """The blocks that pairs can belong to."""
         return range(self.distance + 1)
 
     def values(self, codes: Codes, block: int) -> Indices:
-        """Each code's value of a block, int64[N], below 2^12."""
+        """Returns each code's value in a block, int64[N], below 2^12."""
         shift, mask = self.blocks.shifts[block], self.blocks.masks[block]
         values: Indices = ((self.blocks.permute(codes) & mask) >> shift).astype(np.int64)
         return values
@@ -81,16 +79,16 @@ class Layout:
 def near_pairs(
     codes: Codes, distance: int = 4, threads: int | None = None
 ) -> tuple[Indices, Indices, Distances]:
-    """All pairs of distinct codes that differ in at most `distance` bits.
+    """Finds all pairs of distinct codes that differ in at most `distance` bits.
 
     Args:
         codes: uint64[N], no two equal (see `group_equal`).
         distance: Largest Hamming distance, 0 to 8.
-        threads: How many; all cores by default.
+        threads: Number of threads; all cores by default.
 
     Returns:
-        Three arrays of one length: the indices `first < second` (int64, each pair once, sorted by
-        first, then second) and the pair's distance (int8, 1 to `distance`).
+        Three arrays of length P: the indices `first < second` (int64; each pair once, sorted by
+        first, then second), and the distances (int8, 1 to `distance`).
 
     Raises:
         ValueError: The codes are not distinct uint64 of one dimension, or the distance is out of
@@ -107,7 +105,7 @@ def near_pairs(
 def iterate_near_pairs(
     codes: Codes, distance: int = 4, threads: int | None = None
 ) -> Iterator[tuple[Indices, Indices, Distances]]:
-    """The pairs of `near_pairs` in pieces, in no promised order."""
+    """Yields the pairs of `near_pairs` in pieces, in no particular order."""
     if not 0 <= distance <= MAX_DISTANCE:
         raise ValueError(f"distance must be 0 to {MAX_DISTANCE}, got {distance}")
     with ThreadPoolExecutor(threads or cores()) as pool:
@@ -119,16 +117,16 @@ def iterate_near_pairs(
 def pairs_of_block(
     codes: Codes, layout: Layout, block: int, threads: int | None = None
 ) -> Iterator[tuple[Indices, Indices, Distances]]:
-    """Those pairs of `near_pairs` that belong to a block, in pieces, in no promised order.
+    """Yields the pairs of `near_pairs` that belong to a block, in pieces, in no particular order.
 
-    Pairs of all blocks in `layout.first_blocks` together are all pairs, each once. Of codes with
-    different values of the block none is a pair of it, so they need not be given together.
+    The pairs of all blocks in `layout.first_blocks` together are all pairs, each once. Codes with
+    different values in the block are never a pair of it, so they can be searched in separate calls.
 
     Args:
-        codes: Distinct, uint64[N].
-        layout: The same for all parts of a search.
+        codes: Distinct codes, uint64[N].
+        layout: The layout; the same one for all parts of a search.
         block: One of `layout.first_blocks`.
-        threads: How many; all cores by default.
+        threads: Number of threads; all cores by default.
     """
     with ThreadPoolExecutor(threads or cores()) as pool:
         find = _Places(codes, pool)
@@ -137,7 +135,7 @@ def pairs_of_block(
 
 
 class _Places:
-    """Rising codes, and where each is: a table of the highest bits, then halving."""
+    """Sorted codes, and their original indices, found by a table of the top bits and bisection."""
 
     def __init__(self, codes: Codes, pool: ThreadPoolExecutor) -> None:
         if codes.ndim != 1 or codes.dtype != np.uint64:
@@ -155,13 +153,13 @@ class _Places:
         self.starts = np.append(np.searchsorted(self.rising, edges), len(codes))
 
     def indices(self, pairs: Codes, pool: ThreadPoolExecutor) -> tuple[Indices, Indices, Distances]:
-        """Pairs of codes (P, 2) as indices and distances, three arrays of length P."""
+        """Converts pairs of codes, uint64[P, 2], to indices (smaller first) and distances."""
         apart = popcount(pairs[:, 0] ^ pairs[:, 1]).astype(np.int8)
         parts = np.array_split(np.ascontiguousarray(pairs.T).reshape(-1), pool._max_workers)
-        found = np.concatenate(list(pool.map(self._locate, parts)))
+        places = np.concatenate(list(pool.map(self._locate, parts)))
         if self.order is not None:
-            found = self.order[found].astype(np.int64)
-        one, other = found[: len(pairs)], found[len(pairs) :]
+            places = self.order[places].astype(np.int64)
+        one, other = places[: len(pairs)], places[len(pairs) :]
         return np.minimum(one, other), np.maximum(one, other), apart
 
     def _locate(self, wanted: Codes) -> Indices:
@@ -170,7 +168,7 @@ class _Places:
 
 
 def _search(codes: Codes, distance: int, pool: ThreadPoolExecutor) -> Iterator[Codes]:
-    """Pairs of near codes, each once, uint64 (P, 2); the codes are distinct."""
+    """Yields pairs of near codes, each once, as uint64[P, 2]; the codes must be distinct."""
     if len(codes) < 2 or distance == 0:
         return
     if len(codes) <= FEW:
@@ -190,7 +188,7 @@ def _all_pairs(codes: Codes, distance: int) -> Codes:
 def _search_block(
     codes: Codes, layout: Layout, block: int, pool: ThreadPoolExecutor
 ) -> Iterator[Codes]:
-    """Pairs of near codes that belong to a block, uint64 (P, 2)."""
+    """Yields pairs of near codes that belong to a block, as uint64[P, 2]."""
     for parts, starts in _partitioned(codes, layout.blocks, block, pool):
         made = [_Task(parts, starts, layout, block, *piece) for piece in _ranges(starts)]
         for task in pool.map(_Task.done, made):
@@ -203,7 +201,7 @@ def _search_block(
 def _refined(
     group: Codes, prefix: int, after: int, layout: Layout, pool: ThreadPoolExecutor
 ) -> Iterator[Codes]:
-    """Pairs in a hot group (of permuted codes) that belong to its choice of blocks."""
+    """Yields the pairs in a hot group of permuted codes that belong to its choice of blocks."""
     blocks = layout.blocks
     for pairs in _search(group, layout.distance, pool):
         difference = pairs[:, 0] ^ pairs[:, 1]
@@ -218,7 +216,10 @@ def _refined(
 def _partitioned(
     codes: Codes, blocks: Blocks, block: int, pool: ThreadPoolExecutor
 ) -> Iterator[tuple[Codes, Indices]]:
-    """Permuted codes by the value of a block, and where each value begins; some values a time."""
+    """Yields permuted codes, ordered by their value in a block, and where each value begins.
+
+    Each item has the codes of a range of values, so that only a part of them is copied at a time.
+    """
     shift, mask = blocks.shifts[block], blocks.masks[block] >> blocks.shifts[block]
     parts = pieces(len(codes), pool)
     counts = np.zeros((len(parts), int(mask) + 1), np.int64)
@@ -233,28 +234,28 @@ def _partitioned(
         out = np.empty(int(starts[-1]), np.uint64)
 
         def scatter(k: int, first: int = first, places: Indices = places, out: Codes = out) -> None:
-            mine = codes[slice(*parts[k])]
-            radix_kernels.scatter_parts(mine, blocks.forward, shift, mask, first, places[k], out)
+            part = codes[slice(*parts[k])]
+            radix_kernels.scatter_parts(part, blocks.forward, shift, mask, first, places[k], out)
 
         list(pool.map(scatter, range(len(parts))))
         yield out, starts
 
 
 def _runs(values: Indices) -> list[tuple[int, int]]:
-    """Where runs of equal values begin and end."""
+    """Returns where runs of equal values begin and end."""
     edges = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
     return list(pairwise(edges))
 
 
 def _ranges(starts: Indices) -> list[tuple[int, int]]:
-    """Parts in runs of about equal numbers of codes."""
+    """Divides parts into at most `TASKS` ranges with about equal numbers of codes."""
     wanted = np.linspace(0, starts[-1], TASKS + 1)[1:]
     ends = np.unique(np.searchsorted(starts, wanted))
     return [(int(a), int(b)) for a, b in zip([0, *ends[:-1]], ends, strict=True) if b > a]
 
 
 class _Task:
-    """Some parts of one block, searched with as much room for pairs as it takes."""
+    """The search of some parts of a block; it grows the buffers for pairs as needed."""
 
     def __init__(
         self, parts: Codes, starts: Indices, layout: Layout, block: int, first: int, last: int
@@ -266,7 +267,7 @@ class _Task:
         self.hot: list[tuple[Codes, int, int]] = []
 
     def done(self) -> "_Task":
-        """Runs; again, with more room, where the pairs did not fit."""
+        """Runs the search, again with larger buffers if the pairs did not fit."""
         wanted, starts = self.wanted, self.starts
         levels, longest = wanted.equal + 1, int(np.diff(starts).max(initial=0))
         buffers = np.empty((levels, longest), np.uint64)
@@ -284,8 +285,8 @@ class _Task:
             search_kernels.search_parts(self.parts, starts, wanted, room)
             if not room.state[search_kernels.FULL]:
                 break
-            # How many pairs there are is only known afterwards; searching again is rare, and
-            # cheaper than room for the worst case.
+            # The number of pairs is only known afterwards. Searching again is rare, and cheaper
+            # than buffers for the worst case.
             size, hot_size = 4 * size, max(8 * HOT, 4 * hot_size)
         self.pairs = room.out[: room.state[search_kernels.PAIRS]].copy()
         end = 0

@@ -1,8 +1,8 @@
-"""Inner loops of the search for near codes (multi-index hashing, see `search`); numba.
+"""numba kernels of the search for near codes (multi-index hashing, see `search`).
 
-`search_parts` splits codes by one block after another, until few are left, and compares those. It
-releases the interpreter's lock. Codes are permuted (`radix_kernels`): a block's value is one shift
-and one mask.
+`search_parts` splits codes by one block after another until few are left, and compares those. It
+releases the GIL. Codes are permuted (`radix_kernels`), so that reading a block's value takes one
+shift and one mask.
 """
 
 from typing import Any, NamedTuple
@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from nucleus_data.stages.dedup.codes import Codes
 
-# Up to so many codes with equal blocks are compared at once, however many blocks could still tell
-# them apart: sorting them would take longer.
+# Groups of at most so many codes are compared without splitting them by further blocks, which would
+# take longer.
 SMALL = 48
-# Of `Room.state`: pairs and hot codes written, hot groups, and whether something did not fit.
+# Indices into `Room.state`: numbers of pairs, hot codes and hot groups written, and whether
+# something did not fit.
 PAIRS, HOT_CODES, HOT_GROUPS, FULL = range(4)
 
 
@@ -26,11 +27,11 @@ class Wanted(NamedTuple):
 
     Attributes:
         block: The first block in which the pairs agree.
-        equal: In how many blocks near codes must agree.
-        shifts: How far each block of a permuted code is from the lowest bit, uint64[B].
+        equal: Number of blocks in which near codes must agree.
+        shifts: Offset of each block in a permuted code from the lowest bit, uint64[B].
         masks: The bits of each block in a permuted code, uint64[B].
         distance: Largest Hamming distance.
-        hot: Groups of more codes that agree in `equal` blocks are not compared, but given back.
+        hot: Larger groups of codes that agree in `equal` blocks are not compared, but returned.
     """
 
     block: int
@@ -42,15 +43,16 @@ class Wanted(NamedTuple):
 
 
 class Room(NamedTuple):
-    """Where a search writes.
+    """Arrays that a search writes into.
 
     Attributes:
-        buffers: Scratch, (equal + 1, longest part).
-        counts: Scratch, (equal + 1, values of a block + 1).
-        out: Pairs, (room, 2).
-        hot_codes: Hot groups' codes.
-        hot_groups: Their sizes, prefixes, and the block after the last of the prefix.
-        state: Counts and flags, see `PAIRS`.
+        buffers: Scratch space, uint64[equal + 1, longest part].
+        counts: Scratch space, int64[equal + 1, values of a block + 1].
+        out: Pairs of codes, uint64[room, 2].
+        hot_codes: The codes of hot groups, concatenated.
+        hot_groups: For each hot group its size, its prefix, and the block after the last one in the
+            prefix. A prefix is the set of blocks in which the codes agree, as a bit mask.
+        state: Counts and a flag; see `PAIRS`.
     """
 
     buffers: Codes
@@ -63,7 +65,7 @@ class Room(NamedTuple):
 
 @intrinsic
 def popcount_one(typing_context: Any, value: Any) -> Any:
-    """One bits of a uint64; the processor's own instruction."""
+    """Counts the set bits of a uint64, by the processor's own instruction."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.ctpop(arguments[0])
@@ -73,16 +75,16 @@ def popcount_one(typing_context: Any, value: Any) -> Any:
 
 @njit(nogil=True, cache=True)
 def _compare(codes: Codes, prefix: int, last: int, wanted: Wanted, room: Room) -> None:
-    """All near pairs of codes that agree in the blocks of `prefix`, if no others before `last` do.
+    """Writes near pairs of codes that agree in the blocks of `prefix` and no other before `last`.
 
-    A pair agrees in several choices of blocks; it belongs to the first ones.
+    A pair may agree in several choices of blocks; it belongs to the first one.
     """
     n = len(codes)
     limit = np.uint64(wanted.distance)
     for i in range(n - 1):
         code = codes[i]
-        # First only counted, in a loop without branches that becomes vector instructions: most
-        # codes have no near one.
+        # Only counted at first, in a loop without branches, which compiles to vector instructions:
+        # most codes have no near one.
         near = 0
         for j in range(i + 1, n):
             near += popcount_one(code ^ codes[j]) <= limit
@@ -92,7 +94,7 @@ def _compare(codes: Codes, prefix: int, last: int, wanted: Wanted, room: Room) -
             difference = code ^ codes[j]
             if popcount_one(difference) > limit:
                 continue
-            # A pair that also agrees in an earlier block outside this choice is written there.
+            # If a pair also agrees in an earlier block outside this choice, another one has it.
             mine = True
             for block in range(last):
                 if not (prefix >> block) & 1 and difference & wanted.masks[block] == 0:
@@ -117,7 +119,7 @@ def _split(
     ends: NDArray[np.int64],
     out: Codes,
 ) -> None:
-    """Writes codes by a block's value, and where each value ends."""
+    """Writes codes to `out`, ordered by their value in a block, and to `ends` where values end."""
     ends[: values + 1] = 0
     for i in range(len(codes)):
         ends[np.int64((codes[i] & mask) >> shift) + 1] += 1
@@ -131,7 +133,7 @@ def _split(
 
 @njit(nogil=True, cache=True)
 def _keep_hot(codes: Codes, prefix: int, after: int, room: Room) -> None:
-    """Gives a hot group back: its codes, the blocks in which they agree, and the next block."""
+    """Writes a hot group to `room`: its codes, the blocks in which they agree, the next block."""
     at, group = room.state[HOT_CODES], room.state[HOT_GROUPS]
     if at + len(codes) > len(room.hot_codes) or group >= len(room.hot_groups):
         room.state[FULL] = 1
@@ -146,9 +148,9 @@ def _keep_hot(codes: Codes, prefix: int, after: int, room: Room) -> None:
 
 @njit(nogil=True, cache=True)
 def _search_part(size: int, wanted: Wanted, room: Room) -> None:
-    """Splits codes that agree in one block by another, and so on, depth first.
+    """Splits codes that agree in one block by further blocks, depth first.
 
-    Without recursion: numba crashes when it loads a recursive function from its cache.
+    It is not recursive, because numba crashes when it loads a recursive function from its cache.
     """
     block, equal, shifts, masks = wanted.block, wanted.equal, wanted.shifts, wanted.masks
     buffers, ends = room.buffers, room.counts
@@ -169,7 +171,7 @@ def _search_part(size: int, wanted: Wanted, room: Room) -> None:
                     _keep_hot(mine, prefix[level], last[level] + 1, room)
                 level -= 1
                 continue
-        if value[level] == values[level]:  # every value of this block is done: the next block
+        if value[level] == values[level]:  # all values of this block are done: take the next one
             last[level] += 1
             chosen = last[level]
             if chosen > len(masks) - (equal - level):
@@ -198,13 +200,13 @@ def _search_part(size: int, wanted: Wanted, room: Room) -> None:
 
 @njit(nogil=True, cache=True)
 def search_parts(codes: Codes, starts: NDArray[np.int64], wanted: Wanted, room: Room) -> None:
-    """Searches parts of permuted codes, each of one value of `wanted.block`.
+    """Searches parts of permuted codes, where a part has one value in `wanted.block`.
 
     Args:
-        codes: uint64[N], by the value of the block.
+        codes: Permuted codes, ordered by their value in the block, uint64[N].
         starts: Where each part begins, and where the last one ends.
         wanted: What to find.
-        room: Where it goes.
+        room: Receives the pairs and hot groups. If they do not fit, its flag `FULL` is set.
     """
     for part in range(len(starts) - 1):
         size = starts[part + 1] - starts[part]

@@ -1,7 +1,7 @@
-"""The stage `dedup`: all confirmed pairs of duplicates of a corpus, written shard-aligned.
+"""The stage `dedup`: finds and confirms all pairs of duplicates of a corpus, written by shard.
 
-In this process where the records fit `dedup.partition_records`; otherwise by the workers, on files.
-Both give the same table.
+It runs in this process if there are at most `dedup.partition_records` records, and otherwise on
+workers, which exchange files. Both give the same table.
 """
 
 import time
@@ -35,14 +35,14 @@ from nucleus_data.stages.dedup.partitioned import (
 from nucleus_data.stages.dedup.settings import DedupSettings
 
 TABLE = "dedup"
-# Of the modules with kernels the one that is always used: few codes are searched without numba.
+# The module with numba kernels that every search uses; few codes are searched without the others.
 KERNELS = Path(__file__).with_name("radix_kernels.py")
 VERSION = 2
 COUNTED = ("records", "others", "pairs", "exact", "candidates")
 
 
 class Dedup(CorpusStage[DedupSettings]):
-    """Finds all pairs of duplicates, exactly, and confirms each."""
+    """The stage that finds all pairs of duplicates, exactly, and confirms each."""
 
     name = "dedup"
     help = "Find all pairs of duplicates, and confirm each."
@@ -50,16 +50,16 @@ class Dedup(CorpusStage[DedupSettings]):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """Names of the tables that hold what is compared."""
+        """Names of the tables with the compared columns."""
         return tuple(READS[self.settings.hashes])
 
     def folders(self, tables: Mapping[str, str]) -> Iterator[str]:
-        """The table's folder, once it has a hash."""
+        """Yields the table's folder, once the table has a hash."""
         if TABLE in tables:
             yield f"tables/{TABLE}/{tables[TABLE]}"
 
     def pin(self, run: Run) -> Mapping[str, str]:
-        """The table's hash. Raises RequestError if the hashes that it compares are not measured."""
+        """Returns the table's config hash. Raises RequestError if the hashes are not measured."""
         inputs = {name: run.tables[name] for name in self.reads if name in run.tables}
         if len(inputs) < len(self.reads):
             groups = " and ".join(repr(name.removeprefix("inspect.")) for name in self.reads)
@@ -78,13 +78,13 @@ class Dedup(CorpusStage[DedupSettings]):
         return {TABLE: hashed}
 
     def count(self, run: Run) -> None:
-        """Says how many records there are to compare."""
+        """Reports the number of records to compare."""
         with run.corpus.store.listing_once():
             rows = record_count(run.corpus.records)
         run.say(f"dedup: {rows:,} records to compare")
 
     def do(self, run: Run) -> None:
-        """Finds the pairs, unless they are there, and says how many there are."""
+        """Finds the pairs, unless the table exists, and reports their number."""
         start = time.perf_counter()
 
         def run_tasks(phase: str, task: Any, items: Iterable[Item], total: int) -> StageReport:
@@ -96,27 +96,27 @@ class Dedup(CorpusStage[DedupSettings]):
         compared = [self._own(run), *self._others(run)]
         if published_counts(run.corpus, run.tables[TABLE]) is None and compiles([KERNELS]):
             run.say(f"dedup: {MESSAGE}")
-        found = compare(run.corpus, run.tables[TABLE], compared, self.settings, run_tasks)
-        if found is None:
+        counts = compare(run.corpus, run.tables[TABLE], compared, self.settings, run_tasks)
+        if counts is None:
             return
         report = StageReport(self.name, seconds=time.perf_counter() - start)
-        report.summary = Summary(rows=found["records"], done=found["records"])
-        report.summary.extra = Counter(found)
+        report.summary = Summary(rows=counts["records"], done=counts["records"])
+        report.summary.extra = Counter(counts)
         run.keep(report, quiet=True)
-        others = f" and {found['others']:,} of other corpora" if self.settings.against else ""
+        others = f" and {counts['others']:,} of other corpora" if self.settings.against else ""
         run.say(
-            f"dedup: {found['records']:,} records{others}, {found['pairs']:,} pairs confirmed "
-            f"({found['exact']:,} of them equal files); compared closer, as their 64-bit hashes "
-            f"are within distance {self.settings.distance}: {found['candidates']:,} pairs "
+            f"dedup: {counts['records']:,} records{others}, {counts['pairs']:,} pairs confirmed "
+            f"({counts['exact']:,} of them equal files); compared closer, as their 64-bit hashes "
+            f"are within distance {self.settings.distance}: {counts['candidates']:,} pairs "
             f"({report.seconds:.1f} s)"
         )
 
     def found(self, run: Run, asker: str) -> Mapping[str, str]:
-        """The pins of the pairs of the tables as they are now.
+        """Returns the pins of the existing pairs for the current tables.
 
         Args:
             run: The run.
-            asker: What needs them, for the message.
+            asker: The stage that needs the pairs, for the message.
 
         Raises:
             RequestError: `dedup` was not run since the tables changed.
@@ -130,7 +130,7 @@ class Dedup(CorpusStage[DedupSettings]):
         return pins
 
     def _own(self, run: Run) -> ComparedCorpus:
-        """The run's own corpus, with the records that the run chooses."""
+        """Returns the run's own corpus, with the records that the run chooses."""
         return ComparedCorpus(
             0,
             run.corpus.uri,
@@ -153,7 +153,7 @@ def compare(
     settings: DedupSettings,
     run_tasks: RunTasks,
 ) -> dict[str, int] | None:
-    """Finds and commits all pairs, unless they are there.
+    """Finds, writes and publishes all pairs, unless they exist.
 
     Args:
         corpus: The corpus.
@@ -163,16 +163,16 @@ def compare(
         run_tasks: Runs the tasks of a phase (as in `search_partitioned`).
 
     Returns:
-        Counts: `records`, `others` (records of other corpora), `pairs`, `exact` (of equal files),
-        `candidates` (pairs of different pictures with near pHashes); None if tasks failed.
+        Counts: `records`, `others` (records of other corpora), `pairs`, `exact` (pairs of equal
+        files), `candidates` (pairs of different pictures with near pHashes); None if tasks failed.
     """
-    stand_somewhere()  # the search is compiled in this process
+    stand_somewhere()  # this process compiles the search, for which it needs a working directory
     target = Table(corpus.store, TABLE, table)
-    found = published_counts(corpus, table)
-    if found is not None:
-        clear(corpus.store, table)  # a run may have been killed before it did
-        return found
-    records = sum(one.records() for one in compared)
+    known = published_counts(corpus, table)
+    if known is not None:
+        clear(corpus.store, table)  # an earlier run may have been killed before this
+        return known
+    records = sum(source.records() for source in compared)
     if records <= settings.partition_records:
         counts = _in_memory(target, compared, settings)
     else:
@@ -188,9 +188,9 @@ def compare(
 
 
 def published_counts(corpus: Corpus, table: str) -> dict[str, int] | None:
-    """What `compare` returned; None where it has not ended yet."""
-    found = published(corpus.store, f"tables/{TABLE}/{table}")
-    return None if found is None else {name: found.get(name, 0) for name in COUNTED}
+    """Reads the counts that `compare` published; None if the table is not complete."""
+    content = published(corpus.store, f"tables/{TABLE}/{table}")
+    return None if content is None else {name: content.get(name, 0) for name in COUNTED}
 
 
 def _in_memory(
@@ -198,7 +198,7 @@ def _in_memory(
 ) -> dict[str, int]:
     from nucleus_data.stages.dedup.pairs import find_pairs  # compiles the search
 
-    rows = [one.read(one.shards) for one in compared]
+    rows = [source.read(source.shards) for source in compared]
     pairs, counts = find_pairs(np.concatenate(rows), settings)
     write_pairs(target, pairs)
     return {**counts, "records": len(rows[0]), "others": sum(map(len, rows[1:]))}

@@ -1,9 +1,10 @@
-"""Which nodes of a graph hang together, where no process holds the graph: two steps, in turns.
+"""Connected components of a graph that no process can hold, by two alternating steps.
 
-Each step looks at one node's neighbours at a time, so the edges may be dealt by node to any number
-of tasks. It makes from the edges others that connect the same nodes, until every component is a
-star around its smallest node. Kiveris et al., "Connected Components in MapReduce and Beyond", 2014:
-at most about log2(N)^2 turns for N nodes, and few for what is almost stars, as duplicates are.
+Each step handles the neighbours of one node at a time, so the edges can be dealt by node to any
+number of tasks. It replaces edges by others that connect the same components, until every component
+is a star around its smallest node (Kiveris et al., "Connected Components in MapReduce and Beyond",
+2014). This takes at most about log2(N)^2 rounds for N nodes, and few if components are almost stars
+at the beginning, as those of duplicates are.
 
 An edge is a `LINK` (node, other); E edges are an array of them.
 """
@@ -16,16 +17,16 @@ from nucleus_data.corpus.shuffle import Rows
 from nucleus_data.stages.dedup.rows import places_of
 
 LINK = np.dtype([("node", "<u8"), ("other", "<u8")])
-# Nodes above all places of own records.
+# Nodes from here on are records of other corpora; they are above all places of own records.
 FOREIGN = np.uint64(1 << 63)
 Nodes = NDArray[np.uint64]
 
 
 def edges_of(pairs: pa.Table) -> Rows:
-    """Pairs of the table `dedup` as edges, at their first record.
+    """Converts pairs of the table `dedup` to edges, at their first record.
 
-    A node is a record's place; or, of another corpus, half of its id. Two of those may have one
-    number, which only makes one component of theirs.
+    The node of a record is its place, or, if it is of another corpus, half of its id. If two of
+    those happen to have the same number, their components are merged, which does no harm.
     """
     shard, row = (pairs[name].fill_null(0).to_numpy() for name in ("other_shard", "other_row"))
     other = shard.astype(np.uint64) << np.uint64(32) | row.astype(np.uint64)
@@ -36,31 +37,32 @@ def edges_of(pairs: pa.Table) -> Rows:
 
 
 def links(node: Nodes, other: Nodes) -> Rows:
-    """`LINK` rows, each once, by node and then by its neighbour; uint64[E] each."""
-    found = np.empty(len(node), LINK)
-    found["node"], found["other"] = node, other
-    found = found[np.lexsort((other, node))]
-    fresh = np.ones(len(found), bool)
-    fresh[1:] = found[1:] != found[:-1]
-    return found[fresh]
+    """Makes sorted, distinct `LINK` rows from nodes and their neighbours, uint64[E] each."""
+    rows = np.empty(len(node), LINK)
+    rows["node"], rows["other"] = node, other
+    rows = rows[np.lexsort((other, node))]
+    fresh = np.ones(len(rows), bool)
+    fresh[1:] = rows[1:] != rows[:-1]
+    return rows[fresh]
 
 
 def both_ways(edges: Rows) -> Rows:
-    """Each edge at both of its nodes."""
+    """Returns each edge at both of its nodes."""
     node, other = edges["node"], edges["other"]
     return links(np.concatenate([node, other]), np.concatenate([other, node]))
 
 
 def joined_above(edges: Rows) -> tuple[Rows, int]:
-    """The step of large stars: all neighbours above a node hang on its smallest neighbour.
+    """The large-star step: links all larger neighbours of a node to its smallest neighbour.
 
     Args:
-        edges: From `links`, with all neighbours of the nodes that it has.
+        edges: Edges from `links`, with all neighbours of each node in them.
 
     Returns:
-        The new edges, at their larger node; and how many nodes are not yet in a star around the
-        smallest of their component, as they have a smaller neighbour and others besides. Where this
-        is 0 for all nodes of a graph, the graph was finished before the step.
+        The new edges, at their larger node; and the number of unsettled nodes, which have a smaller
+        neighbour and others besides, so that they are not in a star around the smallest node of
+        their component yet. If it is 0 over the whole graph, the graph was finished before the
+        step.
     """
     node, other = edges["node"], edges["other"]
     starts, counts, least = _least(edges)
@@ -71,10 +73,10 @@ def joined_above(edges: Rows) -> tuple[Rows, int]:
 
 
 def joined_below(edges: Rows) -> Rows:
-    """The step of small stars: a node, and its neighbours below it, hang on the smallest of these.
+    """The small-star step: links a node and its smaller neighbours to the smallest of these.
 
     Args:
-        edges: From `links`, with all smaller neighbours of the nodes that it has, and no others.
+        edges: Edges from `links`, with all smaller neighbours of each node in them, and no others.
 
     Returns:
         The new edges, at both of their nodes.
@@ -87,10 +89,10 @@ def joined_below(edges: Rows) -> Rows:
 
 
 def centres(edges: Rows) -> tuple[Nodes, Nodes]:
-    """The nodes of stars, uint64[N], and the centre of each, once no node is unsettled.
+    """Returns the nodes of stars, uint64[N], and the centre of each, once no node is unsettled.
 
     Args:
-        edges: From `links`, with all neighbours of the nodes that it has.
+        edges: Edges from `links`, with all neighbours of each node in them.
     """
     starts, _, least = _least(edges)
     node = edges["node"][starts]
@@ -98,11 +100,11 @@ def centres(edges: Rows) -> tuple[Nodes, Nodes]:
 
 
 def _least(edges: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64], Nodes]:
-    """Where each node's edges begin, how many they are, and its smallest neighbour."""
+    """Returns for each node where its edges begin, their number, and its smallest neighbour."""
     node = edges["node"]
     fresh = np.ones(len(node), bool)
     fresh[1:] = node[1:] != node[:-1]
     starts = np.flatnonzero(fresh)
     counts = np.diff(np.append(starts, len(node)))
-    # Neighbours rise within a node.
+    # The neighbours of a node are ascending.
     return starts, counts, edges["other"][starts]

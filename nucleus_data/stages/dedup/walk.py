@@ -1,11 +1,12 @@
-"""Which of several duplicates stays: the survivor walk.
+"""The survivor walk, which decides which of several duplicates stays.
 
-Records are visited best first. A record is dropped only if one that is *kept* is its duplicate:
-with A ~ B ~ C, where B was dropped for A, C stays unless C ~ A. Records that the rules rejected are
-no part of it: they displace nothing.
+Records are visited in the order of preference, best first. A record is dropped only if one of its
+duplicates is *kept*: with A ~ B ~ C, where B was dropped for A, C stays unless C ~ A. Records that
+the rules rejected do not take part, so they displace no others.
 
 All members of a class (see the package's docstring) have the same duplicates, so the best eligible
-one decides for all, and the walk visits classes: a million copies of one picture are one step.
+one decides for all of them. The walk therefore visits classes: a million copies of one picture are
+one step.
 """
 
 import numpy as np
@@ -21,20 +22,21 @@ KEPT = -1
 def walk(
     ids: pa.ChunkedArray, eligible: NDArray[np.bool_], rank: Indices, pairs: pa.Table
 ) -> pa.Array:
-    """Finds for each record the kept one that it is dropped for.
+    """Finds for each record the kept record that it is dropped for.
 
     Args:
         ids: Record ids, N strings, each once, in any order.
         eligible: Whether the rules keep the record, bool[N].
-        rank: The order of preference, lowest first, int64[N]; 0 or more, and no two eligible
-            records have the same.
-        pairs: The `dedup` table (schema `nucleus_data.stages.dedup.rows.PAIRS`). Records that it
-        names and `ids` does not can't be kept, but still connect the members of their class;
-            those of other corpora (without `other_shard`) are all kept, before all others.
+        rank: Rank in the order of preference, best first, int64[N]; 0 or more, and different for
+            all eligible records.
+        pairs: The table `dedup` (schema `nucleus_data.stages.dedup.rows.PAIRS`). Records that are
+            in it but not in `ids` can't be kept, but still connect the members of their class.
+            Records of other corpora (without `other_shard`) are all kept, and rank before all
+            others.
 
     Returns:
-        N strings: the id of the best kept duplicate, of another corpus with its name before it;
-        null for records that are kept and for ineligible ones.
+        N strings: the id of the best kept duplicate, with the corpus's name before it if it is of
+        another corpus; null for records that are kept, and for ineligible ones.
 
     Raises:
         ValueError: An id or the rank of an eligible record occurs twice, or the lengths differ.
@@ -58,7 +60,7 @@ def walk(
     foreign = np.zeros(len(named), dtype=bool)
     foreign[pc.index_in(elsewhere, value_set=named).to_numpy()] = True
     ranks = np.append(rank, np.zeros(strangers, dtype=np.int64))
-    # Before all own records, which have ranks of 0 and more.
+    # Negative ranks, before those of all own records.
     ranks[pc.index_in(elsewhere, value_set=named).to_numpy()] = np.arange(-len(elsewhere), 0)
     places = survivors(
         np.append(eligible, np.zeros(strangers, dtype=bool)) | foreign,
@@ -79,20 +81,21 @@ def survivors(
     same_class: NDArray[np.bool_],
     protected: NDArray[np.bool_] | None = None,
 ) -> Indices:
-    """The walk over records given by their places 0 to N - 1.
+    """Walks over records that are given by their places 0 to N - 1.
 
     Args:
-        eligible: bool[N].
-        rank: Lowest first, int64[N]; no two eligible records have the same.
-        first: One record of each pair, int[E].
-        second: The other, int[E].
+        eligible: Whether a record can be kept, bool[N].
+        rank: Rank in the order of preference, best first, int64[N]; different for all eligible
+            records.
+        first: The first record of each pair, int[E].
+        second: The second record of each pair, int[E].
         same_class: Whether the pair joins members of one class, bool[E]; otherwise it joins their
             whole classes.
-        protected: Records that are not dropped for one another, bool[N]; eligible, and ranked
-            before all others.
+        protected: Records that are not dropped for one another, bool[N]; they must be eligible, and
+            ranked before all others.
 
     Returns:
-        int64[N]: the place of the best kept duplicate; -1 for records that are kept and for
+        int64[N]: the place of the best kept duplicate; -1 for records that are kept, and for
         ineligible ones.
 
     Raises:
@@ -103,7 +106,7 @@ def survivors(
     if (np.diff(rank[best_first]) == 0).any():
         raise ValueError("rank must order the eligible records, got two with the same rank")
 
-    # A class is known by its best eligible member, its leader.
+    # A class is represented by its best eligible member, its leader.
     group = components(len(eligible), first[same_class], second[same_class])
     groups, at = np.unique(group[best_first], return_index=True)
     leader = np.full(len(eligible), -1, dtype=np.int64)
@@ -123,21 +126,30 @@ def survivors(
 
 
 def components(count: int, first: Indices, second: Indices) -> Indices:
-    """The smallest place that each place is connected with."""
+    """Finds connected components.
+
+    Args:
+        count: Number of nodes N.
+        first: The first node of each edge, int64[E].
+        second: The second node of each edge, int64[E].
+
+    Returns:
+        For each node the smallest node of its component, int64[N].
+    """
     label = np.arange(count)
     while True:
         one, other = label[first], label[second]
         if (one == other).all():
             return label
-        # The larger root takes the smaller one's label, then all paths are shortened: chains need
-        # few rounds, however long they are.
+        # The larger root takes the smaller one's label, then all paths are compressed, so that even
+        # long chains need few rounds.
         np.minimum.at(label, np.maximum(one, other), np.minimum(one, other))
         while (label != label[label]).any():
             label = label[label]
 
 
 def _walk_leaders(rank: Indices, one: Indices, other: Indices) -> Indices:
-    """The walk without classes, over the pairs' records alone: all others are kept."""
+    """Walks without classes, over the records in a pair; all others are kept."""
     source, target = np.append(one, other), np.append(other, one)
     by_source = np.argsort(source, kind="stable")
     target = target[by_source]
@@ -147,7 +159,7 @@ def _walk_leaders(rank: Indices, one: Indices, other: Indices) -> Indices:
     for place in visited[np.argsort(rank[visited])]:
         if dropped_for[place] == KEPT:
             near = target[starts[place] : starts[place + 1]]
-            # A neighbour that was kept before would have dropped this one: those still free come
-            # later in the order.
+            # No neighbour was kept before, or it would have dropped this record. So those that are
+            # not dropped yet come later in the order.
             dropped_for[near[dropped_for[near] == KEPT]] = place
     return dropped_for
