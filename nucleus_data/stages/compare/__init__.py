@@ -1,10 +1,11 @@
-"""Copies of one picture compared with each other: which is the best, what is worse in the rest.
+"""The stage `compare`: compares the copies of a picture, to find the best and the others' faults.
 
-- `members`: which records belong together, and what is known of them.
-- `order`: their order by signals, which of their files are compared, and what the table says.
-- `views`, `register`, `aligned`: two decoded files, laid over each other.
-- `terms`, from `detail`, `tones`, `scale` and `places`: what tells them apart, as named numbers.
-- `evidence`, `faults`: which is better by these, and what is worse in the other.
-- `ranking`: the order of all copies of a picture.
-- `copies`: all of it, in the command's process, or, of many pairs, by workers (`partitioned`).
+- `members` finds which records are copies of each other, and reads what is needed to compare them.
+- `order` sorts them by their signals, chooses the files to compare, and makes the table's rows.
+- `views`, `register` and `aligned` decode two files and put them on one grid.
+- `terms`, from `detail`, `tones`, `scale` and `places`, computes how they differ, as named numbers.
+- `evidence` and `faults` decide from these which is better, and name the faults of the other.
+- `ranking` ranks all copies of a picture.
+- `copies` runs all of it: in the command's process, or by workers (`partitioned`) if there are many
+  pairs.
 """

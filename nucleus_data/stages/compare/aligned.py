@@ -1,4 +1,4 @@
-"""Two copies on one grid: that of the coarser one, with the finer one scaled down to it."""
+"""Puts two copies on one grid: that of the coarser one, to which the finer one is scaled down."""
 
 from dataclasses import dataclass
 
@@ -15,22 +15,23 @@ from nucleus_data.stages.compare.register import (
 )
 from nucleus_data.stages.compare.views import View
 
-SAME_SCALE = 0.012  # of two scales, the difference of the logarithms that can't be told apart
-LEAST = 24  # pixels that a side of what both show must have
-# Within these, in pixels, a cut of the same scale is by whole pixels.
+SAME_SCALE = 0.012  # scales whose binary logarithms differ by less can't be distinguished
+LEAST = 24  # shortest side in pixels of the common part
+# If a cut deviates by less than these from whole pixels, in pixels, it is rounded to whole pixels:
+# the difference of the sides, the shift, and the difference of the sides after alignment.
 SAME_SIDE, WHOLE_SHIFT, WHOLE_SIDE = 0.6, 0.25, 0.5
 Span = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Aligned:
-    """What two copies have in common, the first one and the other.
+    """The common part of two copies; pairs are (first, other).
 
     Attributes:
-        place: Where each place of the first is in the other.
-        density: By how many times the first has more pixels for the same, across and down.
-        fine: Both windows on the grid of the coarser, RGB.
-        own: Both windows at their own scale, as far as they show the same, luma.
+        place: The map from the first copy to the other.
+        density: How many times as many pixels the first has for the same part, across and down.
+        fine: Both windows on the grid of the coarser one, RGB.
+        own: The common part of both windows, each at its own scale, luma.
         whole: Both whole pictures, small, on one grid, RGB.
     """
 
@@ -42,7 +43,7 @@ class Aligned:
 
 
 def align(one: View, other: View) -> Aligned:
-    """Puts two copies on one grid."""
+    """Aligns two copies, and puts them on one grid."""
     place = register(one.whole, other.whole)
     whole, window = turned(other.whole, place.turn), turned(other.window, place.turn)
     width, height = (other.width, other.height)[:: -1 if place.turn % 2 else 1]
@@ -68,8 +69,8 @@ def _moved(
     whole: Pixels,
     window: Pixels,
 ) -> Aligned:
-    """The part that both show, cut out of each and put on one grid."""
-    # So near to the same scale, it is the same: a map is not found more exactly than that.
+    """Cuts the common part out of each copy, and puts both parts on one grid."""
+    # Scales this close count as equal, since maps are not found more precisely.
     if max(abs(np.log2(density))) < SAME_SCALE:
         density = (1.0, 1.0)
     inner, its = _inner(one, swap=False), _inner(other, swap=bool(place.turn % 2))
@@ -88,7 +89,7 @@ def _moved(
 
 
 def _inner(one: View, *, swap: bool) -> list[Span]:
-    """Which part of the frame the window is, on each axis."""
+    """Returns the part of the frame that the window shows, on each axis, as shares."""
     height, width = one.window.shape[:2]
     shares = [
         min(1.0, width / (one.width * one.scale)),
@@ -100,13 +101,13 @@ def _inner(one: View, *, swap: bool) -> list[Span]:
 
 
 def _common(inner: Span, its: Span, scale: float, shift: float) -> Span:
-    """What both windows have on an axis, in the frame of the first."""
+    """Returns the common span of both windows on an axis, in the frame of the first."""
     low, high = max(inner[0], (its[0] - shift) / scale), min(inner[1], (its[1] - shift) / scale)
     return low, max(high, low + 1e-3)
 
 
 def _cut(window: Pixels, inner: list[Span], box: list[Span]) -> Box:
-    """A box of the frame in pixels of the window."""
+    """Converts a box of the frame to pixels of the window."""
     places = []
     for (low, high), ends, side in zip(inner, box, window.shape[1::-1], strict=True):
         pixels = [(end - low) / (high - low) * side for end in ends]
@@ -117,7 +118,7 @@ def _cut(window: Pixels, inner: list[Span], box: list[Span]) -> Box:
 
 
 def _nearer(fine: tuple[Pixels, Pixels], window: Pixels, area: Box) -> Pixels:
-    """The other's cut, moved by the parts of a pixel that the small pictures can't tell."""
+    """Refines the other's cut to fractions of a pixel, which the small pictures do not resolve."""
     fixed, moving = (local_contrast(luma(each), 8) for each in fine)
     found, _ = refined(fixed, moving, PLAIN, 4)
     height, width = fine[0].shape[:2]
@@ -129,7 +130,7 @@ def _nearer(fine: tuple[Pixels, Pixels], window: Pixels, area: Box) -> Pixels:
         left + (found[0] + found[1]) * across,
         top + (found[2] + found[3]) * down,
     )
-    # Cut by whole pixels from a copy of the same scale: nothing is between pixels.
+    # A copy that was cropped at the same scale is shifted by whole pixels: nothing is resampled.
     if abs(across - width) < SAME_SIDE and abs(down - height) < SAME_SIDE:
         corner = round(moved[0]), round(moved[1])
         away = max(abs(moved[0] - corner[0]), abs(moved[1] - corner[1]))
@@ -144,13 +145,13 @@ def _nearer(fine: tuple[Pixels, Pixels], window: Pixels, area: Box) -> Pixels:
 
 
 def _whole_pixels(pixels: Pixels, area: Box) -> Pixels:
-    """The pixels of a box, as far as they are whole; eight on each axis at least."""
+    """Returns the pixels of a box, rounded to whole pixels; at least eight on each axis."""
     left, top, right, bottom = (round(place) for place in area)
     return pixels[top : max(top + 8, bottom), left : max(left + 8, right)]
 
 
 def _laid_over(one: Pixels, other: Pixels, place: Place) -> tuple[Pixels, Pixels]:
-    """Both whole pictures on the grid of the first, as far as both show it."""
+    """Returns both whole pictures on the grid of the first, cropped to the common part."""
     height, width = one.shape[:2]
     us, vs = (np.arange(width) + 0.5) / width, (np.arange(height) + 0.5) / height
     xs = (us * place.scale[0] + place.shift[0]) * other.shape[1] - 0.5

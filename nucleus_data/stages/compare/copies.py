@@ -1,4 +1,4 @@
-"""The ranks of all copies: found in this process, or, of many pairs, by all workers."""
+"""Ranks all copies: in this process, or by workers if there are many pairs."""
 
 import pyarrow as pa
 
@@ -28,7 +28,7 @@ from nucleus_data.stages.dedup.stage import TABLE as PAIRS
 from nucleus_data.stages.dedup.stage import published_counts
 
 COUNTED = ("records", "pictures", "compared", "failed")
-THREADS = 8  # of the sort in this process
+THREADS = 8  # threads of the sort in this process
 
 
 def rank_copies(
@@ -39,32 +39,32 @@ def rank_copies(
     Args:
         plan: What is compared.
         corpus: The corpus.
-        most: How many pairs are read in one process; of more, by workers.
-        run_tasks: Runs tasks: the phase's name, the task, numbered items, and how many they are.
+        most: Most pairs that are read in this process; more are partitioned among workers.
+        run_tasks: Runs tasks, given the phase's name, the task, the items, and their number.
 
     Returns:
         Counts: `records` with a copy, `pictures` that they are copies of, `compared` files, and how
         many of these `failed` to be decoded; None if tasks failed.
     """
-    counts = published_counts(corpus, plan.tables[PAIRS])
-    pairs = counts["pairs"] if counts is not None else 0
+    published = published_counts(corpus, plan.tables[PAIRS])
+    pairs = published["pairs"] if published is not None else 0
     if pairs > most:
-        found = rank_partitioned(plan, pairs, most, run_tasks)
+        counts = rank_partitioned(plan, pairs, most, run_tasks)
     else:
-        found = _rank_here(plan, corpus, run_tasks)
-    return None if found is None else {name: found.get(name, 0) for name in COUNTED}
+        counts = _rank_here(plan, corpus, run_tasks)
+    return None if counts is None else {name: counts.get(name, 0) for name in COUNTED}
 
 
 def _rank_here(plan: ComparePlan, corpus: Corpus, run_tasks: RunTasks) -> dict[str, int] | None:
-    """Has all pairs and all records with a copy in this process; workers read and decode."""
+    """Ranks with all pairs and all records with a copy in this process; workers read and decode."""
     groups = write_pairs(plan, corpus, _pairs(plan, corpus))
     if not groups:
         return {}
     if run_tasks("members", GatherTask(plan), plan.items(groups), len(groups)).failed:
         return None
-    found = read_all(plan, corpus, "members", groups)
-    assert found is not None
-    members = in_order(found, THREADS)
+    gathered = read_all(plan, corpus, "members", groups)
+    assert gathered is not None
+    members = in_order(gathered, THREADS)
     chosen = contenders(members, plan.members)
     numbers = write_by(plan, corpus, "copies", chosen, chosen["copies"].to_numpy() >> 32)
     if numbers and run_tasks("copies", RankTask(plan), map(Item, numbers), len(numbers)).failed:
@@ -76,10 +76,10 @@ def _rank_here(plan: ComparePlan, corpus: Corpus, run_tasks: RunTasks) -> dict[s
 
 
 def _pairs(plan: ComparePlan, corpus: Corpus) -> pa.Table:
-    """All pairs that `dedup` found."""
+    """Reads all pairs that `dedup` found."""
     pairs = Table(corpus.store, PAIRS, plan.tables[PAIRS])
     if not pairs.part_names():
         return PAIRS_SCHEMA.empty_table()
     source = parts_sql(corpus.store, pairs.folder)
-    found: pa.Table = corpus.connection().sql(f"SELECT * FROM {source}").to_arrow_table()
-    return found
+    rows: pa.Table = corpus.connection().sql(f"SELECT * FROM {source}").to_arrow_table()
+    return rows

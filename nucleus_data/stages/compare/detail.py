@@ -1,4 +1,4 @@
-"""Fine detail: how much of it each copy has, in which frequencies, and where."""
+"""Terms of fine detail: how much of it each copy has, in which frequencies, and where."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,25 +17,25 @@ from nucleus_data.stages.compare.planes import (
     slope,
 )
 
-TILE = 64
-MOST_TILES = 8  # on each axis
-# Radial frequencies, as shares of the highest that an axis has; the last band has the corners too.
+TILE = 64  # side of a tile, in pixels
+MOST_TILES = 8  # most tiles on each axis
+# Radial frequencies, as shares of an axis's Nyquist frequency; the last band includes the corners.
 BANDS = ((0.03, 0.12), (0.12, 0.25), (0.25, 0.45), (0.45, 0.65), (0.65, 0.85), (0.85, 1.5))
 ENERGY_FLOOR = TILE**2 * 0.02
 GRAIN_FLOOR = 0.3
 BLOCK, SUBBLOCK = 12, 3
-SPIKE = 40  # levels
-SAME = 1e-3  # of the logarithms of densities
+SPIKE = 40  # a pixel counts as a spike if it differs by more levels from its neighbours
+SAME = 1e-3  # scales whose logarithms differ by less are equal
 
 
 def detail_terms(pair: Aligned) -> Terms:
-    """The terms of fine detail."""
+    """Computes the terms of fine detail."""
     one, other = (luma(pixels) for pixels in pair.fine)
     return {**_spectra(one, other), **_grain(one, other), **_finest(pair)}
 
 
 def _spectra(one: Plane, other: Plane) -> Terms:
-    """Energy by band, and how much of it both have in common."""
+    """Compares the energy in each frequency band, and how much of it the copies have in common."""
     window = np.outer(np.hanning(TILE), np.hanning(TILE)).astype(np.float32)
     tiles = [_tiles(plane) for plane in (one, other)]
     spectra = [np.fft.rfft2((t - t.mean(axis=(1, 2), keepdims=True)) * window) for t in tiles]
@@ -57,7 +57,7 @@ def _spectra(one: Plane, other: Plane) -> Terms:
         found[f"band_{k}"] = gain - base
         energy = 0.25 * float(np.log2((a + ENERGY_FLOOR) * (b + ENERGY_FLOOR)))
         found[f"both_band_{k}"] = energy - low_energy
-        # What one side alone has, beyond what a change of the gain explains.
+        # Energy that only one copy has, beyond what a change of contrast explains.
         found[f"alone_{k}"] = 0.5 * log_ratio(
             max(0.0, a - max(0.0, ab) ** 2 / (b + 1e-9)) / 2 ** max(0.0, 2 * base),
             max(0.0, b - max(0.0, ab) ** 2 / (a + 1e-9)) / 2 ** max(0.0, -2 * base),
@@ -71,7 +71,7 @@ def _spectra(one: Plane, other: Plane) -> Terms:
 
 
 def _tiles(plane: Plane) -> NDArray[np.float32]:
-    """Some tiles, evenly spread, float32[N, TILE, TILE]."""
+    """Returns evenly spaced tiles of a plane, float32[N, TILE, TILE]."""
     if min(plane.shape) < TILE:
         pad = [(0, max(0, TILE - side)) for side in plane.shape]
         plane = np.pad(plane, pad, mode="reflect" if min(plane.shape) > TILE // 2 else "edge")
@@ -84,7 +84,7 @@ def _tiles(plane: Plane) -> NDArray[np.float32]:
 
 
 def _grain(one: Plane, other: Plane) -> Terms:
-    """Fine detail where the picture is flat and where it is busy; halos; single pixels."""
+    """Compares fine detail in flat and in busy areas, sharpening halos, and single-pixel noise."""
     spread = [float(shrunk(plane, 8).std()) for plane in (one, other)]
     base = log_ratio(spread[0], spread[1], 0.5)
     energy = [blocks(np.abs(laplacian(plane)), BLOCK) for plane in (one, other)]
@@ -101,7 +101,7 @@ def _grain(one: Plane, other: Plane) -> Terms:
         a, b = (float(np.mean(each[part])) for each in energy)
         found[f"grain_{name}"] = log_ratio(a, b, GRAIN_FLOOR) - base
         found[f"both_grain_{name}"] = 0.5 * float(np.log2((a + GRAIN_FLOOR) * (b + GRAIN_FLOOR)))
-    # Beyond what is around it in the other copy, once both have the same contrast.
+    # By how much pixels exceed the range around them in the other copy, at equal contrast: halos.
     level = (one - one.mean()) / 2 ** max(0.0, base), (other - other.mean()) / 2 ** max(0.0, -base)
     beyond = []
     for mine, its in (level, level[::-1]):
@@ -118,7 +118,7 @@ def _grain(one: Plane, other: Plane) -> Terms:
 
 
 def _finest(pair: Aligned) -> Terms:
-    """The finest detail that each has on its own grid, along each axis.
+    """Compares the finest detail that each copy has on its own grid, along each axis.
 
     A copy that was stretched along one axis has less of it along that axis.
     """
@@ -138,5 +138,5 @@ def _finest(pair: Aligned) -> Terms:
 
 
 def _step(plane: Plane, order: int, axis: int) -> float:
-    """The mean difference of an order along an axis."""
+    """Returns the mean absolute finite difference of an order along an axis."""
     return float(np.abs(np.diff(plane, order, axis=axis)).mean())

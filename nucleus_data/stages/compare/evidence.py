@@ -1,7 +1,8 @@
-"""What speaks for the one of two copies against the other: one number, and the names of faults.
+"""Compares two copies: a score that says which is better, and the names of the other's faults.
 
-The number is of a small network over the terms of the pair, whose weights `scripts/fit_copies.py`
-fits on pairs of known truth. It is odd: copies in the other order give the same number, negative.
+The score is the output of a small network on the terms of the pair. Its weights were fitted by
+`scripts/fit_copies.py` on pairs of known truth. It is an odd function: swapping the copies negates
+the score.
 """
 
 from dataclasses import dataclass, fields
@@ -16,27 +17,28 @@ from nucleus_data.stages.compare.planes import Terms
 from nucleus_data.stages.compare.terms import swapped, terms_of
 from nucleus_data.stages.compare.views import View
 
-# Copies whose local contrasts agree less than this do not show the same picture.
+# Copies whose local contrasts correlate less than this do not show the same picture.
 LEAST_FIT = 0.3
-CLIPPED = 3.0  # deviations beyond which a term counts no more
-# What a copy with more pixels need not prove where the two differ by little else: all copies that
-# were smaller came out so, and a fit on some pictures is less sure of others.
+CLIPPED = 3.0  # standardised terms are clipped to plus or minus this
+# Added for the copy with more pixels if the two hardly differ otherwise. All copies that were
+# smaller came out worse, and weights that were fitted on some pictures are less certain on others.
 SIZE_MARGIN = 2.0
+# Largest absolute values of terms with which copies count as hardly different.
 SAME = {"both_stretch": 0.2, "both_shift": 0.05, "saturation": 0.1, "contrast": 0.05}
 SAME_SIZE = 0.03
-# What says nothing of a copy in inks against one that is not: a JPEG in inks keeps the noise that
-# its compression makes in each of the four at full scale, and decoded it is colour in fine detail.
+# Terms that are ignored if only one copy is in inks (CMYK). A JPEG in inks keeps the compression
+# noise of each of its four channels at full scale, which after decoding looks like fine colour.
 INK_NOISE = ("colour_fine", "colour_middle", "colours")
 
 
 @dataclass(frozen=True)
 class Known:
-    """What the signals say of a copy alone; None where they are missing.
+    """Signals of a single copy; None if they are missing (see `preference.MEASURES`).
 
     Attributes:
-        worse, quality: As in the order by signals.
-        blocks: Visible blocks.
-        traces: Traces of enlarging.
+        worse, quality: Their values in the order by signals.
+        blocks: Strength of visible compression blocks.
+        traces: Strength of traces of enlarging.
     """
 
     worse: float | None = None
@@ -46,11 +48,11 @@ class Known:
 
 
 class Evidence(NamedTuple):
-    """What a comparison found.
+    """The result of a comparison.
 
     Attributes:
-        score: Above 0 where the first one is better; 0 if nothing can be said.
-        faults: What is worse in the one that is not better.
+        score: Above 0 if the first copy is better; 0 if undecided.
+        faults: What is worse in the copy that is not better.
     """
 
     score: float
@@ -63,8 +65,8 @@ def compare(one: View, other: View, known: Known, others: Known) -> Evidence:
     Args:
         one: A decoded copy.
         other: Another one.
-        known: What the signals of the first say.
-        others: What those of the other say.
+        known: The signals of the first copy.
+        others: The signals of the other copy.
     """
     if min(one.width, one.height, other.width, other.height) < LEAST:
         return Evidence(0.0)
@@ -80,17 +82,17 @@ def compare(one: View, other: View, known: Known, others: Known) -> Evidence:
 
 
 def with_known(terms: Terms, known: Known, others: Known) -> Terms:
-    """The terms of a pair with the differences of what the signals say."""
-    found = dict(terms)
+    """Returns the terms of a pair, with the differences of the copies' signals added."""
+    extended = dict(terms)
     for field in fields(Known):
         mine, its = getattr(known, field.name), getattr(others, field.name)
         missing = mine is None or its is None
-        found[f"known_{field.name}"] = 0.0 if missing else float(mine - its)
-    return found
+        extended[f"known_{field.name}"] = 0.0 if missing else float(mine - its)
+    return extended
 
 
 def score_of(terms: Terms) -> float:
-    """What speaks for the first one; rounded, since machines differ in the last bits."""
+    """Computes the score; it is rounded, because machines differ in the last bits."""
     model = the_model()
     values = np.array([terms[name] for name in model.names])
     values = np.clip((values - model.middle) / model.spread, -CLIPPED, CLIPPED)
@@ -99,7 +101,7 @@ def score_of(terms: Terms) -> float:
 
 
 def size_bonus(terms: Terms) -> float:
-    """What speaks for the finer one because it has more pixels, if they differ by little else."""
+    """Returns what is added to the score for more pixels, if the copies hardly differ otherwise."""
     size = terms["size"]
     apart = any(abs(terms[name]) > most for name, most in SAME.items())
     if abs(size) < SAME_SIZE or terms["both_moved"] or apart:

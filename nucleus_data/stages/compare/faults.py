@@ -1,10 +1,10 @@
-"""Names for what is worse in a copy than in the best one, for people; they decide nothing."""
+"""Names of what is worse in a copy than in the best one; they are only for people."""
 
 from collections.abc import Callable
 
 from nucleus_data.stages.compare.planes import Terms
 
-# Of the terms of the best copy against the other one.
+# Fault -> condition on the terms of the pair (best copy, other copy).
 FAULTS: dict[str, Callable[[Terms], bool]] = {
     "smaller": lambda t: t["size"] > 0.03,
     "enlarged": lambda t: t["size"] < -0.03 and t["both_stretch"] < 0.1,
@@ -29,9 +29,9 @@ FAULTS: dict[str, Callable[[Terms], bool]] = {
 
 
 def faults_of(terms: Terms) -> tuple[str, ...]:
-    """What is worse in the second copy than in the first; `worse` if nothing has a name.
+    """Returns what is worse in the second copy than in the first; `worse` if nothing has a name.
 
     Args:
-        terms: Of the pair.
+        terms: The terms of the pair.
     """
     return tuple(name for name, found in FAULTS.items() if found(terms)) or ("worse",)

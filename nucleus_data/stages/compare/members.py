@@ -1,9 +1,9 @@
-"""The records that have a copy: which belong together, and what must be known to compare them.
+"""Finds the records that have a copy, and reads what is needed to compare them.
 
-What the passes of `compare` hand to each other lies beside the table, in `_work/`: `pairs` (who has
-a copy, a file for each group of shards), `members` (with all that is known of them) and, of each
-shard in which a group of copies begins, `copies` and `ranks`. The files are the same however often
-they are written, so a run that was broken off goes on where it was.
+The passes of `compare` exchange files in `_work/`, beside the table. For each group of shards there
+are `pairs` (its records with a copy) and `members` (the same, with all that is known of them). For
+each shard in which a group of copies begins, there are `copies` and `ranks`. Files do not depend on
+how often they are written, so that an interrupted run can be continued.
 """
 
 from bisect import bisect_left
@@ -26,25 +26,24 @@ from nucleus_data.stages.dedup.walk import components
 
 TABLE = "compare"
 WORK = "_work"
-# Files of `_work` are of so many shards.
+# Number of shards in a group of shards.
 SHARDS_A_TASK = 16
 FILE = ("file", "offset", "size", "sha256")
 
 
 @dataclass(frozen=True)
 class ComparePlan:
-    """What is compared.
+    """What is compared, and how; sent to the tasks.
 
     Attributes:
-        uri: The corpus.
-        storage_options: For fsspec.
-        tables: Config hashes of the tables that are read, and of `compare`.
+        uri: Path or URL of the corpus.
+        storage_options: Options for fsspec.
+        tables: Table name -> config hash, of the tables that are read and of `compare`.
         shards: All image shards, ascending.
-        read: Table -> the columns of the order by signals; empty where some are not measured.
-        members: How many copies of a picture are decoded at most.
-        max_pixels: Pictures of more pixels are not decoded.
-        work: The folder of what the passes hand to each other; `_work`, beside the table, if it is
-            not said.
+        read: Table -> its columns that the order by signals reads, as far as they are measured.
+        members: Most copies of a picture that are decoded.
+        max_pixels: Pictures with more pixels are not decoded.
+        work: The folder of the files that passes exchange; if empty, `_work` beside the table.
     """
 
     uri: str
@@ -66,18 +65,18 @@ class ComparePlan:
         return f"tables/{TABLE}/{self.tables[TABLE]}"
 
     def exchanged(self, kind: str, number: int) -> str:
-        """Path of a file that one pass leaves for the next."""
+        """Returns the path of a file that a pass writes for a later one."""
         return f"{self.work or f'{self.folder}/{WORK}'}/{kind}-{number:06d}.arrow"
 
     def items(self, groups: Iterable[int]) -> list[Item]:
-        """Groups of shards for the runner, which knows them by their first shard."""
+        """Returns groups of shards as items for the runner, identified by their first shard."""
         firsts = (bisect_left(self.shards, group * SHARDS_A_TASK) for group in groups)
         return [Item(self.shards[first]) for first in firsts]
 
 
 @dataclass(frozen=True)
 class GatherTask:
-    """Reads what is known of the records with a copy, of a group of shards (a runner's task)."""
+    """Reads what is known of a group of shards' records with a copy (a task of the runner)."""
 
     plan: ComparePlan
 
@@ -94,15 +93,18 @@ class GatherTask:
 
 
 def known(plan: ComparePlan, corpus: Corpus, asked: pa.Table) -> pa.Table:
-    """Records with all that must be known to compare them.
+    """Reads what is needed to compare records: their files' places, and the plan's signals.
 
     Args:
         plan: What is compared.
         corpus: The corpus.
-        asked: At least one record: `shard`, `row`, and what else is to stay beside it.
+        asked: At least one record, with `shard`, `row`, and other columns, which are kept.
 
     Returns:
-        The records; without the columns of a table that has none of their shards.
+        The records, without the columns of tables that have none of their shards.
+
+    Raises:
+        CorpusError: A shard has no records.
     """
     shards = pc.unique(asked.column("shard")).to_pylist()
     parts = (
@@ -117,17 +119,22 @@ def _known(plan: ComparePlan, corpus: Corpus, shard: int, asked: pa.Table) -> pa
     records = corpus.records.read(shard, ["row", "id", *FILE])
     if records is None:
         raise CorpusError(f"shard {shard:06d} has no records")
-    found = asked.join(records, "row").sort_by("row")
+    joined = asked.join(records, "row").sort_by("row")
     for name, columns in plan.read.items():
         table = Table(corpus.store, name, plan.tables[name]).read(shard, ["row", *columns])
         if table is not None:
-            mine = table.filter(pc.is_in(table.column("row"), rows.combine_chunks()))
-            found = found.join(mine, "row", join_type="left outer").sort_by("row")
-    return found
+            signals = table.filter(pc.is_in(table.column("row"), rows.combine_chunks()))
+            joined = joined.join(signals, "row", join_type="left outer").sort_by("row")
+    return joined
 
 
 def write_pairs(plan: ComparePlan, corpus: Corpus, pairs: pa.Table) -> list[int]:
-    """Says which records have a copy in this corpus, and which belong together.
+    """Writes which records have a copy in this corpus, and which group of copies they belong to.
+
+    Args:
+        plan: What is compared.
+        corpus: The corpus.
+        pairs: All rows of the table `dedup`.
 
     Returns:
         The groups of shards that have such records.
@@ -139,13 +146,13 @@ def write_pairs(plan: ComparePlan, corpus: Corpus, pairs: pa.Table) -> list[int]
     ]
     places, at = np.unique(np.concatenate(ends), return_inverse=True)
     first, second = at[: len(ends[0])], at[len(ends[0]) :]
-    # A group is named by its first record.
+    # A group of copies is named by the place of its first record.
     table = grouped(places, places[components(len(places), first, second)])
     return write_by(plan, corpus, "pairs", table, (places >> 32) // SHARDS_A_TASK)
 
 
 def grouped(places: NDArray[np.int64], groups: NDArray[np.int64]) -> pa.Table:
-    """Records as shard and row, and the group of copies that each is of; int64[N] each."""
+    """Makes a table of shard, row and group of copies, from places and groups, int64[N] each."""
     return pa.table(
         {
             "shard": pa.array(places >> 32, pa.int32()),
@@ -158,23 +165,34 @@ def grouped(places: NDArray[np.int64], groups: NDArray[np.int64]) -> pa.Table:
 def write_by(
     plan: ComparePlan, corpus: Corpus, kind: str, rows: pa.Table, numbers: NDArray[np.int64]
 ) -> list[int]:
-    """Writes rows, sorted by a number, as a file for each number; returns the numbers."""
-    found, starts = np.unique(numbers, return_index=True)
+    """Writes rows to one file for each number.
+
+    Args:
+        plan: What is compared.
+        corpus: The corpus.
+        kind: The kind of file.
+        rows: N rows, sorted by their numbers.
+        numbers: The number of each row's file, ascending, int64[N].
+
+    Returns:
+        The different numbers.
+    """
+    distinct, starts = np.unique(numbers, return_index=True)
     bounds = [*starts.tolist(), rows.num_rows]
 
     def write(i: int) -> None:
-        mine = rows.slice(bounds[i], bounds[i + 1] - bounds[i])
-        put(corpus.store, plan.exchanged(kind, int(found[i])), mine)
+        part = rows.slice(bounds[i], bounds[i + 1] - bounds[i])
+        put(corpus.store, plan.exchanged(kind, int(distinct[i])), part)
 
-    list(at_once(corpus.store, write, range(len(found))))
-    return [int(number) for number in found]
+    list(at_once(corpus.store, write, range(len(distinct))))
+    return [int(number) for number in distinct]
 
 
 def read_all(
     plan: ComparePlan, corpus: Corpus, kind: str, numbers: Iterable[int]
 ) -> pa.Table | None:
-    """The rows of those files of a kind that are there; None if none is."""
+    """Reads the existing files of a kind, of those with the given numbers; None if none exists."""
     names = (plan.exchanged(kind, number) for number in numbers)
     parts = at_once(corpus.store, lambda name: get(corpus.store, name), names)
-    there = [part for part in parts if part is not None]
-    return pa.concat_tables(there, promote_options="permissive") if there else None
+    tables = [part for part in parts if part is not None]
+    return pa.concat_tables(tables, promote_options="permissive") if tables else None

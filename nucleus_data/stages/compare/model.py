@@ -1,4 +1,4 @@
-"""The small network that says which of two copies is better, as a file; and its name."""
+"""The small network that decides which of two copies is better; its weights are in a JSON file."""
 
 import hashlib
 import json
@@ -10,20 +10,20 @@ import numpy as np
 
 MODEL_FILE = Path(__file__).with_name("model.json")
 MODEL = hashlib.sha256(MODEL_FILE.read_bytes()).hexdigest()[:16]
-# How the names of terms begin that say the same of both copies.
+# Prefix of terms that describe the pair, so that they keep their sign if the copies are swapped.
 BOTH = "both_"
 
 
 class Model(NamedTuple):
-    """The network over T terms with H hidden units.
+    """A network with T terms as inputs, H hidden units, and one output.
 
     Attributes:
-        names: Of the terms, in the order of the weights.
-        middle, spread: (T,) what is taken from a term, and what it is divided by.
-        sign: (T,) what a term is multiplied by when the copies are swapped.
-        inner, bias: (H, T) and (H,), of the hidden layer.
-        outer: (H,), from the hidden units to the number.
-        straight: (T,), from the terms to the number.
+        names: Names of the terms, in the order of the weights.
+        middle, spread: float64[T] each; a term is standardised as (term - middle) / spread.
+        sign: float64[T], the factor of a term if the copies are swapped: 1 or -1.
+        inner, bias: Weights float64[H, T] and biases float64[H] of the hidden layer.
+        outer: Weights from the hidden units to the output, float64[H].
+        straight: Weights from the terms to the output, float64[T].
     """
 
     names: list[str]
@@ -38,7 +38,7 @@ class Model(NamedTuple):
 
 @cache
 def the_model() -> Model:
-    """The network of the file."""
+    """Reads the network from its file."""
     content: dict[str, Any] = json.loads(MODEL_FILE.read_text())
     names = content["names"]
     sign = np.array([1.0 if name.startswith(BOTH) else -1.0 for name in names])

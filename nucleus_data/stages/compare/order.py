@@ -1,6 +1,6 @@
-"""Copies in the order of their signals, who of them is compared, and what the table says of each.
+"""Orders copies by their signals, chooses those to compare, and makes the rows of the table.
 
-All of it is about any groups of copies, as long as each of them is whole.
+All functions work on any set of groups of copies, as long as each group is complete.
 """
 
 import duckdb
@@ -18,15 +18,15 @@ VALUES = (
     pa.field("copy_faults", pa.list_(pa.string())),
 )
 SCHEMA = table_schema(pa.schema(VALUES))
-# What is found of the files that are compared.
+# The result for each compared file.
 RANKS = pa.schema(
     [("copies", pa.int64()), ("sha256", pa.string()), ("id", pa.string())]
     + [(f.name, f.type) for f in VALUES if f.name != "copy_best"]
     + [("error", pa.string())]
 )
-# What an order of preference may read of the table.
+# Columns of the table that an order of preference may read.
 RANKED = {"copy_rank": pa.int32()}
-# Where no file of a group was compared, or none can be decoded, its first member is the best.
+# If no file of a group was compared, or none could be decoded, its first member is the best.
 RANKED_SQL = """
     WITH best AS (SELECT copies, id FROM ranks WHERE copy_rank = 0),
         firsts AS (SELECT copies, arg_min(id, place) AS id FROM members GROUP BY copies)
@@ -44,13 +44,13 @@ RANKED_SQL = """
 
 
 def in_order(members: pa.Table, threads: int = 1) -> pa.Table:
-    """Members by their group and, in it, best first by their signals; with `MEASURES`.
+    """Sorts members by group and, within a group, by their signals, best first; adds `MEASURES`.
 
-    Where signals are missing, by pixels and bytes as far as they are there.
+    If signals are missing, members are sorted by pixels, if these are known, and bytes.
 
     Args:
-        members: Some groups, each of them whole.
-        threads: How many the sort may use.
+        members: Some groups of copies, each of them complete.
+        threads: Number of threads of the sort.
     """
     known = set(members.column_names)
     if known >= set(COLUMNS):
@@ -61,77 +61,77 @@ def in_order(members: pa.Table, threads: int = 1) -> pa.Table:
     keys = ", ".join(f'"{name}"' for name in ("shard", "row", "id", "copies", *FILE))
     with duckdb.connect(config={"threads": threads}) as connection:
         connection.register("members", members)
-        found: pa.Table = connection.sql(
+        ordered: pa.Table = connection.sql(
             f"SELECT {keys}, {measures} FROM members ORDER BY copies, {order}, id"
         ).to_arrow_table()
-    return found
+    return ordered
 
 
 def contenders(members: pa.Table, most: int) -> pa.Table:
-    """Which of the members are compared: of each group with different files, the first few.
+    """Chooses the members to compare: the first few files of each group with different files.
 
     Args:
-        members: From `in_order`.
-        most: How many files of a group are compared at most.
+        members: Members from `in_order`.
+        most: Most files of a group to compare.
 
     Returns:
-        Rows of members, one for each file that is compared, with groups of one file left out.
+        One row of `members` for each file to compare; groups of a single file are left out.
     """
     groups = members.column("copies").to_numpy()
     digests = members.column("sha256").dictionary_encode().combine_chunks().indices.to_numpy()
-    # The first of each file in its group: members stand by group.
+    # The first member with each file of a group; members are ordered by group.
     _, firsts = np.unique(np.stack([groups, digests]), axis=1, return_index=True)
     firsts = np.sort(firsts)
-    mine = groups[firsts]
-    _, starts, counts = np.unique(mine, return_index=True, return_counts=True)
-    place = np.arange(len(mine)) - np.repeat(starts, counts)
+    file_groups = groups[firsts]
+    _, starts, counts = np.unique(file_groups, return_index=True, return_counts=True)
+    place = np.arange(len(file_groups)) - np.repeat(starts, counts)
     chosen = firsts[(place < most) & (np.repeat(counts, counts) > 1)]
     return members.take(pa.array(chosen))
 
 
 def ranked(members: pa.Table, ranks: pa.Table | None, most: int, threads: int = 1) -> pa.Table:
-    """What the table says of each member, by shard and row.
+    """Makes the table's row for each member, ordered by shard and row.
 
     Args:
-        members: From `in_order`.
-        ranks: What was found of the files that were compared; None if none were.
-        most: The rank of what was not compared.
-        threads: How many the sort may use.
+        members: Members from `in_order`.
+        ranks: The results for the compared files, as `RANKS`; None if no files were compared.
+        most: The rank of files that were not compared.
+        threads: Number of threads of the sort.
     """
     with duckdb.connect(config={"threads": threads}) as connection:
         places = pa.array(np.arange(members.num_rows))
         connection.register("members", members.append_column("place", places))
         connection.register("ranks", RANKS.empty_table() if ranks is None else ranks)
-        found: pa.Table = connection.sql(RANKED_SQL, params=[most]).to_arrow_table()
-    return found
+        rows: pa.Table = connection.sql(RANKED_SQL, params=[most]).to_arrow_table()
+    return rows
 
 
 def counts_of(members: pa.Table, chosen: pa.Table) -> dict[str, int]:
-    """How many records, pictures and compared files some groups have.
+    """Counts the records, pictures and compared files of some groups.
 
     Args:
-        members: From `in_order`.
-        chosen: From `contenders`.
+        members: Members from `in_order`.
+        chosen: The files to compare, from `contenders`.
     """
     pictures = len(np.unique(members.column("copies").to_numpy()))
     return {"records": members.num_rows, "pictures": pictures, "compared": chosen.num_rows}
 
 
 def failed_of(ranks: pa.Table | None) -> int:
-    """How many files can't be decoded; of no ranks, none."""
+    """Counts the files that could not be decoded; 0 without ranks."""
     return 0 if ranks is None else ranks.num_rows - ranks["error"].null_count
 
 
 def write_ranks(target: Table, rows: pa.Table) -> None:
-    """Writes rows of `ranked` into the table, one part a shard; a shard that has one is left."""
+    """Writes rows from `ranked` to the table, as one part per shard; existing rows are left."""
     rows = rows.cast(SCHEMA)
     shards = rows.column("shard").to_numpy()
     numbers, starts = np.unique(shards, return_index=True)
     bounds = [*starts.tolist(), len(shards)]
 
     def write(i: int) -> None:
-        # A copy: how the rows around a slice lie must not show in the part's bytes.
-        mine = rows.take(np.arange(bounds[i], bounds[i + 1])).combine_chunks()
-        target.append(int(numbers[i]), mine, {})
+        # A copy, because the part's bytes must not depend on the rows around a slice.
+        part = rows.take(np.arange(bounds[i], bounds[i + 1])).combine_chunks()
+        target.append(int(numbers[i]), part, {})
 
     list(at_once(target.store, write, range(len(numbers))))

@@ -1,6 +1,7 @@
-"""The ranks of more copies than a process holds: groups of copies, dealt to tasks on files.
+"""Ranks more copies than a process can hold, by tasks on partitions of the groups of copies.
 
-Which records belong together is found first (`dedup.linked`); then come these phases:
+First, the groups of copies are found (`dedup.linked`): each record gets the label of its group.
+Then come these phases, which exchange files:
 
 | phase | a task reads | and writes |
 |---|---|---|
@@ -8,10 +9,10 @@ Which records belong together is found first (`dedup.linked`); then come these p
 | order | a partition's members, in their order | `ordered`; in slices, `copies-*` for `RankTask` |
 | (copies) | a slice, and the files of its records | `ranks-*` |
 | rank | a partition's `ordered` and `ranks-*` | `ranked`, by shards |
-| write | what was found of some shards | their parts of the table |
+| write | the results for some shards | their parts of the table |
 
 A task holds the records of about a quarter of `dedup.partition_records` pairs, or decodes about
-`COPIES_A_TASK` files; more only where more records than that belong together.
+`COPIES_A_TASK` files, and more only if a single group has more.
 """
 
 from collections import Counter
@@ -50,7 +51,7 @@ from nucleus_data.stages.dedup.linked import Cut, CutTask, find_components, piec
 from nucleus_data.stages.dedup.partitioned import RunTasks
 from nucleus_data.stages.dedup.stage import TABLE as PAIRS
 
-COPIES_A_TASK = 2000  # some minutes
+COPIES_A_TASK = 2000  # files per task, which take some minutes
 # A record with its signals takes four times the memory that a pair takes.
 SHARE = 4
 KEYS = ("shard", "row", "copies", "id")
@@ -59,24 +60,24 @@ PHASES = ("members", "order", "rank", "write")
 
 @dataclass(frozen=True)
 class CopiesTask(CutTask):
-    """One of the phases above.
+    """A task of one of the phases above; each method is a phase.
 
     Attributes:
         plan: What is compared.
-        slices: How many slices the copies of a partition are cut into.
+        slices: Number of slices that the copies of a partition are divided into.
     """
 
     plan: ComparePlan
     slices: int
 
     def members(self, corpus: Corpus, piece: int) -> dict[str, int]:
-        """Deals what is known of some shards' records with a copy by partition."""
+        """Reads what is known of some shards' records with a copy, and deals it to partitions."""
         cut, labels = self.cut, self.cut.labels(corpus.store, piece)
         if not len(labels):
             return {}
         rows = known(self.plan, corpus, grouped(labels["place"], labels["first"]))
         signals = [column for columns in self.plan.read.values() for column in columns]
-        # All pieces have the same columns; one that no table has here has nulls, of no type.
+        # All pieces need the same columns; one that no table of these shards has is null, untyped.
         for name in sorted({*signals} - {*rows.column_names}):
             rows = rows.append_column(name, pa.nulls(rows.num_rows))
         rows = rows.select([*KEYS, *FILE, *signals])
@@ -86,7 +87,7 @@ class CopiesTask(CutTask):
         return {}
 
     def order(self, corpus: Corpus, part: int) -> dict[str, int]:
-        """Puts the groups of a partition in order, and says which of them are compared."""
+        """Orders the groups of a partition, and writes which copies are compared."""
         cut, store = self.cut, corpus.store
         schema = cut.schema(store, "schemas")
         if schema is None:
@@ -94,8 +95,8 @@ class CopiesTask(CutTask):
         rows = collect(store, cut.names(store, "members"), part, cut.parts, schema)
         if not rows.num_rows:
             return {}
-        there = [field.name for field in schema if not pa.types.is_null(field.type)]
-        members = in_order(rows.select(there))
+        measured = [field.name for field in schema if not pa.types.is_null(field.type)]
+        members = in_order(rows.select(measured))
         chosen = contenders(members, self.plan.members)
         numbers = part * self.slices + _slices(chosen["copies"].to_numpy(), self.slices)
         write_by(self.plan, corpus, "copies", chosen, numbers)
@@ -103,7 +104,7 @@ class CopiesTask(CutTask):
         return counts_of(members, chosen)
 
     def rank(self, corpus: Corpus, part: int) -> dict[str, int]:
-        """Says the ranks of a partition's records, for the tasks that write their shards."""
+        """Writes the ranks of a partition's records, for the tasks that write their shards."""
         cut, store = self.cut, corpus.store
         members = get(store, cut.name("ordered", part))
         if members is None:
@@ -127,9 +128,9 @@ def rank_partitioned(
 
     Args:
         plan: What is compared.
-        pairs: How many pairs there are.
-        most: How many of them a process may hold; a task holds a `SHARE` of that.
-        run_tasks: Runs tasks: the phase's name, the task, numbered items, and how many they are.
+        pairs: Number of pairs.
+        most: Most pairs that a process may hold; a task holds one `SHARE`-th of that.
+        run_tasks: Runs tasks, given the phase's name, the task, the items, and their number.
 
     Returns:
         The counts; None if tasks failed.
@@ -147,20 +148,20 @@ def rank_partitioned(
             if run_tasks("copies", RankTask(plan), map(Item, range(total)), total).failed:
                 return None
         tasks = len(cut.pieces) if name in ("members", "write") else parts
-        found = ran(CopiesTask(cut, name, plan, slices), tasks)
-        if found is None:
+        phase_counts = ran(CopiesTask(cut, name, plan, slices), tasks)
+        if phase_counts is None:
             return None
-        counts.update(found)
+        counts.update(phase_counts)
     return dict(counts)
 
 
 def cut_of(plan: ComparePlan, parts: int, slices: int) -> Cut:
-    """The pairs that are compared, cut into so many partitions, and shards into pieces.
+    """Plans the partitioning of the compared pairs, and of the shards into pieces.
 
     Args:
         plan: What is compared.
-        parts: How many partitions there are.
-        slices: Into how many slices each of them is cut, which its files depend on.
+        parts: Number of partitions.
+        slices: Number of slices of each partition; it is in the path of files that depend on it.
     """
     return Cut(
         plan.uri,
@@ -174,12 +175,15 @@ def cut_of(plan: ComparePlan, parts: int, slices: int) -> Cut:
 
 
 def _slices(groups: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """The slice of each row, of so many: about as many rows in each, and no group in two.
+    """Assigns rows to slices of about equal size, without splitting a group.
 
     Args:
-        groups: The group of each row, ascending.
-        count: How many slices there are.
+        groups: The group of each row, ascending, int64[N].
+        count: Number of slices.
+
+    Returns:
+        The slice of each row, from 0, int64[N].
     """
     _, firsts, at = np.unique(groups, return_index=True, return_inverse=True)
-    found: NDArray[np.int64] = firsts[at] * count // max(1, len(groups))
-    return found
+    slices: NDArray[np.int64] = firsts[at] * count // max(1, len(groups))
+    return slices

@@ -1,4 +1,4 @@
-"""What one copy shows in some places and the other does not: words, stamps, frames, margins."""
+"""Terms of what only one copy shows, in some places: text, stamps, frames, margins."""
 
 import numpy as np
 
@@ -18,19 +18,19 @@ from nucleus_data.stages.compare.planes import (
 from nucleus_data.stages.compare.register import Place
 from nucleus_data.stages.compare.views import View
 
-BLOCK = 6
-FEW, FEW_BLOCKS = 50, 20  # one of so many pixels, or blocks
+BLOCK = 6  # pixels of a block's side
+FEW, FEW_BLOCKS = 50, 20  # "few places" are one in so many pixels, or blocks
 FLOOR = 0.7
-FLAT, STEP = 6, 10  # levels
+FLAT, STEP = 6, 10  # in levels of 0 to 255
 
 
 def place_terms(pair: Aligned, one: View, other: View) -> Terms:
-    """The terms of what is in some places, or beyond the other's edge."""
+    """Computes the terms of what only one copy shows, inside the other's frame or beyond it."""
     return {**_marks(pair), **_margins(pair.place, one, other)}
 
 
 def _marks(pair: Aligned) -> Terms:
-    """Edges that the other has not, in few places."""
+    """Measures edges that only one copy has, in few places."""
     small = [box_mean(luma(rgb), 1) for rgb in pair.whole]
     contrast = [float(shrunk(plane, 8).std()) + 1 for plane in small]
     common = min(contrast)
@@ -60,15 +60,15 @@ def _marks(pair: Aligned) -> Terms:
 
 
 def _top(plane: Plane) -> float:
-    """The mean of the largest few."""
+    """Returns the mean of the largest few values."""
     return float(np.mean(np.sort(plane, axis=None)[-max(1, plane.size // FEW) :]))
 
 
 def _margins(place: Place, one: View, other: View) -> Terms:
-    """What lies beyond the other's edge: more of the picture, or a frame."""
+    """Measures what one copy shows beyond the other's edge: more of the picture, or a frame."""
     if place.plain:
         return {"shows_more": 0.0, "framed": 0.0, "both_moved": 0.0}
-    # Above 0 where all of the other is in a part of the first.
+    # Above 0 if the first shows all of the other, and more.
     area = float(np.log2(place.scale[0] * place.scale[1]))
     mine, its = _frame(one.whole, place), _frame(turned(other.whole, place.turn), place.inverse())
     return {
@@ -79,7 +79,7 @@ def _margins(place: Place, one: View, other: View) -> Terms:
 
 
 def _frame(whole: Pixels, place: Place) -> float:
-    """How sure it is that what one copy alone shows is a frame of one colour, 0 to 1."""
+    """Returns how likely it is that what only one copy shows is a plain frame, 0 to 1."""
     plane = whole.astype(np.float32)
     strips = []
     for axis in (0, 1):
@@ -87,7 +87,7 @@ def _frame(whole: Pixels, place: Place) -> float:
         side = across.shape[1]
         low = -place.shift[axis] / place.scale[axis]
         high = (1 - place.shift[axis]) / place.scale[axis]
-        # A pixel of each strip belongs to both, and is left out.
+        # A pixel at the border of each strip belongs to both copies, and is left out.
         near, far = int(np.floor(low * side)) - 1, int(np.ceil(high * side)) + 1
         if near > 0:
             strips.append((across[:, :near], across[:, near + 2 : near + 5]))
@@ -96,7 +96,7 @@ def _frame(whole: Pixels, place: Place) -> float:
     found = []
     for strip, inside in strips:
         flat = 1 / (1 + (float(strip.std(axis=(0, 1)).mean()) / FLAT) ** 2)
-        # A picture on a plain ground has no step where another copy of it ends.
+        # A picture on a plain background has no step where the cropped copy ends; a frame has one.
         step = float(np.abs(inside - strip.mean(axis=(0, 1))).mean()) if inside.size else 0.0
         found.append(flat * step / (step + STEP))
     return float(np.mean(found)) if found else 0.0

@@ -1,25 +1,28 @@
-"""The order of preference among duplicates by the signals of one record alone.
+"""The default order of preference among duplicates, by the signals of each record alone.
 
-The default of `select.prefer` begins with `copy_rank`, which the stage `compare` finds by looking
-at the copies together, and goes on with this order: among copies that are as good, and where copies
-were not compared. `compare` begins with the best by this order. Three questions, each asked of
-those that the one before leaves equal, and the size of the file:
+The default of `select.prefer` begins with `copy_rank`, which the stage `compare` finds by comparing
+the copies with each other. This order comes after it: for copies that are equally good, and where
+copies were not compared. `compare` itself uses it to choose the copies to begin with. There are
+three criteria, each of which decides among those that the one before leaves equal, and last the
+file size:
 
-1. Was it made from another copy by enlarging, or robbed of its colour? Traces of interpolation
-   (`resampling`, from 6 on only with little fine detail), pixels repeated in squares (which steps
-   at block borders show, as those of very low JPEG qualities do), no colour at all.
-2. How many pixels has it inside its borders, in steps of an eighth of a doubling (4 % of a side)?
-3. How much is wrong with it? A sum of what is usual for damaged copies: few bytes for the detail, a
-   palette, a border, crushed darks, dull lights, missing or too strong fine detail, few levels,
-   pale or tinted colours, visible blocks, wide edges, clipped lights. The weights were fitted on
-   pairs of known truth (`scripts/bench_copies.py`); where they come from, and what they get right
-   by kind of damage, is in docs/duplicates.md.
+1. Was the copy made from another one by enlarging, or stripped of its colour? The signs are traces
+   of interpolation (`resampling`; from 6 on only with little fine detail), pixels repeated in
+   squares (which cause steps at block borders, as very low JPEG qualities do), and no colour at
+   all.
+2. How many pixels does it have inside its borders, in steps of an eighth of a doubling (4 % of a
+   side)?
+3. How much is wrong with it? This is a sum of signals that are typical of damaged copies: few bytes
+   for the detail, a palette, a border, crushed darks, dull lights, missing or too strong fine
+   detail, few levels, pale or tinted colours, visible blocks, wide edges, clipped lights. The
+   weights were fitted on pairs of known truth (`scripts/bench_copies.py`); docs/duplicates.md says
+   where they come from, and what they get right by kind of damage.
 
-Sizes come before quality, since softness, grain and contrast change with the scale: of copies that
-differ by size alone, the larger stays.
+Size comes before quality, because softness, grain and contrast change with the scale: of copies
+that differ only in size, the larger one stays.
 """
 
-# Both of 1 hold at every scale; so a downscale has them if its original has them.
+# Criterion 1. Its signs persist at every scale, so a downscaled copy has them if its original does.
 WORSE = (
     "(resampling > 9 OR (resampling > 6 AND upscaling > 15) OR blockiness > 1.5"
     " OR colourfulness < 1.5) asc"
@@ -51,21 +54,22 @@ TERMS = (
     "- 0.7 * log2(least(16, greatest(1, coalesce(edge_width, 2))))",
     "- 0.64 * sqrt(clipped_share)",
 )
-# Rounded, so that the last bits of a logarithm, which machines differ in, decide nothing.
+# Rounded, because the last bits of a logarithm differ between machines.
 QUALITY = f"round({' '.join(TERMS)}, 2) desc"
 RANK = "copy_rank asc"
 PREFER = (WORSE, PIXELS, QUALITY, "bytes desc")
-# The groups of signals that it reads.
+# The groups of signals that the order reads.
 GROUPS = frozenset(
     ("file", "tone", "detail", "colour", "sharpness", "compression", "layout", "resampling")
 )
-# The signals that the order reads, and what of it `compare` reads as numbers.
+# The signals that the order reads.
 COLUMNS = (
     *("width", "height", "bytes", "bytes_over_expected", "mode", "entropy", "cast"),
     *("border_left", "border_top", "border_right", "border_bottom", "luma_p1", "luma_p99"),
     *("upscaling", "high_frequency_share", "laplacian_variance", "luma_std", "colourfulness"),
     *("cast_factor", "blockiness", "edge_width", "clipped_share", "resampling"),
 )
+# Numbers that `compare` takes from the order and the signals: name -> SQL.
 MEASURES = {
     "worse": f"CAST({WORSE.removesuffix(' asc')} AS DOUBLE)",
     "quality": f"CAST({QUALITY.removesuffix(' desc')} AS DOUBLE)",

@@ -1,4 +1,4 @@
-"""Copies of one picture in their order: who wins against whom, and what is wrong with the rest."""
+"""Ranks the copies of a picture by comparing pairs, and finds the faults of all but the best."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,11 +20,11 @@ from nucleus_data.stages.compare.views import View, share_of, view
 
 
 class Ranked(NamedTuple):
-    """Where a copy stands.
+    """The rank of a copy.
 
     Attributes:
-        rank: 0 for the best.
-        faults: What is worse than in the best.
+        rank: The rank; 0 for the best copy.
+        faults: What is worse than in the best copy.
     """
 
     rank: int
@@ -32,14 +32,18 @@ class Ranked(NamedTuple):
 
 
 def ranking(count: int, against: Callable[[int, int], Evidence]) -> list[Ranked]:
-    """The order of some copies.
+    """Ranks copies.
 
-    The first one defends its place against each of the others; who wins goes on. The others are
-    ordered by what speaks against them; where as much does, they keep their order.
+    The best copy is found in one pass: the first one is compared with the next, the winner with the
+    one after that, and so on. The others are ordered by their score against the best one; with
+    equal scores, they keep their order.
 
     Args:
-        count: How many copies there are, in the order of their signals.
-        against: What speaks for the first of two copies.
+        count: Number of copies, which are numbered in the order of their signals.
+        against: Compares two copies, given their numbers.
+
+    Returns:
+        The rank of each copy.
     """
     asked: dict[tuple[int, int], Evidence] = {}
 
@@ -61,45 +65,50 @@ def ranking(count: int, against: Callable[[int, int], Evidence]) -> list[Ranked]
 
 @dataclass(frozen=True)
 class RankTask:
-    """Compares some groups of copies: those that begin in a shard, or a slice of a partition."""
+    """Ranks groups of copies: those that begin in a shard, or those in a slice of a partition.
+
+    Attributes:
+        plan: What is compared.
+        tar_sizes: Cache: shard -> size of its tar in bytes.
+    """
 
     plan: ComparePlan
     tar_sizes: dict[int, int] = field(default_factory=dict)
 
     def run(self, number: int) -> Summary:
-        """Writes the `ranks` of the `copies` of that number."""
+        """Writes the file `ranks` for the file `copies` with the same number."""
         plan = self.plan
         corpus = plan.corpus()
         done = plan.exchanged("ranks", number)
         summary = Summary()
         if not corpus.store.exists(done):
             copies = get(corpus.store, plan.exchanged("copies", number))
-            if copies is None:  # of a partition with few copies, a slice without any
+            if copies is None:  # an empty slice, of a partition with few copies
                 return summary
             rows: list[dict[str, Any]] = []
             for group in pc.unique(copies.column("copies")).to_pylist():
-                mine = copies.filter(pc.equal(copies.column("copies"), group))
-                rows += self._rank(corpus, mine)
+                members = copies.filter(pc.equal(copies.column("copies"), group))
+                rows += self._rank(corpus, members)
             put(corpus.store, done, pa.Table.from_pylist(rows, RANKS))
         return summary
 
     def _rank(self, corpus: Corpus, copies: pa.Table) -> list[dict[str, Any]]:
-        """Ranks the files of one group; what can't be decoded comes last."""
+        """Ranks the files of one group; those that can't be decoded come last."""
         data = self._read(corpus, copies)
         limits = Limits(max_pixels=self.plan.max_pixels)
         views, errors = decoded(data, limits)
         members = copies.select(["copies", "sha256", "id"]).to_pylist()
         known = [Known(**row) for row in copies.select(list(MEASURES)).to_pylist()]
-        there = [i for i, each in enumerate(views) if each is not None]
+        readable = [i for i, decoded_view in enumerate(views) if decoded_view is not None]
 
         def against(one: int, other: int) -> Evidence:
-            a, b = there[one], there[other]
+            a, b = readable[one], readable[other]
             mine, its = views[a], views[b]
             assert mine is not None
             assert its is not None
             return compare(mine, its, known[a], known[b])
 
-        placed = dict(zip(there, ranking(len(there), against), strict=True))
+        placed = dict(zip(readable, ranking(len(readable), against), strict=True))
         return [
             {
                 **member,
@@ -111,24 +120,32 @@ class RankTask:
         ]
 
     def _read(self, corpus: Corpus, copies: pa.Table) -> list[bytes]:
-        """The files, in the order of the rows; those of one shard are read together."""
-        found: dict[tuple[int, int], bytes] = {}
+        """Reads the files, in the order of the rows; those of one shard are read together."""
+        files: dict[tuple[int, int], bytes] = {}
         for shard in pc.unique(copies.column("shard")).to_pylist():
-            mine = copies.filter(pc.equal(copies.column("shard"), shard)).sort_by("offset")
+            rows = copies.filter(pc.equal(copies.column("shard"), shard)).sort_by("offset")
             if shard not in self.tar_sizes:
                 footer = next(iter(corpus.records.metadata(shard)))
                 self.tar_sizes[shard] = int(footer["tar_size"])
-            images = read_images(corpus.store, shard, mine, self.tar_sizes[shard])
-            for row, image in zip(mine.column("row").to_pylist(), images, strict=True):
-                found[shard, row] = image
+            images = read_images(corpus.store, shard, rows, self.tar_sizes[shard])
+            for row, image in zip(rows.column("row").to_pylist(), images, strict=True):
+                files[shard, row] = image
         places = zip(
             copies.column("shard").to_pylist(), copies.column("row").to_pylist(), strict=True
         )
-        return [found[place] for place in places]
+        return [files[place] for place in places]
 
 
 def decoded(data: Sequence[bytes], limits: Limits) -> tuple[list[View | None], list[str | None]]:
-    """The decoded files, None for one that can't be, and why."""
+    """Decodes the files of a group of copies.
+
+    Args:
+        data: The files.
+        limits: Limits of what is decoded.
+
+    Returns:
+        For each file its view, or None if it can't be decoded; and the reason code, or None.
+    """
     sizes: list[tuple[int, int] | None] = []
     errors: list[str | None] = []
     for each in data:

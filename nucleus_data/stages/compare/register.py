@@ -1,7 +1,7 @@
-"""Where a copy's picture lies in another copy: how it is turned, a scale and a shift on each axis.
+"""Registers two copies: finds the orientation, and a scale and a shift on each axis.
 
-By least squares on luma whose brightness and contrast are taken out locally, so that damaged tones
-and colours do not matter (Lucas and Kanade 1981, from coarse to fine).
+The map is found by least squares, from coarse to fine (Lucas and Kanade 1981), on luma whose
+brightness and contrast are normalised locally, so that changed tones and colours do not matter.
 """
 
 from dataclasses import dataclass
@@ -19,27 +19,29 @@ from nucleus_data.stages.compare.planes import (
     turned,
 )
 
-Map = NDArray[np.float64]  # scale and shift across, scale and shift down
-PLAIN: Map = np.array([1.0, 0.0, 1.0, 0.0])
-LEVELS = ((64, 12), (160, 8), (320, 8))  # longer side in pixels, and steps
-STARTS = (1.0, 0.94, 1.065, 0.88, 1.13)  # scales
-LARGEST_STEP = 0.05
-SCALES = (0.7, 1.43)
-NEAR = 0.35  # pixels at the corners within which a map counts as none
-PLAIN_FIT = 0.8  # above it, one step shows whether there is a map at all
-BETTER = 0.75  # which share of the misfit a map may leave at most
-SIDE, SURE, TURNED_GAIN = 48, 0.5, 0.08  # of telling orientations apart
+Map = NDArray[np.float64]  # float64[4]: scale and shift across, scale and shift down
+PLAIN: Map = np.array([1.0, 0.0, 1.0, 0.0])  # the identity
+LEVELS = ((64, 12), (160, 8), (320, 8))  # longer side in pixels, and number of steps
+STARTS = (1.0, 0.94, 1.065, 0.88, 1.13)  # scales to start from at the coarsest level
+LARGEST_STEP = 0.05  # largest change of a scale or shift in one step
+SCALES = (0.7, 1.43)  # range of accepted scales
+NEAR = 0.35  # a map that moves corners by fewer pixels counts as the identity
+PLAIN_FIT = 0.8  # with a better fit, one step shows whether the map is the identity
+BETTER = 0.75  # largest share of the identity's misfit that a map may leave
+# To find the orientation: side in pixels, the fit from which upright is taken without trying
+# others, and by how much the fit of another orientation must be better.
+SIDE, SURE, TURNED_GAIN = 48, 0.5, 0.08
 
 
 @dataclass(frozen=True)
 class Place:
-    """The map from one copy's frame, 0 to 1 on each axis, to another's: `scale * place + shift`.
+    """A map from one copy's frame to another's: `scale * place + shift`, on each axis.
 
     Attributes:
-        scale: Across and down.
-        shift: Across and down.
-        turn: The orientation of the other (see `planes.turned`).
-        fit: How well they agree, the correlation of local contrasts, -1 to 1.
+        scale: Scale across and down.
+        shift: Shift across and down, as a share of the frame's width and height.
+        turn: The orientation of the other copy (see `planes.turned`).
+        fit: How well they agree: the correlation of local contrasts, -1 to 1.
     """
 
     scale: tuple[float, float] = (1.0, 1.0)
@@ -49,22 +51,27 @@ class Place:
 
     @property
     def plain(self) -> bool:
-        """Whether both show all of the same picture."""
+        """Whether it is the identity, so that both copies show the whole picture."""
         return self.scale == (1.0, 1.0) and self.shift == (0.0, 0.0)
 
     def inverse(self) -> "Place":
-        """The map back."""
+        """Returns the inverse map."""
         scale = (1 / self.scale[0], 1 / self.scale[1])
         shift = (-self.shift[0] * scale[0], -self.shift[1] * scale[1])
         return Place(scale, shift, self.turn, self.fit)
 
 
 def register(one: Pixels, other: Pixels) -> Place:
-    """Where each place of `one` is in `other`; both are whole pictures, scaled down."""
+    """Finds the map from `one` to `other`.
+
+    Args:
+        one: A whole picture, scaled down, uint8[H, W, 3].
+        other: A copy of it, likewise.
+    """
     turn = _orientation(one, other)
     mine, its = luma(one), luma(turned(other, turn))
     size, fixed, moving = _contrasts(mine, its, LEVELS[-1][0])
-    # Nearly all copies show the same: one step from there says so.
+    # Nearly all copies show the whole picture; then one step from the identity confirms it.
     straight = correlation(fixed, moving)
     if straight > PLAIN_FIT and _away(_step(fixed, moving, PLAIN), size) < NEAR:
         return Place(turn=turn, fit=straight)
@@ -82,7 +89,12 @@ def register(one: Pixels, other: Pixels) -> Place:
 
 
 def local_contrast(plane: Plane, radius: int) -> Plane:
-    """Luma without its local mean, over its local deviation; without the finest, which is noise."""
+    """Normalises luma by its local mean and deviation, after a 3x3 mean that removes noise.
+
+    Args:
+        plane: Luma, float32[H, W].
+        radius: Radius in pixels of the square in which mean and deviation are computed.
+    """
     plane = box_mean(plane, 1)
     centred: Plane = plane - box_mean(plane, radius)
     spread = np.sqrt(box_mean(centred * centred, radius))
@@ -91,12 +103,15 @@ def local_contrast(plane: Plane, radius: int) -> Plane:
 
 
 def sample(plane: Plane, xs: Map, ys: Map) -> tuple[Plane, NDArray[np.bool_]]:
-    """Values between pixels, by lines, on a grid of places; and which places are inside.
+    """Samples a plane on a grid, by linear interpolation.
 
     Args:
-        plane: HxW.
-        xs: Places of the grid's columns in pixels, from the first pixel's middle.
-        ys: Places of its rows.
+        plane: float32[H, W].
+        xs: Positions of the grid's columns in pixels, where 0 is the centre of the first pixel.
+        ys: Positions of the grid's rows, likewise.
+
+    Returns:
+        The values on the grid, and whether each position is inside the plane.
     """
     height, width = plane.shape
     inside = ((ys >= -0.5) & (ys <= height - 0.5))[:, None] & ((xs >= -0.5) & (xs <= width - 0.5))
@@ -111,7 +126,7 @@ def sample(plane: Plane, xs: Map, ys: Map) -> tuple[Plane, NDArray[np.bool_]]:
 
 
 def refined(fixed: Plane, moving: Plane, found: Map, steps: int) -> tuple[Map, float]:
-    """Steps from a map; returns the best one on the way and its fit."""
+    """Refines a map in at most `steps` steps; returns the best one on the way, and its fit."""
     best, best_fit = found, _fit(fixed, moving, found)
     for _ in range(steps):
         before, found = found, _step(fixed, moving, found)
@@ -126,7 +141,7 @@ def refined(fixed: Plane, moving: Plane, found: Map, steps: int) -> tuple[Map, f
 
 
 def _step(fixed: Plane, moving: Plane, found: Map) -> Map:
-    """One step of Gauss and Newton from a map."""
+    """Makes one Gauss-Newton step from a map."""
     height, width = fixed.shape
     gy, gx = np.gradient(moving)
     u = (np.arange(width, dtype=np.float32) + 0.5) / width
@@ -136,7 +151,7 @@ def _step(fixed: Plane, moving: Plane, found: Map) -> Map:
     across = sample(gx, *grid)[0] * width
     down = sample(gy, *grid)[0] * height
     lack = (fixed - values) * inside
-    weight = inside / (1 + lack * lack)  # what one side alone has pulls less
+    weight = inside / (1 + lack * lack)  # robust weights: what only one copy shows counts less
     terms = [across * u, across, down * v, down]
     left = np.array([[float((a * b * weight).sum()) for b in terms] for a in terms])
     right = np.array([float((a * lack * weight).sum()) for a in terms])
@@ -147,7 +162,7 @@ def _step(fixed: Plane, moving: Plane, found: Map) -> Map:
 
 
 def _contrasts(one: Plane, other: Plane, side: int) -> tuple[tuple[int, int], Plane, Plane]:
-    """Both planes in one size, as local contrasts."""
+    """Returns a size with the given longer side, and both planes in it, as local contrasts."""
     factor, radius = min(1.0, side / max(one.shape)), max(2, side // 20)
     size = max(8, round(one.shape[1] * factor)), max(8, round(one.shape[0] * factor))
     planes = [local_contrast(scaled(plane, *size), radius) for plane in (one, other)]
@@ -155,19 +170,19 @@ def _contrasts(one: Plane, other: Plane, side: int) -> tuple[tuple[int, int], Pl
 
 
 def _away(found: Map, size: tuple[int, int]) -> float:
-    """By how many pixels a map moves a corner at most."""
+    """Returns by how many pixels a map moves a corner at most."""
     across = max(abs(found[1]), abs(found[0] + found[1] - 1)) * size[0]
     down = max(abs(found[3]), abs(found[2] + found[3] - 1)) * size[1]
     return float(max(across, down))
 
 
 def _around(scale: float) -> Map:
-    """The map that scales around the middle."""
+    """Returns the map that scales around the centre."""
     return np.array([scale, (1 - scale) / 2, scale, (1 - scale) / 2])
 
 
 def _orientation(one: Pixels, other: Pixels) -> int:
-    """The orientation of `other` in which it looks most like `one`; upright if in doubt."""
+    """Returns the orientation of `other` that is most similar to `one`; upright if in doubt."""
     fixed = box_mean(local_contrast(scaled(luma(one), SIDE, SIDE), 6), 1)
     fits = []
     for turn in range(8):
@@ -180,7 +195,7 @@ def _orientation(one: Pixels, other: Pixels) -> int:
 
 
 def _grid(shape: tuple[int, ...], found: Map) -> tuple[Map, Map]:
-    """Where the columns and the rows of a plane are, by a map, in pixels."""
+    """Returns where a map moves the columns and the rows of a plane, in pixels."""
     height, width = shape
     u, v = (np.arange(width) + 0.5) / width, (np.arange(height) + 0.5) / height
     xs = (found[0] * u + found[1]) * width - 0.5

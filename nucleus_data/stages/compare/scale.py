@@ -1,4 +1,4 @@
-"""Copies of different sizes: whether the finer one has more than the coarser one can give."""
+"""Terms of sizes: whether the finer of two copies has detail that the coarser one lacks."""
 
 import numpy as np
 from PIL import Image
@@ -8,14 +8,14 @@ from nucleus_data.stages.compare.planes import Plane, Terms, laplacian, log_rati
 
 R = Image.Resampling
 KERNELS = (R.NEAREST, R.BILINEAR, R.BICUBIC, R.LANCZOS)
-SAME = 1e-3  # of the logarithms of densities
+SAME = 1e-3  # scales whose logarithms differ by less are equal
 FLOOR = 0.15
-STRETCH = 20  # so many times the logarithm of what an axis is stretched by
+STRETCH = 20  # factor of the logarithm by which one axis is stretched more than the other
 NAMES = ("gain_kept", "made_up", "nearest", "beyond_grid", "rolls_off")
 
 
 def scale_terms(pair: Aligned) -> Terms:
-    """The terms of sizes; those of the finer one's detail are 0 where both have the same scale."""
+    """Computes the terms of sizes; those in `NAMES` are 0 if both copies have the same scale."""
     across, down = (float(np.log2(density)) for density in pair.density)
     size = (across + down) / 2
     found = {
@@ -32,7 +32,7 @@ def scale_terms(pair: Aligned) -> Terms:
 
 
 def _enlarged(large: Plane, small: Plane) -> tuple[float, ...]:
-    """What speaks for and against `large` being an enlargement of `small`; see `NAMES`."""
+    """Measures whether `large` may be an enlargement of `small`; returns the values of `NAMES`."""
     height, width = large.shape
     reduced = scaled(large, small.shape[1], small.shape[0])
     lost = float(np.abs(large - scaled(reduced, width, height)).mean())
@@ -50,7 +50,7 @@ def _enlarged(large: Plane, small: Plane) -> tuple[float, ...]:
         log_ratio(best, misfit, FLOOR),
         log_ratio(residuals[0], min(residuals[1:]), FLOOR),
         log_ratio(lost, best, FLOOR),
-        # Near the end of the coarser grid, interpolation has less than what it was made of.
+        # Interpolation weakens the highest frequencies of the coarser grid.
         log_ratio(
             float(np.abs(laplacian(mine)).mean()), float(np.abs(laplacian(gain * its)).mean()), 0.3
         ),

@@ -8,7 +8,7 @@ _DEFAULTS = Limits()
 
 
 class CompareSettings(BaseModel):
-    """How many copies are compared."""
+    """Settings of `compare`: how many copies are compared, and how large they may be."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,10 +1,12 @@
-"""The stage `compare`: ranks the copies of each picture by looking at them together.
+"""The stage `compare`: ranks the copies of each picture by comparing them with each other.
 
-One record alone can't tell which of two copies was made from the other. So the records that `dedup`
-found to be copies of each other are decoded, laid over each other, and compared: what each has that
-the other has not says which is worse, and why. `select.prefer` begins with the rank. Only records
-with a copy are read; equal files are equal copies and never decoded. Of more pairs than
-`dedup.partition_records`, workers do all of it (`partitioned`); the table is the same.
+A single record does not show which of two copies was made from the other. So the records that
+`dedup` found to be copies of each other are decoded, aligned, and compared: what only one of them
+has shows which is worse, and why. The default of `select.prefer` begins with the resulting rank.
+
+Only records with a copy are read. Equal files are equal copies, so they are never decoded just to
+be compared. If there are more pairs than `dedup.partition_records`, workers do all of the work
+(`partitioned`); the table is the same.
 """
 
 import time
@@ -28,11 +30,11 @@ VERSION = 2
 
 
 class Compare(CorpusStage[CompareSettings]):
-    """Ranks the copies of each picture that `dedup` found.
+    """The stage that ranks the copies of each picture.
 
     Args:
-        settings: How many are compared.
-        dedup: The stage whose pairs say what a copy is.
+        settings: How many copies are compared.
+        dedup: The stage whose pairs define which records are copies.
     """
 
     name = "compare"
@@ -46,23 +48,23 @@ class Compare(CorpusStage[CompareSettings]):
         self.dedup = dedup
 
     def missing(self) -> str | None:
-        """Whether any copies are to be compared."""
+        """Returns a message if the settings turn the stage off; otherwise None."""
         if self.settings.members:
             return None
         return "compare.members is 0: no copies are compared; give 2 or more"
 
     def folders(self, tables: Mapping[str, str]) -> Iterator[str]:
-        """The table's folder and that of its exchanged files, once it has a hash."""
+        """Yields the table's folder and that of its exchanged files, once the table has a hash."""
         if TABLE in tables:
             yield f"tables/{TABLE}/{tables[TABLE]}"
             yield f"tables/{TABLE}/{tables[TABLE]}/{WORK}"
 
     def pin(self, run: Run) -> Mapping[str, str]:
-        """The table's hash, and that of the pairs. Raises RequestError without these pairs."""
+        """Returns the hashes of the table and of the pairs. Raises RequestError without pairs."""
         return self._identified(run, self.dedup.found(run, self.name))
 
     def found(self, run: Run, pairs: Mapping[str, str]) -> Mapping[str, str]:
-        """The pin of the ranks of these pairs; nothing where they were not compared.
+        """Returns the pin of the ranks for these pairs; empty if they were not compared.
 
         Args:
             run: The run.
@@ -71,8 +73,8 @@ class Compare(CorpusStage[CompareSettings]):
         if self.missing():
             return {}
         hashed = self._identified(run, pairs)[TABLE]
-        there = published(run.corpus.store, f"tables/{TABLE}/{hashed}")
-        return {TABLE: hashed} if there is not None else {}
+        counts = published(run.corpus.store, f"tables/{TABLE}/{hashed}")
+        return {TABLE: hashed} if counts is not None else {}
 
     def _identified(self, run: Run, pairs: Mapping[str, str]) -> Mapping[str, str]:
         inputs = {name: run.tables[name] for name in read_tables(run)}
@@ -88,19 +90,19 @@ class Compare(CorpusStage[CompareSettings]):
         return {**pairs, TABLE: hashed}
 
     def count(self, run: Run) -> None:
-        """Says how many pairs there are."""
-        found = published_counts(run.corpus, run.tables[PAIRS])
-        run.say(f"compare: the copies of {found['pairs'] if found else 0:,} pairs")
+        """Reports the number of pairs."""
+        counts = published_counts(run.corpus, run.tables[PAIRS])
+        run.say(f"compare: the copies of {counts['pairs'] if counts else 0:,} pairs")
 
     def do(self, run: Run) -> None:
-        """Ranks the copies, unless that is done, and says how many there are."""
+        """Ranks the copies, unless the table exists, and reports the counts."""
         start = time.perf_counter()
         counts = published(run.corpus.store, f"tables/{TABLE}/{run.tables[TABLE]}")
         if counts is None:
             counts = self._compared(run)
         if counts is None:
             return
-        clear(run.corpus.store, run.tables[TABLE])  # a run may have been killed before it did
+        clear(run.corpus.store, run.tables[TABLE])  # also files left behind by a killed run
         report = StageReport(self.name, seconds=time.perf_counter() - start)
         report.summary = Summary(rows=counts["records"], done=counts["records"])
         run.keep(report, quiet=True)
@@ -111,8 +113,8 @@ class Compare(CorpusStage[CompareSettings]):
         )
 
     def _compared(self, run: Run) -> dict[str, int] | None:
-        """Compares, and commits the table; returns the counts, None if tasks failed."""
-        # Here, since commands that only look need the stage and none of this.
+        """Compares copies and publishes the table; returns the counts, or None if tasks failed."""
+        # Imported here, because commands that only read results need the stage but not this.
         from nucleus_data.stages.compare.copies import rank_copies
 
         def run_tasks(phase: str, task: Task, items: Iterable[Item], total: int) -> StageReport:
@@ -142,14 +144,14 @@ class Compare(CorpusStage[CompareSettings]):
 
 
 def read_tables(run: Run) -> dict[str, tuple[str, ...]]:
-    """Table -> its columns that the order by signals reads, as far as they are measured."""
-    found: dict[str, list[str]] = {}
+    """Returns table -> columns, of the measured columns that the order by signals reads."""
+    read: dict[str, list[str]] = {}
     for column, table in run.pins.catalog().items():
         if column in COLUMNS and table.startswith("inspect."):
-            found.setdefault(table, []).append(column)
-    return {table: tuple(columns) for table, columns in sorted(found.items())}
+            read.setdefault(table, []).append(column)
+    return {table: tuple(columns) for table, columns in sorted(read.items())}
 
 
 def clear(store: Store, table: str) -> None:
-    """Removes what the passes left for each other."""
+    """Removes the files that the passes exchanged."""
     remove_folder(store, f"tables/{TABLE}/{table}/{WORK}")

@@ -1,7 +1,8 @@
-"""What tells two copies apart: named numbers, which change their sign with the order of the two.
+"""The terms of a pair of copies: named numbers that measure how the two differ.
 
-Positive where the first one has more of what the name says. A few, which begin with `both_`, are of
-the pair, whatever the order.
+A term is positive if the first copy has more of what the name says, and changes its sign if the
+copies are swapped. A few terms, whose names begin with `both_`, describe the pair, and do not
+depend on the order of the copies.
 """
 
 from nucleus_data.stages.compare.aligned import Aligned
@@ -15,7 +16,13 @@ from nucleus_data.stages.compare.views import View
 
 
 def terms_of(pair: Aligned, one: View, other: View) -> Terms:
-    """All terms of a pair."""
+    """Computes all terms of a pair.
+
+    Args:
+        pair: The aligned copies.
+        one: The first copy.
+        other: The other copy.
+    """
     return {
         **detail_terms(pair),
         **tone_terms(pair),
@@ -26,5 +33,5 @@ def terms_of(pair: Aligned, one: View, other: View) -> Terms:
 
 
 def swapped(terms: Terms) -> Terms:
-    """The terms of the pair in the other order."""
+    """Returns the terms of the swapped pair."""
     return {name: value if name.startswith(BOTH) else -value for name, value in terms.items()}

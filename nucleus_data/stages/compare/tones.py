@@ -1,4 +1,4 @@
-"""Levels and colours: which there are, and which of the one lie on one of the other."""
+"""Terms of tones and colours: which occur, and whether one copy's follow from the other's."""
 
 from collections.abc import Sequence
 
@@ -18,19 +18,19 @@ from nucleus_data.stages.compare.planes import (
     shrunk,
 )
 
-LIGHT, DARK = 252, 3
+LIGHT, DARK = 252, 3  # levels from which a channel counts as clipped
 MIDDLE = 118  # the mean level of many pictures
-STEP = 32  # levels that count as 1
+STEP = 32  # differences of levels are divided by this
 Counts = NDArray[np.float64]
 
 
 def tone_terms(pair: Aligned) -> Terms:
-    """The terms of levels and of colours."""
+    """Computes the terms of levels and of colours."""
     return {**_levels(pair.fine), **_channels(pair.fine), **_colours(pair), **_casts(pair)}
 
 
 def _levels(fine: tuple[Pixels, Pixels]) -> Terms:
-    """Brightness: which levels there are."""
+    """Compares the distributions of luma."""
     planes = [luma(pixels) for pixels in fine]
     mine, its = (_shares(plane) for plane in planes)
     (dark, light, mean), (dark2, light2, mean2) = (_tails(shares) for shares in (mine, its))
@@ -53,26 +53,26 @@ def _levels(fine: tuple[Pixels, Pixels]) -> Terms:
 
 
 def _shares(plane: Plane | Pixels) -> Counts:
-    """Which share of the pixels has each of the 256 levels."""
+    """Returns the share of the pixels with each of 256 levels, float64[256]."""
     levels = np.clip(np.rint(plane), 0, 255).astype(np.int64).ravel()
     return np.bincount(levels, minlength=256) / plane.size
 
 
 def _entropy(shares: Counts) -> float:
-    """Bits."""
+    """Returns the entropy of a distribution, in bits."""
     there = shares[shares > 0]
     return float(-(there * np.log2(there)).sum())
 
 
 def _tails(shares: Counts) -> tuple[int, int, float]:
-    """The darkest level but for a hundredth, the lightest likewise, and the mean."""
+    """Returns the 1st and the 99th percentile, and the mean, of a distribution of levels."""
     below = np.cumsum(shares)
     dark, light = (int(np.searchsorted(below, share)) for share in (0.01, 0.99))
     return dark, light, float(shares @ np.arange(256))
 
 
 def _unexplained(one: Plane, other: Plane) -> float:
-    """Which share of the variance of `one` is left among pixels of one level of `other`."""
+    """Returns the share of the variance of `one` that the levels of `other` don't explain."""
     level = np.clip(np.rint(other), 0, 255).astype(np.int64).ravel()
     values = one.ravel().astype(np.float64)
     mean = np.bincount(level, values, 256) / np.maximum(np.bincount(level, minlength=256), 1)
@@ -80,12 +80,12 @@ def _unexplained(one: Plane, other: Plane) -> float:
 
 
 def _channels(fine: tuple[Pixels, Pixels]) -> Terms:
-    """Levels of single channels, and how many colours there are."""
+    """Compares the levels of single channels, and the numbers of colours."""
     flats = [_hidden(*pair) for pair in (fine, fine[::-1])]
     entropies = [[_entropy(_shares(rgb[..., c])) for c in range(3)] for rgb in fine]
     counts = [_colour_count(rgb) for rgb in fine]
     return {
-        # What the first hides of the other in its own darkest and lightest.
+        # How much of the other's variation is lost where the first is clipped.
         "plateau": log_ratio(flats[1], flats[0], 0.004),
         "fewest_levels": min(entropies[0]) - min(entropies[1]),
         "most_levels": max(entropies[0]) - max(entropies[1]),
@@ -94,7 +94,7 @@ def _channels(fine: tuple[Pixels, Pixels]) -> Terms:
 
 
 def _hidden(one: Pixels, other: Pixels) -> float:
-    """How much of `one` lies where a channel of `other` is at its end."""
+    """Measures how much `one` varies where a channel of `other` is clipped."""
     lost = 0.0
     for channel in range(3):
         mine, its = one[..., channel], other[..., channel]
@@ -110,7 +110,7 @@ def _colour_count(rgb: Pixels) -> int:
 
 
 def _colours(pair: Aligned) -> Terms:
-    """Saturation, and colour in fine detail."""
+    """Compares saturation, and colour in fine detail."""
     whole = [_smooth(rgb) for rgb in pair.whole]
     mine, its = (float(np.sqrt(a.var() + b.var())) for a, b in whole)
     saturation = log_ratio(mine, its, 1.5)
@@ -138,7 +138,7 @@ def _energy(plane: Plane) -> float:
 
 
 def _lost(mine: Sequence[Plane], its: Sequence[Plane]) -> float:
-    """Which share of the colours of one copy no mixture of the other's gives."""
+    """Returns the share of one copy's colour variance that is not linear in the other's colours."""
     design = np.stack([*(p.ravel() for p in its), np.ones(its[0].size, np.float32)], axis=1)
     square = design.T @ design + np.eye(3) * 1e-3
     left = 0.0
@@ -149,7 +149,7 @@ def _lost(mine: Sequence[Plane], its: Sequence[Plane]) -> float:
 
 
 def _casts(pair: Aligned) -> Terms:
-    """Tints: of all, of the lightest, of the darkest, and of the ends of the channels."""
+    """Compares tints: overall, of the lightest and darkest pixels, and of the channels' maxima."""
     measures = [_tints(rgb) for rgb in pair.whole]
     scales = {"tint": 16, "tint_light": 16, "tint_dark": 16, "tops": 32}
     return {

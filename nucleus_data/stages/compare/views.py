@@ -1,4 +1,4 @@
-"""What is looked at of a copy: the whole picture, small, and a window of it at its own scale."""
+"""Decodes what is compared of a copy: the whole picture, small, and a window at its own scale."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from nucleus_data.pixels import Limits, open_picture
 from nucleus_data.stages.compare.planes import Pixels, resized
 
-WINDOW = 384  # pixels of the window's sides, at the scale of the smallest copy
-MOST = 2 * WINDOW  # and of a larger copy's window, which is scaled down to that
-WHOLE = 320  # pixels of the longer side of the whole picture
+WINDOW = 384  # largest side of the window in pixels, at the scale of the smallest copy
+MOST = 2 * WINDOW  # largest side of a larger copy's window, which is scaled down to it
+WHOLE = 320  # longer side of the whole picture, in pixels
 
 
 @dataclass(frozen=True)
@@ -16,12 +16,12 @@ class View:
     """A decoded copy.
 
     Attributes:
-        width: Of the whole picture, in pixels.
-        height: Of the whole picture, in pixels.
-        whole: The whole picture, scaled down so that its longer side is at most `WHOLE`.
-        window: The middle of it, as a share of the picture that all copies of a group have.
-        scale: Pixels of the window for each pixel of the picture, at most 1.
-        inks: Whether the file has four inks (CMYK), of which the colours were made.
+        width: Width of the original picture, in pixels.
+        height: Height of the original picture, in pixels.
+        whole: The whole picture, scaled down so that its longer side is at most `WHOLE`, RGB.
+        window: The centre of the picture, RGB; the same share of it for all copies of a group.
+        scale: Scale of the window: its pixels per pixel of the original, at most 1.
+        inks: Whether the file is in four inks (CMYK), and was converted to RGB.
     """
 
     width: int
@@ -33,10 +33,10 @@ class View:
 
 
 def share_of(sizes: Sequence[tuple[int, int]]) -> tuple[float, float]:
-    """Which share of the width and of the height the window has, the same for all copies.
+    """Chooses the window's share of the width and of the height, the same one for all copies.
 
     Args:
-        sizes: Width and height of each copy.
+        sizes: Width and height of each copy, in pixels.
     """
     width, height = min(sizes, key=lambda size: size[0] * size[1])
     return min(1.0, WINDOW / width), min(1.0, WINDOW / height)
@@ -47,11 +47,11 @@ def view(data: bytes, share: tuple[float, float], limits: Limits) -> View:
 
     Args:
         data: The file.
-        share: From `share_of`.
-        limits: What to refuse.
+        share: The window's share of the width and of the height, from `share_of`.
+        limits: Limits of what is decoded.
 
     Raises:
-        PixelError: It can't be decoded.
+        PixelError: The file can't be decoded, or is above the limits.
     """
     picture = open_picture(data, limits)
     width, height = picture.header.width, picture.header.height
