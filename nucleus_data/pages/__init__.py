@@ -1,14 +1,15 @@
-"""Tables and run files as HTML pages, each self-contained; they decide nothing.
+"""Self-contained HTML pages of tables and run files; they only show, and decide nothing.
 
     url = write_report(corpus, "2026-01-31-a", plan["tables"], training_set=plan["set"])
 
-- `report`, `comparison`, `pairs`: the pages, each with a template in `templates/`.
-- `sections`, `shown`: what the report shows, each a small dictionary; `queries` and `content` ask
-  DuckDB.
-- `pictures`: the few images that are shown; `charts/`: SVG; `runfiles`: what lies under `runs/`.
+- `report`, `comparison`, `pairs` and others are the pages, each with a template in `templates/`.
+- `sections` and `shown` make the sections of the report, each a small dictionary; `queries` and
+  `content` query DuckDB for them.
+- `pictures` reads the few images that are shown, `charts/` draws SVG, `runfiles` reads files under
+  `runs/`.
 
-Whatever is missing (no captions yet, no training set) is said on the page and is no error. Rows are
-counted where they lie; only the shown examples come into Python.
+Anything that is missing (no captions yet, no training set) is mentioned on the page, and is not an
+error. DuckDB counts the rows; only the examples that are shown become Python objects.
 """
 
 from nucleus_data.pages.report import write_report

@@ -1,4 +1,4 @@
-"""The page of a calibration: what scores say against what is so, and how both kinds spread."""
+"""The page of a calibration: reliability of calibrated scores, and distributions of raw scores."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from nucleus_data.pages.charts.line_chart import Series, line_chart
 from nucleus_data.pages.report import environment, versions
 
 BINS = 40
-# Of each way that a caption goes, its colour and what it is.
+# Route of a caption -> its CSS class and its description.
 ROUTES = {
     "preserve": ("fill-kept", "above {high:.2f}: kept as it is, and variants are added"),
     "refine": ("fill-pending", "{low:.2f} to {high:.2f}: refined from the picture and the caption"),
@@ -33,26 +33,26 @@ def write_calibration_page(
 
     Args:
         corpus: The corpus.
-        name: Where in the corpus.
-        run: Name of the run, a heading.
+        name: Path of the page below the corpus.
+        run: Name of the run, for the heading.
         calibration: An `engines.calibration.Calibration` with its figures.
-        held_out: The raw scores that it was checked on, `engines.agreement.Pairs`.
-        thresholds: The published ones: below the first a caption is made anew, above the second it
-            is preserved.
-        made_at: The time that the page names; now, by default.
+        held_out: The raw scores that it was checked on, an `engines.agreement.Pairs`.
+        thresholds: The published thresholds: below the first, a caption is made anew; above the
+            second, it is preserved.
+        made_at: The time that is shown on the page; by default now.
     """
-    found = calibration.fitted
+    fitted = calibration.fitted
     low, high = thresholds
-    routed, total = found["routed"], max(sum(found["routed"].values()), 1)
+    routed, total = fitted["routed"], max(sum(fitted["routed"].values()), 1)
     values: dict[str, Any] = {
         "corpus": corpus.uri,
         "run": run,
         "made_at": (made_at or datetime.now(UTC)).strftime("%Y-%m-%d %H:%M %Z").strip(),
         "versions": versions({}),
         "calibration": calibration,
-        "found": found,
+        "found": fitted,
         "knots": len(calibration.scores),
-        "reliability": _reliability(found["deciles"]),
+        "reliability": _reliability(fitted["deciles"]),
         "spread": _spread(calibration, held_out, thresholds),
         "map": _map(calibration, held_out, thresholds),
         "routes": [
@@ -70,7 +70,7 @@ def write_calibration_page(
 
 
 def _reliability(deciles: Sequence[dict[str, float]]) -> Any:
-    """Observed shares of matched pairs over what scores say, with their intervals."""
+    """Draws the observed shares of matched pairs, with intervals, over the calibrated scores."""
     series = [
         Series("as it should be", [(0, 0), (1, 1)], "line-faint"),
         Series(
@@ -85,7 +85,7 @@ def _reliability(deciles: Sequence[dict[str, float]]) -> Any:
 
 
 def _spread(calibration: Any, held_out: Any, thresholds: Sequence[float]) -> Any:
-    """How many pairs of each kind have which raw score."""
+    """Draws the distributions of raw scores of matched and mismatched pairs."""
     low, high = _shown(held_out)
     series, tops = [], [0.0]
     for label, scores, css in (
@@ -106,7 +106,7 @@ def _spread(calibration: Any, held_out: Any, thresholds: Sequence[float]) -> Any
 
 
 def _map(calibration: Any, held_out: Any, thresholds: Sequence[float]) -> Any:
-    """The map, where there are scores."""
+    """Draws the map from raw to calibrated scores, over the range of the held-out scores."""
     low, high = _shown(held_out)
     inside = [score for score in calibration.scores if low < score < high]
     scores = np.array([low, *inside, high])
@@ -127,16 +127,16 @@ def _cuts(
     within: tuple[float, float],
     heights: tuple[float, float],
 ) -> list[Series]:
-    """Upright lines where the thresholds are."""
-    found = [(threshold, calibration.raw(threshold)) for threshold in thresholds]
+    """Returns vertical lines at the thresholds."""
+    cuts = [(threshold, calibration.raw(threshold)) for threshold in thresholds]
     return [
         Series(f"{threshold:.2f} at {raw:.3f}", [(raw, y) for y in heights], "line-faint")
-        for threshold, raw in found
+        for threshold, raw in cuts
         if within[0] <= raw <= within[1]
     ]
 
 
 def _shown(held_out: Any) -> tuple[float, float]:
-    """The least and the greatest raw score."""
+    """Returns the smallest and the largest raw score."""
     both = np.concatenate([held_out.matched, held_out.mismatched])
     return float(both.min()), float(both.max())

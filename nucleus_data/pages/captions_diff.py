@@ -1,4 +1,4 @@
-"""The page of two caption sets: their numbers, and pictures with both captions side by side."""
+"""The page that compares two caption sets: numbers, and pictures with both captions."""
 
 import difflib
 import re
@@ -24,7 +24,7 @@ KINDS = {
     "only_first": ("Only in the first", "The second set has no caption of these."),
     "only_second": ("Only in the second", "The first set has no caption of these."),
 }
-MOST_TOKENS = 800  # that are compared word by word
+MOST_TOKENS = 800  # tokens of a caption that are compared word by word
 BINS = 40
 PIECES = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*|\s+|.", re.DOTALL)
 
@@ -36,20 +36,20 @@ def render_captions(
     lengths: Mapping[str, Mapping[int, int]],
     made_at: datetime | None = None,
 ) -> str:
-    """The page.
+    """Returns the page's HTML.
 
     Args:
         corpus: The corpus.
-        tables: Table name -> config hash of the run; its selection says which files failed.
-        content: The numbers and examples, as `views.captions_diff` has them.
-        lengths: Side -> words -> how many captions have so many.
-        made_at: The time that the page names; now, by default.
+        tables: Table name -> config hash, of the run; its selection has the failed files.
+        content: The numbers and examples, from `views.captions_diff`.
+        lengths: Side -> number of words -> number of captions.
+        made_at: The time that is shown on the page; by default now.
     """
     known = queries.Tables(corpus, _selection(corpus, tables))
     places = [(e["shard"], e["row"]) for e in content["examples"]]
     records = queries.records(known, places)
     decided = decisions_of(known, places)
-    # A picture that failed might kill its reader.
+    # Files that failed are not opened again: they might crash the decoder.
     safe = (r for r in records.values() if r.id not in decided or decided[r.id].state != FAILED)
     values: dict[str, Any] = {
         **content,
@@ -73,9 +73,9 @@ def render_captions(
 
 
 def marked(first: str, second: str) -> tuple[list[tuple[bool, str]], list[tuple[bool, str]]]:
-    """Both texts in pieces, each with whether its words are not in the other, in their order."""
+    """Splits two texts into pieces, each with whether the other text lacks its words."""
     one, other = (PIECES.findall(visible(text, keep="\n\t")) for text in (first, second))
-    # What is behind them is compared with nothing.
+    # Pieces after the first `MOST_TOKENS` are not compared.
     heads = [[piece.casefold() for piece in pieces[:MOST_TOKENS]] for pieces in (one, other)]
     matcher = difflib.SequenceMatcher(None, heads[0], heads[1], autojunk=False)
     mine, theirs = [False] * len(one), [False] * len(other)
@@ -87,20 +87,20 @@ def marked(first: str, second: str) -> tuple[list[tuple[bool, str]], list[tuple[
 
 
 def _joined(pieces: Sequence[str], changed: Sequence[bool]) -> list[tuple[bool, str]]:
-    """Neighbours of a kind as one piece; spaces between changed words are changed with them."""
-    found: list[tuple[bool, str]] = []
+    """Joins adjacent pieces with the same mark; spaces between changed words count as changed."""
+    joined: list[tuple[bool, str]] = []
     for i, (piece, mark) in enumerate(zip(pieces, changed, strict=True)):
         if piece.isspace():
             mark = 0 < i < len(pieces) - 1 and changed[i - 1] and changed[i + 1]
-        if found and found[-1][0] == mark:
-            found[-1] = (mark, found[-1][1] + piece)
+        if joined and joined[-1][0] == mark:
+            joined[-1] = (mark, joined[-1][1] + piece)
         else:
-            found.append((mark, piece))
-    return found
+            joined.append((mark, piece))
+    return joined
 
 
 def _selection(corpus: Corpus, tables: Mapping[str, str]) -> dict[str, str]:
-    """The selection that the run knows; else any that is there."""
+    """Returns the run's selection if it exists, or else any other selection."""
     hashes = corpus.config_hashes("selection")
     known = tables.get("selection")
     chosen = known if known in hashes else next(iter(hashes), None)
@@ -110,7 +110,7 @@ def _selection(corpus: Corpus, tables: Mapping[str, str]) -> dict[str, str]:
 def _groups(
     content: Mapping[str, Any], decided: Mapping[str, queries.Decision]
 ) -> list[dict[str, Any]]:
-    """The shown pictures by kind, with their captions in pieces."""
+    """Returns the shown pictures by kind, with their captions in pieces."""
     groups = []
     for kind, (title, lead) in KINDS.items():
         shown = []
@@ -133,7 +133,7 @@ def _groups(
 
 
 def _lengths_chart(content: Mapping[str, Any], lengths: Mapping[str, Mapping[int, int]]) -> Any:
-    """How many captions have so many words, in per cent; the longest 2 % are left out."""
+    """Draws the distributions of the number of words; the longest 2 % are left out."""
     tops = [_quantile(lengths[side], 0.98) for side in SIDES]
     width = max(1, -(-max(tops) // BINS))
     series = []
@@ -158,7 +158,7 @@ def _quantile(lengths: Mapping[int, int], share: float) -> int:
 
 
 def _spread(series: Mapping[str, Sequence[int]], low: float, label: str) -> Any:
-    """Counts of equal bins from `low` to 1 as lines, in per cent."""
+    """Draws counts in equal bins from `low` to 1 as lines, in per cent."""
     lines = []
     for (name, bins), css in zip(series.items(), LINES.values(), strict=False):
         total, step = max(sum(bins), 1), (1 - low) / max(len(bins), 1)
@@ -181,7 +181,7 @@ def _vectors_chart(content: Mapping[str, Any]) -> Any:
 
 
 def _bars(content: Mapping[str, Any], kind: str) -> list[tuple[dict[str, Any], Any]]:
-    """Words with a bar as long as the change."""
+    """Returns the words, each with a bar as long as its change."""
     words = content["words"][kind]
     largest = max((abs(w["after"] - w["before"]) for w in words), default=0)
     css = "fill-kept" if kind == "gained" else "fill-rejected"
@@ -189,7 +189,7 @@ def _bars(content: Mapping[str, Any], kind: str) -> list[tuple[dict[str, Any], A
 
 
 def _rows_of(content: Mapping[str, Any], kind: str) -> list[tuple[str, int, int]]:
-    """Reasons, or checks, with their counts on both sides."""
+    """Returns reasons, or checks, with their counts on both sides."""
     both = [content["failures"][side][kind] for side in SIDES]
     names = sorted({*both[0], *both[1]}, key=lambda n: (-max(b.get(n, 0) for b in both), n))
     return [(name, both[0].get(name, 0), both[1].get(name, 0)) for name in names]

@@ -1,7 +1,7 @@
-"""What the report shows of the caption checks: rates, and some of what they found.
+"""The report's section about the caption checks: rates, and examples of what they found.
 
-An attempt that failed a check is not kept, but for its check's name (`faults`); what the last one
-said stands in the `detail` of the failure.
+Of an attempt that failed a check, only the check's name is stored (in `faults`). If all attempts
+failed, the text of the last one is in the `detail` of the failure.
 """
 
 from collections import Counter
@@ -17,11 +17,11 @@ from nucleus_data.pages.survivors import EXAMPLES
 from nucleus_data.pages.tables import Rows, Tables
 
 EXAMPLES_A_CHECK = 3
-KINDS = ("counts", "mended", "flagged", "failed")  # of sums
+KINDS = ("counts", "mended", "flagged", "failed")  # kinds of sums
 
 
 class Condition(Protocol):
-    """A check on stored values: its name, its tables and columns, and SQL that finds records."""
+    """A check on stored values: a name, tables and columns, and SQL that finds records."""
 
     @property
     def name(self) -> str:
@@ -29,27 +29,27 @@ class Condition(Protocol):
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """Tables that have its columns."""
+        """The tables that it reads."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns."""
+        """The columns that it reads."""
 
     @property
     def where(self) -> str:
-        """SQL, true for what it finds."""
+        """SQL condition that is true of the records that it finds."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What one check found in one variant.
+    """The results of one check on one variant; all are numbers of rows.
 
     Attributes:
-        check: Its name.
-        first: Rows whose first attempt failed it, or, of those without a caption, the last one.
-        mended: Those of `first` that have a caption now.
-        failed: Rows without a caption for it.
-        flagged: Captions that it marks.
+        check: The check's name.
+        first: Rows whose first attempt failed the check; for rows without a caption, the last one.
+        mended: Rows of `first` that have a caption from a later attempt.
+        failed: Rows that have no caption because of the check.
+        flagged: Captions that the check flags.
     """
 
     check: str
@@ -61,12 +61,12 @@ class Found:
 
 @dataclass(frozen=True)
 class Checked:
-    """The checks of one variant.
+    """The results of all checks on one variant.
 
     Attributes:
-        variant: Its name.
-        asked: Rows that were asked for, but for those that the engine or the picture failed.
-        again: Captions that took more than one attempt.
+        variant: The variant's name.
+        asked: Number of rows, without failures of the engine or the picture.
+        again: Number of captions that took more than one attempt.
         found: The checks that found something.
     """
 
@@ -79,21 +79,21 @@ class Checked:
 def checked_section(
     tables: Tables, plan: Mapping[str, Any], conditions: Sequence[Condition]
 ) -> dict[str, Any] | None:
-    """The rates of each variant, and examples; None while no caption was checked.
+    """Returns the rates of each variant, and examples; None if no captions were checked.
 
     Args:
-        tables: The run's.
-        plan: The run's, whose configuration names the checks.
+        tables: The run's tables.
+        plan: The run's plan; its configuration has the checks.
         conditions: Checks on stored values.
     """
     known = _known(plan)
     sums: dict[str, dict[str, Counter[str]]] = {}
     counts: list[int | None] = [None] * len(conditions)
-    for found, on_tables in tables.each(_found, known, conditions):
-        for name, kinds in found.items():
-            mine = sums.setdefault(name, {kind: Counter() for kind in KINDS})
+    for by_table, on_tables in tables.each(_found, known, conditions):
+        for name, kinds in by_table.items():
+            totals = sums.setdefault(name, {kind: Counter() for kind in KINDS})
             for kind, more in kinds.items():
-                mine[kind].update(more)
+                totals[kind].update(more)
         counts = [
             old if new is None else (old or 0) + new
             for old, new in zip(counts, on_tables, strict=True)
@@ -126,7 +126,7 @@ def checked_section(
 
 
 def _known(plan: Mapping[str, Any]) -> list[str]:
-    """Names of the checks, as the run's configuration has them."""
+    """Returns the names of the checks in the run's configuration."""
     caption = (plan.get("config") or {}).get("caption") or {}
     return sorted(caption.get("checks") or ())
 
@@ -134,11 +134,11 @@ def _known(plan: Mapping[str, Any]) -> list[str]:
 def _found(
     tables: Tables, known: Sequence[str], conditions: Sequence[Condition]
 ) -> tuple[dict[str, dict[str, dict[str, int]]], list[int | None]]:
-    """Of some shards: the sums of each caption table, and how many records a condition finds."""
+    """Returns for some shards the sums of each caption table, and the count of each condition."""
     sums = {}
     for name in tables.tried(CAPTIONS):
         if name not in tables:
-            # All of it failed: a check did that, or the engine did.
+            # All rows failed, because of a check or the engine.
             if failed := _failed(tables, name, known):
                 sums[name] = {**{kind: {} for kind in KINDS}, "failed": failed}
         elif {"checks", "faults"} <= set(tables.columns(name)):
@@ -165,7 +165,7 @@ def _sums(tables: Tables, name: str, known: Sequence[str]) -> dict[str, dict[str
 
 
 def _failed(tables: Tables, name: str, known: Sequence[str]) -> dict[str, int]:
-    """Check -> records of a caption table that have no caption for it."""
+    """Returns check -> number of records that have no caption because of it."""
     return dict(
         tables.rows(
             f"select error, count(*) from {tables.failures(name)} "
@@ -185,12 +185,12 @@ def _checked(name: str, sums: Mapping[str, Counter[str]]) -> Checked:
 
 
 def _examples(tables: Tables, asked: Sequence[tuple[str, str]]) -> list[Rows]:
-    """Some of what each check found: failures with what was said, and captions that it marks."""
+    """Returns examples for each check: failures with their last text, and flagged captions."""
     return [_said(tables, f"{CAPTIONS}{variant}", check) for variant, check in asked]
 
 
 def _said(tables: Tables, name: str, check: str) -> Rows:
-    """A hash, shard, row, id and what was said."""
+    """Returns the hash, shard, row, id and text of each example of a check."""
     sources = [
         f"select shard, row, id, detail as said from {tables.failures(name)} "
         f"where error = {quoted(check)}"
@@ -214,7 +214,7 @@ def _example(row: Sequence[Any]) -> tuple[Decision, str]:
 
 
 def _there(tables: Tables, condition: Condition) -> bool:
-    """Whether the tables have what a condition asks about."""
+    """Returns whether the tables have the columns that a condition reads."""
     if not all(table in tables for table in condition.tables):
         return False
     columns = {column for table in condition.tables for column in tables.columns(table)}
@@ -222,7 +222,7 @@ def _there(tables: Tables, condition: Condition) -> bool:
 
 
 def _count(tables: Tables, condition: Condition) -> int:
-    """How many records a condition finds."""
+    """Counts the records that a condition finds."""
     first, *others = (tables.sql(table) for table in condition.tables)
     joined = first + "".join(f" join {other} using (shard, row)" for other in others)
     ((count,),) = tables.rows(f"select count(*) from {joined} where {condition.where}")

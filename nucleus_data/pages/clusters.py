@@ -1,4 +1,4 @@
-"""The largest clusters of duplicates: who stayed, and some of those dropped for it."""
+"""The largest clusters of duplicates: the survivor, and some of the records dropped for it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from nucleus_data.pages.tables import Rows, Tables
 
 @dataclass(frozen=True)
 class Member:
-    """A dropped duplicate, and how far it is from the kept record (None: no such pair is known)."""
+    """A dropped duplicate, and its distances from the survivor; None if no such pair is known."""
 
     decision: Decision
     distance: int | None
@@ -21,12 +21,12 @@ class Member:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A kept record and those dropped for it.
+    """A kept record and the records dropped for it.
 
     Attributes:
         kept: The survivor; None if the selection does not have it.
-        size: How many records were dropped for it.
-        members: The first of those.
+        size: Number of records that were dropped for it.
+        members: Some of these, the first by id.
     """
 
     kept: Decision | None
@@ -35,7 +35,13 @@ class Cluster:
 
 
 def clusters(tables: Tables, limit: int, members: int) -> tuple[int, list[Cluster]]:
-    """How many duplicate clusters there are, and the largest of them with their first members."""
+    """Returns the number of clusters, and the largest ones with their first members.
+
+    Args:
+        tables: The run's tables.
+        limit: Most clusters that are returned.
+        members: Most members of a cluster.
+    """
     total, sizes = largest_clusters(tables, limit)
     if not sizes:
         return total, []
@@ -64,7 +70,7 @@ def clusters(tables: Tables, limit: int, members: int) -> tuple[int, list[Cluste
 
 
 def _members(tables: Tables, names: Sequence[str], members: int) -> tuple[Rows, Rows]:
-    """Of some survivors, the first that were dropped for them, and themselves."""
+    """Returns the first records that were dropped for some survivors, and these survivors."""
     if "selection" not in tables:
         return [], []
     selection = tables.sql("selection")
@@ -84,12 +90,12 @@ def _members(tables: Tables, names: Sequence[str], members: int) -> tuple[Rows, 
 def _distances(
     tables: Tables, ids: Sequence[str]
 ) -> dict[frozenset[str], tuple[int | None, int | None, bool]]:
-    """Pairs among some ids: the distances of both hashes in bits, and whether files are equal."""
-    found: dict[frozenset[str], tuple[int | None, int | None, bool]] = {}
+    """Returns pair of ids -> distances of both hashes in bits, and whether the files are equal."""
+    distances: dict[frozenset[str], tuple[int | None, int | None, bool]] = {}
     for rows in tables.each(_pairs, ids):
         for one, other, near, far, exact in rows:
-            found[frozenset((one, other))] = near, far, bool(exact)
-    return found
+            distances[frozenset((one, other))] = near, far, bool(exact)
+    return distances
 
 
 def _pairs(tables: Tables, ids: Sequence[str]) -> Rows:

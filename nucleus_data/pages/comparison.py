@@ -1,4 +1,4 @@
-"""The page of a comparison: its numbers, and pictures that would leave and enter, by reason."""
+"""The page of a comparison of two selections: numbers, and pictures that leave or enter."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -35,10 +35,10 @@ def write_comparison(
 
     Args:
         corpus: The corpus.
-        name: Where in the corpus.
+        name: Path of the page below the corpus.
         content: The counts, from `content_of`, with `command`, `run`, `before`, `after`, `changes`.
         found: The comparison; its examples are shown.
-        made_at: The time that the page names; now, by default.
+        made_at: The time that is shown on the page; by default now.
     """
     examples = {
         group: [_about(line, group[2]) for _, _, _, line in some if line is not None]
@@ -84,7 +84,7 @@ def write_comparison(
 def _move(
     direction: str, content: Mapping[str, Any], examples: Mapping[Group, list[queries.Decision]]
 ) -> dict[str, Any]:
-    """A direction's groups, each with a bar and its pictures."""
+    """Returns the groups of a direction, each with a bar and its pictures."""
     reasons = content[direction]["reasons"]
     largest = max((r["records"] for r in reasons), default=0)
     title, lead = TITLES[direction]
@@ -119,7 +119,7 @@ def _kept(content: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def _about(line: Mapping[str, Any], reason: str) -> queries.Decision:
-    """A decision as it is shown, with the reason's condition."""
+    """Makes the decision to show, with only the values that the reason's condition reads."""
     conditions = dict(zip(line["reasons"] or [], line["conditions"] or [], strict=False))
     decision = queries.decision(tuple(line[column] for column in DECISION_COLUMNS))
     return about(decision, conditions.get(reason))

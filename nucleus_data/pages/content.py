@@ -1,4 +1,4 @@
-"""What the report asks about captions, sets and buckets, in SQL as `queries` does."""
+"""The report's queries about captions, training sets and buckets; others are in `queries`."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,18 +19,18 @@ SOURCE_CAPTION = '"source.caption"'
 
 @dataclass(frozen=True)
 class Variant:
-    """Sums of one caption table, and what made it (several names only if the table mixes them).
+    """Sums of a caption table, and what made it; there are several names only in mixed tables.
 
     Attributes:
         name: The variant.
-        captions: Rows with a text.
-        failed: Rows without a text, for good.
-        retryable: Records whose failure may pass: `nucleus retry` would ask for them again.
-        cut: Captions that reached their limit of tokens.
-        words: Mean words a caption; None without captions.
+        captions: Number of rows with a text.
+        failed: Number of rows without a text, because of a final failure.
+        retryable: Number of records with a retryable failure.
+        cut: Number of captions that reached their token limit.
+        words: Mean number of words per caption; None without captions.
         models: Names of models, sorted.
         engines: Names and versions of engines, sorted.
-        sources: `synthesized`, …, sorted.
+        sources: Sources of captions, such as `synthesized`, sorted.
         prompts: Names of prompts, sorted.
     """
 
@@ -48,7 +48,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Caption:
-    """One synthesized caption of a shown record."""
+    """A caption of a shown record, from one variant."""
 
     variant: str
     text: str | None
@@ -75,20 +75,20 @@ class Bucket:
 
 
 def variants(tables: Tables) -> list[Variant]:
-    """The caption tables that have rows or failures, by name."""
+    """Returns the sums of all caption tables that have rows or failures, ordered by name."""
     sums: dict[str, Counter[str]] = {}
     named: dict[str, list[set[Any]]] = {}
-    for found in tables.each(_variants):
-        for name, (counts, *names) in found.items():
+    for answer in tables.each(_variants):
+        for name, (counts, *names) in answer.items():
             sums.setdefault(name, Counter()).update(counts)
             known = named.setdefault(name, [set() for _ in names])
-            for mine, more in zip(known, names, strict=True):
-                mine.update(more)
+            for values, more in zip(known, names, strict=True):
+                values.update(more)
     return [_variant(name, sums[name], named[name]) for name in sorted(sums)]
 
 
 def _variant(name: str, sums: Counter[str], named: Sequence[set[Any]]) -> Variant:
-    # A caption that was imported may have no model; that comes last.
+    # Imported captions may have no model; None is sorted last.
     models, engines, sources, prompts = (
         sorted(names, key=lambda name: (name is None, name or "")) for names in named
     )
@@ -107,13 +107,13 @@ def _variant(name: str, sums: Counter[str], named: Sequence[set[Any]]) -> Varian
 
 
 def _variants(tables: Tables) -> dict[str, list[Any]]:
-    """Of some shards' caption tables the sums, and the names of what made them."""
-    found: dict[str, list[Any]] = {}
+    """Returns caption table -> its sums over some shards, and the names of what made it."""
+    answer: dict[str, list[Any]] = {}
     for name in tables.tried(CAPTIONS):
         ((retryable,),) = tables.rows(f"select count(*) from {tables.retryable(name)}")
         sums = {"retryable": retryable}
         if name not in tables:
-            found[name] = [sums, *([] for _ in range(4))]
+            answer[name] = [sums, *([] for _ in range(4))]
             continue
         ((captions, failed, cut, words, texts, *names),) = tables.rows(
             f"""select count(*) filter (error is null), count(*) filter (error is not null),
@@ -125,15 +125,15 @@ def _variants(tables: Tables) -> dict[str, list[Any]]:
                 from {tables.sql(name)}"""
         )
         sums |= {"captions": captions, "failed": failed, "cut": cut}
-        found[name] = [sums | {"words": int(words or 0), "texts": texts}, *names]
-    return found
+        answer[name] = [sums | {"words": int(words or 0), "texts": texts}, *names]
+    return answer
 
 
 def source_captions(tables: Tables) -> tuple[int, float | None]:
-    """How many records came with a caption, and its mean number of words."""
+    """Returns how many records have an upstream caption, and its mean number of words."""
     count = words = 0
-    for mine, more in tables.each(_source_captions):
-        count, words = count + mine, words + more
+    for records, more in tables.each(_source_captions):
+        count, words = count + records, words + more
     return count, _mean(words, count)
 
 
@@ -152,7 +152,7 @@ def _mean(total: int, count: int) -> float | None:
 
 
 def captioned_examples(tables: Tables, limit: int) -> list[Decision]:
-    """Some kept records by a keyed hash of the id, those with synthesized captions first."""
+    """Returns some kept records, by a keyed hash of the id, those with captions of ours first."""
     if not tables.names(CAPTIONS):
         return examples(tables, KEPT, None, limit)
     chosen: Rows = []
@@ -165,7 +165,7 @@ def captioned_examples(tables: Tables, limit: int) -> list[Decision]:
 
 
 def _captioned(tables: Tables, limit: int) -> Rows:
-    """Kept records of some shards: whether they have no caption, a hash, shard, row and id."""
+    """Returns kept records of some shards: whether captions are missing, hash, shard, row, id."""
     if "selection" not in tables:
         return []
     captioned = " union ".join(
@@ -185,10 +185,10 @@ def _captioned(tables: Tables, limit: int) -> Rows:
 
 
 def captions(tables: Tables, shown: Sequence[Decision]) -> dict[str, list[Caption]]:
-    """All variants of these records, by id."""
-    found: dict[str, list[Caption]] = {decision.id: [] for decision in shown}
+    """Returns id -> captions of all variants, for the shown records."""
+    by_id: dict[str, list[Caption]] = {decision.id: [] for decision in shown}
     if not shown:
-        return found
+        return by_id
     tables = tables.near({d.shard for d in shown}, *tables.names(CAPTIONS))
     shards = ", ".join(str(shard) for shard in sorted({d.shard for d in shown}))
     ids = ", ".join(quoted(d.id) for d in shown)
@@ -198,33 +198,30 @@ def captions(tables: Tables, shown: Sequence[Decision]) -> dict[str, list[Captio
             f"finish_reason, tokens, error from {tables.sql(name)} "
             f"where shard in ({shards}) and id in ({ids}) order by id"
         ):
-            found[key].append(Caption(name.removeprefix(CAPTIONS), *values))
-    return found
+            by_id[key].append(Caption(name.removeprefix(CAPTIONS), *values))
+    return by_id
 
 
 def buckets(corpus: Corpus, training_set: str) -> list[Bucket] | None:
-    """The filling of a training set, by resolution and aspect.
-
-    None if it has no manifest: then it is not published.
-    """
+    """Returns the buckets of a training set, by resolution and aspect; None if not published."""
     folder = SetFolder(corpus.store, training_set)
     if not folder.published:
         return None
-    found = _read(
+    rows = _read(
         corpus,
         folder.name(MANIFEST),
         "select cast(resolution as varchar), cast(aspect as varchar), min(width), min(height), "
         "cast(sum(samples) as bigint), count(*), cast(sum(bytes) as bigint) from {} group by 1, 2 "
         "order by min(width) * min(height) // 10000, min(width) / min(height), 1, 2",
     )
-    found.sort(key=lambda row: (len(row[0]), row[0]))
-    return [Bucket(*row) for row in found]
+    rows.sort(key=lambda row: (len(row[0]), row[0]))
+    return [Bucket(*row) for row in rows]
 
 
 def left_out(corpus: Corpus, training_set: str) -> list[tuple[str, int, list[str]]] | None:
-    """Kept records that the training set does not hold: reason, count, some ids.
+    """Returns reason, count and some ids of the kept records that a training set leaves out.
 
-    None if it has no such list.
+    None if the set has no such list.
     """
     name = SetFolder(corpus.store, training_set).name(LEFT_OUT)
     if name in corpus.store.left_out or not corpus.store.exists(name):
@@ -237,28 +234,29 @@ def left_out(corpus: Corpus, training_set: str) -> list[tuple[str, int, list[str
 
 
 def sides(corpus: Corpus, training_set: str) -> int:
-    """How many resolutions a training set has; a record is in each, or left out of it."""
+    """Returns how many resolutions a training set has; a record is in each, or left out of it."""
     folder = SetFolder(corpus.store, training_set)
-    found = {tar.resolution for tar in folder.manifest()}
+    resolutions = {tar.resolution for tar in folder.manifest()}
     name = folder.name(LEFT_OUT)
     if name not in corpus.store.left_out and corpus.store.exists(name):
-        found |= {side for (side,) in _read(corpus, name, "select distinct resolution from {}")}
-    return len(found)
+        rows = _read(corpus, name, "select distinct resolution from {}")
+        resolutions |= {side for (side,) in rows}
+    return len(resolutions)
 
 
 def filling(tables: Tables) -> list[tuple[str, list[tuple[str, int]]]]:
-    """Kept records by curriculum bucket, from B1 on, each by quality tier; none without buckets."""
+    """Counts kept records by curriculum bucket, from B1 on, and by tier; empty without buckets."""
     counts: Counter[tuple[str | None, str | None]] = Counter()
     for rows in tables.each(_filling):
         counts.update({(bucket, tier): count for bucket, tier, count in rows})
-    found: dict[str, list[tuple[str, int]]] = {}
+    by_bucket: dict[str, list[tuple[str, int]]] = {}
     for bucket, tier in sorted(counts, key=_by_bucket):
-        found.setdefault(bucket or "none", []).append((tier or "none", counts[bucket, tier]))
-    return list(found.items())
+        by_bucket.setdefault(bucket or "none", []).append((tier or "none", counts[bucket, tier]))
+    return list(by_bucket.items())
 
 
 def _by_bucket(place: tuple[str | None, str | None]) -> tuple[Any, ...]:
-    """B2 comes before B10, and what has no bucket last; what has no tier first."""
+    """Sort key: B2 comes before B10, no bucket comes last, and no tier comes first."""
     bucket, tier = place
     return bucket is None, len(bucket or ""), bucket or "", tier is not None, tier or ""
 

@@ -1,4 +1,4 @@
-"""The page of duplicate pairs: some of each distance, side by side."""
+"""The page of duplicate pairs: some pairs of each distance, side by side."""
 
 import math
 from bisect import bisect_right
@@ -25,7 +25,7 @@ PAIRS = "dedup"
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Two records; the other one may be of another corpus, and then has no place here."""
+    """A pair of records; `other` is None if it is of another corpus."""
 
     one: queries.Decision
     other: queries.Decision | None
@@ -36,13 +36,13 @@ class Pair:
 
 @dataclass(frozen=True)
 class Distance:
-    """Pairs of one distance.
+    """The pairs of one distance.
 
     Attributes:
-        name: `equal files`, or the distance of the 64-bit hashes.
-        count: How many there are.
-        median256: Median distance of their 256-bit hashes.
-        pairs: Some of them.
+        name: `equal files`, or the distance of the 64-bit hashes in bits.
+        count: Number of pairs.
+        median256: Median distance of their 256-bit hashes in bits.
+        pairs: Some of the pairs.
     """
 
     name: str
@@ -52,7 +52,12 @@ class Distance:
 
 
 def by_distance(tables: Tables, each: int) -> list[Distance]:
-    """Pairs by distance, equal files first; the shown ones are chosen by a keyed hash."""
+    """Returns the pairs by distance, equal files first.
+
+    Args:
+        tables: The run's tables.
+        each: Most pairs of each distance that are returned; they are chosen by a keyed hash.
+    """
     counts: dict[tuple[bool, int], Counter[int | None]] = {}
     for rows in tables.each(_counts):
         for exact, distance, distance256, count in rows:
@@ -76,7 +81,7 @@ def by_distance(tables: Tables, each: int) -> list[Distance]:
 
 
 def _counts(tables: Tables) -> Rows:
-    """Of some shards' pairs: whether files are equal, both distances, and how many they are."""
+    """Returns for some shards: whether files are equal, both distances, and the number of pairs."""
     if PAIRS not in tables:
         return []
     return [
@@ -87,7 +92,7 @@ def _counts(tables: Tables) -> Rows:
 
 
 def _shown(tables: Tables, kinds: Sequence[tuple[bool, int]], each: int) -> list[Rows]:
-    """Of each kind of some shards' pairs the first ones by a keyed hash, which comes first."""
+    """Returns for each kind the first pairs of some shards by a keyed hash, which comes first."""
     if PAIRS not in tables:
         return [[] for _ in kinds]
     order = keyed_sql("pairs", "id", "other_id")
@@ -106,17 +111,17 @@ def _shown(tables: Tables, kinds: Sequence[tuple[bool, int]], each: int) -> list
 
 def _pair(row: Sequence[Any]) -> Pair:
     _, shard, number, name, *other, distance256, aspect = row
-    there = _record(*other) if other[0] is not None else None
-    return Pair(_record(shard, number, name), there, other[2], distance256, aspect)
+    own = _record(*other) if other[0] is not None else None
+    return Pair(_record(shard, number, name), own, other[2], distance256, aspect)
 
 
 def _median(counts: Counter[int | None]) -> float:
-    """The median of values that are counted; what has none does not count."""
+    """Returns the median of counted values; None is ignored."""
     values = sorted(value for value in counts if value is not None)
     ends = list(accumulate(counts[value] for value in values))
     if not ends:
         return math.nan
-    # The two in the middle, which are one where there is an odd number.
+    # The two values in the middle, which are the same one if their number is odd.
     middle = [values[bisect_right(ends, (ends[-1] - 1 + more) // 2)] for more in (0, 1)]
     return sum(middle) / 2
 
@@ -137,21 +142,21 @@ def write_pairs_page(
 
     Args:
         corpus: The corpus.
-        name: Where in the corpus.
-        run: Name of the run, a heading.
+        name: Path of the page below the corpus.
+        run: Name of the run, for the heading.
         hashes: Table name -> config hash.
-        counts: What `dedup` published.
-        distances: From `by_distance`.
-        verdicts: Of each pair, who stays and why.
-        undecided: The command that decides who stays, if nobody has.
-        quality: Shard and row of a record -> how good it is, in some words.
-        made_at: The time that the page names; now, by default.
+        counts: The counts that `dedup` published.
+        distances: The pairs, from `by_distance`.
+        verdicts: Pair -> which record stays, and why.
+        undecided: The command that decides which records stay, if that is not decided yet.
+        quality: (shard, row) of a record -> its quality in words.
+        made_at: The time that is shown on the page; by default now.
     """
     tables = Tables(corpus, hashes)
     shown = [d for x in distances for p in x.pairs for d in (p.one, p.other) if d]
     decided = decisions_of(tables, ((d.shard, d.row) for d in shown))
     records = queries.records(tables, ((d.shard, d.row) for d in shown))
-    # A pair was measured; but a file that failed since might kill its reader.
+    # Records in a pair were decoded once, but a file that failed later might crash the decoder.
     safe = (r for r in records.values() if r.id not in decided or decided[r.id].state != FAILED)
     pictures = fetch_thumbnails(corpus.store, safe)
     largest = max((d.count for d in distances), default=0)
@@ -177,17 +182,17 @@ def write_pairs_page(
 
 
 def decisions_of(tables: Tables, places: Iterable[tuple[int, int]]) -> dict[str, queries.Decision]:
-    """The decisions about the records at these places (shard, row), by id."""
+    """Returns id -> decision, for the records at some places (shard, row)."""
     wanted = sorted(set(places))
     tables = tables.near({shard for shard, _ in wanted}, "selection")
     if "selection" not in tables:
         return {}
-    found = tables.rows(
+    rows = tables.rows(
         f"select {queries.DECISION} from {tables.sql('selection')} "
         f"where (shard, row) in ({', '.join('(?, ?)' for _ in wanted)})",
         [number for place in wanted for number in place],
     )
-    return {row[2]: queries.decision(row) for row in found}
+    return {row[2]: queries.decision(row) for row in rows}
 
 
 def _record(shard: int, row: int, name: str) -> queries.Decision:

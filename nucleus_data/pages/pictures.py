@@ -1,7 +1,7 @@
-"""The few pictures that the report shows: read by ranges, reduced, and turned into data URIs.
+"""Makes thumbnails of the few pictures on a page: reads by ranges, reduces, encodes as data URIs.
 
-Only records that the pipeline could decode are decoded here; a picture that failed (and might kill
-its reader) becomes a placeholder with its reason.
+Only records that the pipeline could decode are decoded here. A picture that failed, and might crash
+the decoder, is shown as a placeholder with its reason.
 """
 
 import base64
@@ -29,25 +29,28 @@ class Picture:
 
 
 def data_uri(kind: str, data: bytes) -> str:
-    """Bytes as a `data:` URI of this media type."""
+    """Encodes bytes as a `data:` URI of a media type."""
     return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def thumbnails(
     store: Store, records: Iterable[Record], max_side: int = THUMBNAIL_SIDE
 ) -> dict[str, Picture]:
-    """A thumbnail for each record, by id; a picture that cannot be read or decoded says why.
+    """Makes a thumbnail of each record.
 
     Args:
         store: The corpus's store.
-        records: Those to show.
+        records: The records to show; those without a file are left out.
         max_side: Longest side in pixels; smaller pictures keep their size.
+
+    Returns:
+        Id -> thumbnail, or the reason why the picture can't be read or decoded.
     """
     shards: dict[int, list[Record]] = {}
     for record in records:
         if record.file is not None:
             shards.setdefault(record.shard, []).append(record)
-    found: dict[str, Picture] = {}
+    pictures: dict[str, Picture] = {}
     for shard, members in sorted(shards.items()):
         members.sort(key=lambda record: record.offset)
         images = _read(store, shard, members)
@@ -55,13 +58,14 @@ def thumbnails(
             try:
                 thumbnail = thumbnail_jpeg(next(images), max_side)
             except PixelError as error:
-                found[record.id] = Picture(None, str(error))
+                pictures[record.id] = Picture(None, str(error))
             except CorpusError as error:
-                found |= {r.id: Picture(None, str(error)) for r in members if r.id not in found}
+                failed = [r for r in members if r.id not in pictures]
+                pictures |= {r.id: Picture(None, str(error)) for r in failed}
                 break
             else:
-                found[record.id] = Picture(data_uri("image/jpeg", thumbnail))
-    return found
+                pictures[record.id] = Picture(data_uri("image/jpeg", thumbnail))
+    return pictures
 
 
 def _read(store: Store, shard: int, members: list[Record]) -> Iterator[bytes]:
@@ -73,5 +77,6 @@ def _read(store: Store, shard: int, members: list[Record]) -> Iterator[bytes]:
         tar_size = store.size(tar_name(shard))
     except FileNotFoundError:
         raise CorpusError(f"{store.url(tar_name(shard))} is missing") from None
-    # Each picture's SHA-256 is checked, which says more than the size that the tar once had.
+    # The tar's current size will do: each picture's SHA-256 is checked, which detects more than a
+    # comparison with the recorded size.
     yield from read_images(store, shard, pa.table(columns), tar_size)

@@ -1,6 +1,6 @@
-"""What the report asks of a run's tables, in SQL; DuckDB counts, and only what is shown comes back.
+"""The report's queries about a run's tables; DuckDB counts, and returns only what is shown.
 
-All of it is asked some image shards at a time (`tables.Tables.each`), and the answers are added.
+Each query runs on some image shards at a time (`tables.Tables.each`), and the answers are added up.
 Examples are chosen by a keyed hash of the record id, so that the same tables always give the same
 page.
 """
@@ -18,16 +18,16 @@ from nucleus_data.pages.tables import RECORDS, Rows, Tables
 
 @dataclass(frozen=True)
 class Ledger:
-    """The sums of the selection, each counted on its own so that a mistake shows.
+    """The sums of the selection, each counted independently, so that a mistake becomes visible.
 
     Attributes:
-        records: Rows of `records`.
-        with_image: Rows of `records` that have an image.
-        states: State -> rows of the selection.
-        undecided: Records without a row in the selection.
-        doubled: Records with more than one row in the selection.
-        orphans: Rows of the selection without a record.
-        without_survivor: Duplicates that name no kept record.
+        records: Number of rows of `records`.
+        with_image: Number of rows of `records` that have an image.
+        states: State -> number of rows of the selection.
+        undecided: Number of records without a row in the selection.
+        doubled: Number of records with more than one row in the selection.
+        orphans: Number of rows of the selection without a record.
+        without_survivor: Number of duplicates whose survivor is not a kept record.
     """
 
     records: int
@@ -40,22 +40,22 @@ class Ledger:
 
     @property
     def adds_up(self) -> bool:
-        """Whether each record is in one state, or openly undecided; the page says if not."""
+        """Whether each record is in exactly one state or undecided; if not, the page says so."""
         whole = self.records == sum(self.states.values()) + self.undecided
         return whole and not (self.doubled or self.orphans)
 
 
 @dataclass(frozen=True)
 class Reason:
-    """Why records were rejected or failed.
+    """A reason why records were rejected or failed.
 
     Attributes:
         state: `rejected` or `failed`.
-        name: The rule's name, or the failure's code.
+        name: The rule's name, or the failure's reason code.
         condition: The rule's SQL; None for failures.
-        count: Records with this reason.
-        alone: Records with this reason and no other.
-        retryable: Records that `nucleus retry` would try again.
+        count: Number of records with this reason.
+        alone: Number of records with this reason and no other.
+        retryable: Number of records that `nucleus retry` would process again.
     """
 
     state: str
@@ -68,7 +68,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class Decision:
-    """One row of the selection."""
+    """A row of the selection."""
 
     shard: int
     row: int
@@ -82,7 +82,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Record:
-    """One row of `records`: what is needed to show it."""
+    """A row of `records`, with the columns that are needed to show it."""
 
     shard: int
     row: int
@@ -100,11 +100,11 @@ DECISION = 'shard, row, id, state, reasons, "values", duplicate_of, retryable'
 
 
 def ledger(tables: Tables) -> Ledger:
-    """Counts records and decisions, and looks for what must not be."""
+    """Counts records and decisions, and inconsistencies between them."""
     sums, states = Counter[str](), Counter[str]()
-    for found, mine in tables.each(_ledger):
-        sums.update(found)
-        states.update(mine)
+    for counts, by_state in tables.each(_ledger):
+        sums.update(counts)
+        states.update(by_state)
     decided = "selection" in tables and RECORDS in tables
     return Ledger(
         records=sums["records"],
@@ -118,19 +118,19 @@ def ledger(tables: Tables) -> Ledger:
 
 
 def _ledger(tables: Tables) -> tuple[dict[str, int], dict[str, int]]:
-    """The sums of some shards, and how many decisions of each state they have."""
+    """Returns the sums of some shards, and state -> number of decisions."""
     records, with_image = 0, 0
     if RECORDS in tables:
         ((records, with_image),) = tables.rows(
             f"select count(*), count(file) from {tables.sql(RECORDS)}"
         )
-    found = {"records": records, "with_image": with_image}
+    counts = {"records": records, "with_image": with_image}
     if "selection" not in tables:
-        return found | {"undecided": records}, {}
+        return counts | {"undecided": records}, {}
     selection = tables.sql("selection")
     states = dict(tables.rows(f"select state, count(*) from {selection} group by 1 order by 1"))
     if RECORDS not in tables:
-        return found | {"orphans": sum(states.values())}, states
+        return counts | {"orphans": sum(states.values())}, states
     known = tables.sql(RECORDS)
     same = "on r.shard = s.shard and r.row = s.row"
     ((undecided,),) = tables.rows(f"select count(*) from {known} r anti join {selection} s {same}")
@@ -138,11 +138,11 @@ def _ledger(tables: Tables) -> tuple[dict[str, int], dict[str, int]]:
     ((doubled,),) = tables.rows(
         f"select count(*) from (select 1 from {selection} group by shard, row having count(*) > 1)"
     )
-    return found | {"undecided": undecided, "orphans": orphans, "doubled": doubled}, states
+    return counts | {"undecided": undecided, "orphans": orphans, "doubled": doubled}, states
 
 
 def reasons(tables: Tables) -> list[Reason]:
-    """Rejected and failed records by reason; a record counts once in each of its reasons."""
+    """Counts rejected and failed records by reason; a record counts for each of its reasons."""
     conditions: dict[tuple[str, str], str] = {}
     counts: dict[tuple[str, str], Counter[str]] = {}
     for rows in tables.each(_reasons):
@@ -178,24 +178,24 @@ def _reasons(tables: Tables) -> Rows:
 
 
 def listed(tables: Tables, column: str, condition: str = "true") -> list[tuple[str, int]]:
-    """How often each item of a list column (`flags`, `nulls`, `pending_on`) occurs."""
+    """Counts the items of a list column (`flags`, `nulls`, `pending_on`), most frequent first."""
     sql = "select item, count(*) from (select unnest({}) as item from {} where {}) group by 1"
     counts = _counted(tables, sql.format(column, "{}", condition))
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def tiers(tables: Tables) -> list[tuple[str, int]]:
-    """Kept records by quality tier, the best first; none if no record has one."""
+    """Counts kept records by quality tier, the best first; empty if no record has a tier."""
     sql = "select tier, count(*) from {} where state = 'kept' group by 1"
     counts = _counted(tables, sql, "tier")
     if not any(counts):
         return []
-    found = sorted(counts, key=lambda tier: tier or "", reverse=True)
-    return [(tier or "none", counts[tier]) for tier in found]
+    ordered = sorted(counts, key=lambda tier: tier or "", reverse=True)
+    return [(tier or "none", counts[tier]) for tier in ordered]
 
 
 def _counted(tables: Tables, sql: str, column: str = "state") -> Counter[Any]:
-    """Counts of the selection by a value, where it has a column."""
+    """Adds up a query that counts decisions by a value, over the shards that have a column."""
     counts: Counter[Any] = Counter()
     for rows in tables.each(_selected, sql, column):
         counts.update(dict(rows))
@@ -203,29 +203,29 @@ def _counted(tables: Tables, sql: str, column: str = "state") -> Counter[Any]:
 
 
 def _selected(tables: Tables, sql: str, column: str) -> Rows:
-    """What is asked of the decisions of some shards, if they have a column."""
+    """Runs a query on the decisions of some shards, if they have a column."""
     if "selection" not in tables or column not in tables.columns("selection"):
         return []
     return [*tables.rows(sql.format(tables.sql("selection")))]
 
 
 def examples(tables: Tables, state: str, reason: str | None, limit: int) -> list[Decision]:
-    """Some decisions of a state (and reason), chosen by a keyed hash of the id."""
+    """Returns some decisions with a state (and reason), chosen by a keyed hash of the id."""
     return examples_of(tables, [in_state(state, reason)], limit)[0]
 
 
 def in_state(state: str, reason: str | None = None) -> str:
-    """SQL: whether a decision is in a state, for a reason."""
+    """Returns a SQL condition: the decision has a state, and a reason if one is given."""
     with_reason = "" if reason is None else f" and list_contains(reasons, {quoted(reason)})"
     return f"state = {quoted(state)}{with_reason}"
 
 
 def examples_of(tables: Tables, conditions: Sequence[str], limit: int) -> list[list[Decision]]:
-    """Of each condition some decisions that it is true of, chosen by a keyed hash of the id."""
-    found: list[Rows] = [[] for _ in conditions]
+    """Returns for each condition some decisions that meet it, chosen by a keyed hash of the id."""
+    chosen: list[Rows] = [[] for _ in conditions]
     for answers in tables.each(_examples, conditions, limit):
-        found = [first([*rows, *more], limit) for rows, more in zip(found, answers, strict=True)]
-    return [[decision(tuple(row[1:])) for row in rows] for rows in found]
+        chosen = [first([*rows, *more], limit) for rows, more in zip(chosen, answers, strict=True)]
+    return [[decision(tuple(row[1:])) for row in rows] for rows in chosen]
 
 
 def _examples(tables: Tables, conditions: Sequence[str], limit: int) -> list[Rows]:
@@ -245,12 +245,12 @@ def _examples(tables: Tables, conditions: Sequence[str], limit: int) -> list[Row
 
 
 def first(rows: Rows, limit: int) -> Rows:
-    """The first rows by what they begin with: a keyed hash, then shard, row and id."""
+    """Returns the first rows, by hash and id; a row begins with a hash, shard, row and id."""
     return sorted(rows, key=lambda row: (row[0], row[3]))[:limit]
 
 
 def records(tables: Tables, wanted: Iterable[tuple[int, int]]) -> dict[str, Record]:
-    """The records at these places (shard, row), by id."""
+    """Returns id -> record, for the records at some places (shard, row)."""
     places = sorted(set(wanted))
     shards = sorted({shard for shard, _ in places})
     tables = tables.near(shards, RECORDS)
@@ -259,27 +259,27 @@ def records(tables: Tables, wanted: Iterable[tuple[int, int]]) -> dict[str, Reco
     caption = "null"
     if "source.caption" in tables.columns(RECORDS):
         caption = 'cast("source.caption" as varchar)'
-    found = tables.rows(
+    rows = tables.rows(
         f'select shard, row, id, key, file, "offset", size, sha256, detail, {caption} '
         f"from {tables.sql(RECORDS)} where shard in {marks(shards)} "
         f"and (shard, row) in ({', '.join('(?, ?)' for _ in places)})",
         [*shards, *(number for place in places for number in place)],
     )
-    return {row[2]: Record(*row) for row in found}
+    return {row[2]: Record(*row) for row in rows}
 
 
 def quoted(text: str) -> str:
-    """A SQL string literal."""
+    """Quotes a text as a SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def marks(items: Iterable[Any]) -> str:
-    """SQL of a list of parameters."""
+    """Returns the SQL of a list of as many parameters as there are items: `(?, ?)`."""
     return "(" + ", ".join("?" for _ in items) + ")"
 
 
 def decision(row: tuple[Any, ...]) -> Decision:
-    """A row of a selection, with the columns of `DECISION`."""
+    """Makes a decision from a row with the columns of `DECISION`."""
     shard, number, key, state, why, values, duplicate_of, retryable = row
     parsed = json.loads(values) if values else {}
     return Decision(

@@ -1,7 +1,7 @@
-"""Puts the report together: asks, fetches the pictures, renders, writes.
+"""Makes the report: queries the tables, reads the pictures, renders the page, and writes it.
 
-Every section is a small dictionary for `report.html.j2`; a section whose tables or files are
-missing is None (or empty), and the template says what is missing and which command makes it.
+Every section is a small dictionary for the template `report.html.j2`. If its tables or files are
+missing, it is None or empty, and the template says what is missing and which command makes it.
 """
 
 import platform
@@ -45,18 +45,19 @@ def write_report(
 
     Args:
         corpus: The corpus.
-        run: Name of the run; its files (plan, seconds, failures, quick training) are shown, where
-            they are there.
-        tables: Table name -> config hash, exactly those that the run pinned.
+        run: Name of the run. Its files (plan, seconds, failures, quick training) are shown if they
+            exist.
+        tables: Table name -> config hash, of exactly the tables that the run pinned.
         training_set: `sets/<name>/<config hash>`, or None if there is none.
         thumbnails: How many pictures are shown for each reason, and how many captioned records.
         conditions: Checks of captions on stored values.
-        made_at: The time that the page names; now, by default. The page is a function of it and
-            of the corpus alone.
-        workers: Who is asked about very many image shards; by default all is asked here.
+        made_at: The time that is shown on the page; by default now. The page depends only on it
+            and on the corpus.
+        workers: Workers that run the queries if there are very many image shards; by default all
+            queries run in this process.
 
     Returns:
-        What opens the page: a path, or the store's URL.
+        The path or URL of the page.
     """
     at = made_at or datetime.now(UTC)
     page = render(corpus, run, tables, training_set, thumbnails, at, conditions, workers)
@@ -75,7 +76,7 @@ def render(
     conditions: Sequence[Condition] = (),
     workers: Workers | None = None,
 ) -> str:
-    """The page's HTML; `write_report` says what the arguments are."""
+    """Returns the page's HTML; the arguments are those of `write_report`."""
     tables = Tables(corpus, hashes, workers)
     plan = runs.read_json(corpus.store, runs.path_of(run, runs.PLAN))
     decided = "selection" in tables
@@ -140,36 +141,36 @@ def render(
 
 
 def versions(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The run's own version, and what rendered the page."""
-    found = [("nucleus-data", str(plan["version"]))] if plan.get("version") else []
-    found.append(("Python", platform.python_version()))
+    """Returns names and versions: of nucleus-data in the run, and of what renders the page."""
+    packages = [("nucleus-data", str(plan["version"]))] if plan.get("version") else []
+    packages.append(("Python", platform.python_version()))
     for package in PACKAGES:
         try:
-            found.append((package, version(package)))
+            packages.append((package, version(package)))
         except PackageNotFoundError:
             continue
-    return found
+    return packages
 
 
 @cache
 def environment() -> jinja2.Environment:
-    """The templates, with the filters that they use; compiled once."""
-    found = jinja2.Environment(
+    """Returns the environment of the templates, with their filters; templates are compiled once."""
+    templates = jinja2.Environment(
         loader=jinja2.PackageLoader("nucleus_data.pages"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters["bytes"] = _bytes
-    found.filters["counted"] = sections.counted
-    found.filters["value"] = _value
-    found.filters["seconds"] = _seconds
-    return found
+    templates.filters["bytes"] = _bytes
+    templates.filters["counted"] = sections.counted
+    templates.filters["value"] = _value
+    templates.filters["seconds"] = _seconds
+    return templates
 
 
 def _told(uri: str, name: str) -> str:
-    """A command about the corpus, as a page tells it."""
+    """Returns the command line of a stage for the corpus."""
     return ingesting(uri) if name == "ingest" else command(name, uri)
 
 
@@ -182,7 +183,7 @@ def _bytes(size: float) -> str:
 
 
 def _value(value: object) -> str:
-    """A value that decided, short enough for a caption."""
+    """Formats a value that a rule read, cut to the length of a caption."""
     text = short(value) if isinstance(value, float) else str(value)
     if value is None or isinstance(value, bool):
         text = "no value" if value is None else text.lower()

@@ -1,7 +1,7 @@
-"""What a run left under `runs/<run>/`: its plan, seconds, failures and quick training.
+"""Reads the files of a run, `runs/<run>/`: its plan, times, failures and quick training.
 
-Absent files are empty answers.
-A line that a killed writer cut off is skipped and counted; the page says how many there were.
+Missing files are treated as empty. Incomplete lines, of a writer that was killed, are skipped and
+counted; the page shows their number.
 """
 
 import io
@@ -26,7 +26,7 @@ MOST_REASONS = 12
 
 @dataclass
 class StageTime:
-    """One stage's finished runs, added up."""
+    """The sums of a stage's finished runs."""
 
     name: str
     seconds: float = 0.0
@@ -39,16 +39,16 @@ class StageTime:
     reasons: Counter[str] = field(default_factory=Counter)
 
     def failures(self) -> str:
-        """Why rows failed, the most frequent reasons first."""
-        found = sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))
-        more = [f"{len(found) - MOST_REASONS} more"] if len(found) > MOST_REASONS else []
-        shown = [f"{reason} {count:,}" for reason, count in found[:MOST_REASONS]]
+        """Returns why rows failed, the most frequent reasons first."""
+        ordered = sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))
+        more = [f"{len(ordered) - MOST_REASONS} more"] if len(ordered) > MOST_REASONS else []
+        shown = [f"{reason} {count:,}" for reason, count in ordered[:MOST_REASONS]]
         return ", ".join(shown + more)
 
 
 @dataclass(frozen=True)
 class SampleRow:
-    """The samples of one prompt, as one picture."""
+    """The samples for one prompt, as one picture."""
 
     prompt: str
     uri: str
@@ -61,11 +61,11 @@ class QuickTrain:
     Attributes:
         training: Points (step, loss) of the training samples.
         held_out: Points (step, loss) of the held-out samples.
-        not_finite: Losses that are no numbers.
+        not_finite: Number of losses that are NaN or infinite.
         rows: Samples by prompt.
         seeds: The seed of each column of the samples.
-        unreadable: Lines that were cut off.
-        summary: What the run says of itself (preset, parameters, steps, …); may be empty.
+        unreadable: Number of incomplete lines.
+        summary: The run's own summary (preset, parameters, steps, …); may be empty.
     """
 
     training: Sequence[tuple[float, float]]
@@ -78,21 +78,21 @@ class QuickTrain:
 
     @property
     def final(self) -> tuple[str, float] | None:
-        """The last loss and what it is of: held-out if that was measured."""
+        """The last held-out loss if there is one, or else the last training loss, with its name."""
         if self.held_out:
             return "held-out", self.held_out[-1][1]
         return ("training", self.training[-1][1]) if self.training else None
 
 
 def command_line(plan: Mapping[str, Any]) -> str:
-    """The run's command as it was typed, without the values of storage options (maybe secret)."""
+    """Returns the run's command as typed, without values of storage options (may be secret)."""
     command = plan.get("told") or plan.get("command") or ""
     text = command if isinstance(command, str) else shlex.join(str(part) for part in command)
     return SECRET.sub(r"\1…", text)
 
 
 def stage_times(lines: Sequence[Mapping[str, Any]]) -> list[StageTime]:
-    """Seconds, sums and phases by stage, in the order in which stages first finished."""
+    """Adds up seconds, counts and phases by stage, in the order in which stages first finished."""
     stages: dict[str, StageTime] = {}
     for line in lines:
         stage = stages.setdefault(str(line["stage"]), StageTime(str(line["stage"])))
@@ -106,7 +106,7 @@ def stage_times(lines: Sequence[Mapping[str, Any]]) -> list[StageTime]:
 
 
 def quick_train(store: Store, folder: str) -> QuickTrain | None:
-    """The metrics and samples in a quick-train folder; None if there are no metrics."""
+    """Reads the metrics and samples in a quick-train folder; None if there are no metrics."""
     lines, unreadable = read_lines(store, f"{folder}/metrics.jsonl")
     if not lines:
         return None
@@ -136,7 +136,7 @@ def quick_train(store: Store, folder: str) -> QuickTrain | None:
 
 
 def _sample_rows(store: Store, name: str, facts: Mapping[str, Any]) -> list[SampleRow]:
-    """The grid, cut into one strip a prompt; whole if nothing says how it is divided."""
+    """Cuts the grid of samples into one strip per prompt; whole if its layout is unknown."""
     try:
         data = store.read(name)
     except FileNotFoundError:

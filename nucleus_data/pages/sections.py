@@ -1,4 +1,4 @@
-"""The page's sections, each a small dictionary for the template, made of queries and charts."""
+"""The report's sections, each a small dictionary for the template, from queries and charts."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ from nucleus_data.pages.charts.bars import (
 from nucleus_data.pages.charts.line_chart import Series, line_chart, thin
 from nucleus_data.pages.signals import Signal
 
-OVER_CAP = "over_cap"  # of a training set's reasons, with the bucket's name after it
+OVER_CAP = "over_cap"  # a reason in a training set's left_out, followed by the bucket's name
 CHART_POINTS = 400
 SMOOTHING_POINTS = 60
 TRAINING_FACTS = {
@@ -36,7 +36,7 @@ ZERO = "\N{EN DASH}"
 def funnel_section(
     tables: queries.Tables, ledger: queries.Ledger, training: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """The states, their bar, the steps from records to kept, and what rules said besides."""
+    """Returns the states, their bar, the steps from all records to the kept ones, and the tiers."""
     states = _states(ledger)
     steps, left = [("records", ledger.records, "", 0)], ledger.records
     for state, name in (
@@ -69,7 +69,7 @@ def funnel_section(
 def curriculum_section(
     tables: queries.Tables, training: Mapping[str, Any] | None
 ) -> dict[str, Any] | None:
-    """The filling of the curriculum buckets by tier, before caps, and what caps left out.
+    """Returns the counts of curriculum buckets by tier, before caps, and what caps left out.
 
     None for a selection without buckets.
     """
@@ -78,7 +78,7 @@ def curriculum_section(
         return None
     tiers = sorted({tier for _, parts in filling for tier, _ in parts})
     colours = {tier: f"fill-p{number % 8}" for number, tier in enumerate(tiers)}
-    # A bucket that holds nothing is a column all the same; premium ones only where there are some.
+    # Empty buckets have a column, too; premium buckets only if they have records.
     stacks = {f"B{number}": dict[str, int]() for number in range(1, 9)}
     stacks |= {bucket: dict(parts) for bucket, parts in filling}
     lost = {reason: count for reason, count, _ in (training or {}).get("left_out") or []}
@@ -100,7 +100,7 @@ def curriculum_section(
 
 
 def caption_section(tables: queries.Tables, limit: int) -> dict[str, Any]:
-    """Sums of each variant, and some kept records with all their captions."""
+    """Returns the sums of each variant, and some kept records with all their captions."""
     variants = content.variants(tables)
     shown = content.captioned_examples(tables, limit)
     return {
@@ -118,7 +118,7 @@ def caption_section(tables: queries.Tables, limit: int) -> dict[str, Any]:
 def training_section(
     corpus: Corpus, training_set: str | None, ledger: queries.Ledger
 ) -> dict[str, Any] | None:
-    """The filling by resolution and aspect, and who was left out; None if the set is not there."""
+    """Returns a training set's buckets, and what was left out; None if it is not published."""
     buckets = content.buckets(corpus, training_set) if training_set else None
     if training_set is None or buckets is None:
         return None
@@ -143,7 +143,7 @@ def training_section(
 
 
 def work_section(corpus: Corpus, run: str) -> dict[str, Any]:
-    """Seconds by stage and phase, and failed shards."""
+    """Returns the seconds by stage and phase, and the failed shards."""
     lines, cut = runs.read_lines(corpus.store, runs.path_of(run, runs.STAGES))
     failures, cut_failures = runs.read_lines(corpus.store, runs.path_of(run, runs.FAILURES))
     stages = runfiles.stage_times(lines)
@@ -180,7 +180,7 @@ def figures(
     training: Mapping[str, Any] | None,
     learned: runfiles.QuickTrain | None,
 ) -> list[tuple[str, str, str]]:
-    """The headline, one a figure: label, figure, note."""
+    """Returns the headline figures, as (label, figure, note)."""
     kept = ledger.states.get(KEPT, 0)
     share = f"{100 * kept / ledger.records:.1f} % of the records" if ledger.records else ""
     variants: Sequence[content.Variant] = captions["variants"] if captions else []
@@ -211,14 +211,14 @@ def figures(
 
 
 def _states(ledger: queries.Ledger) -> list[tuple[str, int]]:
-    """The states that occur, the kept first and what is not decided last."""
+    """Returns the counts of states that occur, `kept` first and `undecided` last."""
     states = [(s, ledger.states[s]) for s in STATES if ledger.states.get(s)]
     states += [(s, n) for s, n in ledger.states.items() if s not in STATES]
     return states + ([("undecided", ledger.undecided)] if ledger.undecided else [])
 
 
 def checks(ledger: queries.Ledger, training: Mapping[str, Any] | None) -> list[tuple[bool, str]]:
-    """What must hold, each with whether it does and the numbers."""
+    """Checks the sums that must hold; returns for each whether it holds, and its numbers."""
     terms = [f"{count:,} {state}" for state, count in _states(ledger)]
     total = sum(ledger.states.values()) + ledger.undecided
     sign = "=" if total == ledger.records else "\N{NOT EQUAL TO}"
@@ -245,7 +245,7 @@ def checks(ledger: queries.Ledger, training: Mapping[str, Any] | None) -> list[t
 
 
 def loss_chart(learned: runfiles.QuickTrain | None) -> Markup | None:
-    """Training and held-out losses; long runs are thinned, with their mean drawn over them."""
+    """Draws training and held-out losses; long runs are thinned, with a moving mean over them."""
     if learned is None or not (learned.training or learned.held_out):
         return None
     series = [Series("training", thin(learned.training, CHART_POINTS), "line-faint")]
@@ -259,10 +259,10 @@ def loss_chart(learned: runfiles.QuickTrain | None) -> Markup | None:
 
 
 def learned_facts(learned: runfiles.QuickTrain | None) -> list[str]:
-    """What the training says of itself, as far as it does."""
+    """Returns facts from the summary of the training, as far as it has them."""
     summary = learned.summary if learned else {}
-    found = [f"preset {summary['preset']}"] if "preset" in summary else []
-    return found + [
+    facts = [f"preset {summary['preset']}"] if "preset" in summary else []
+    return facts + [
         f"{summary[key]:,} {name}"
         for key, name in TRAINING_FACTS.items()
         if isinstance(summary.get(key), int)
@@ -270,12 +270,12 @@ def learned_facts(learned: runfiles.QuickTrain | None) -> list[str]:
 
 
 def signal_chart(signal: Signal) -> Markup:
-    """A signal's histogram, kept over all."""
+    """Draws a signal's histogram, of the kept records over that of all."""
     return histogram(
         signal.every, signal.kept, signal.low, signal.high, logarithmic=signal.logarithmic
     )
 
 
 def counted(number: int, one: str, several: str = "") -> str:
-    """`1 copy`, `2 copies`; the plural has an s where none is given."""
+    """Formats a count: `1 copy`, `2 copies`; by default the plural ends with an s."""
     return f"{number:,} {one if number == 1 else several or one + 's'}"

@@ -1,4 +1,4 @@
-"""Which records the report shows as pictures: of each reason, of each mark, and of what is kept."""
+"""Chooses the records that the report shows as pictures: by reason, by mark, and kept ones."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from nucleus_data.corpus.states import KEPT
 from nucleus_data.pages import content, queries
 from nucleus_data.pages.charts.bars import bar
 
-# Lists of a selection: column, and what the page says of it; of which records.
+# List columns of a selection: column, title, explanation, and SQL condition on the records.
 MARKS = (
     (
         "flags",
@@ -33,7 +33,7 @@ MARKS = (
 
 
 def reason_groups(tables: queries.Tables, limit: int) -> list[dict[str, Any]]:
-    """Each reason with its sums, a bar and examples."""
+    """Returns each reason with its sums, a bar and examples."""
     found = queries.reasons(tables)
     largest = max((reason.count for reason in found), default=0)
     conditions = [queries.in_state(reason.state, reason.name) for reason in found]
@@ -50,15 +50,15 @@ def reason_groups(tables: queries.Tables, limit: int) -> list[dict[str, Any]]:
 
 
 def marks(tables: queries.Tables, plan: Mapping[str, Any], limit: int) -> list[dict[str, Any]]:
-    """Flags, rules without an answer, tables that are waited for: each with its examples.
+    """Returns flags, rules without an answer, and missing tables, each with its examples.
 
     Args:
-        tables: The run's.
-        plan: The run's, whose rules tell their conditions.
-        limit: How many examples of each are shown.
+        tables: The run's tables.
+        plan: The run's plan, which has the conditions of its rules.
+        limit: Most examples of each.
     """
     rules = ((plan.get("config") or {}).get("select") or {}).get("rules") or {}
-    found = []
+    sections = []
     for column, title, lead, condition in MARKS:
         counts = queries.listed(tables, column, condition)
         shown = with_items(tables, column, [name for name, _ in counts], limit, condition)
@@ -75,24 +75,24 @@ def marks(tables: queries.Tables, plan: Mapping[str, Any], limit: int) -> list[d
             for number, ((name, count), examples) in enumerate(zip(counts, shown, strict=True), 1)
         ]
         if groups:
-            found.append({"column": column, "title": title, "lead": lead, "groups": groups})
-    return found
+            sections.append({"column": column, "title": title, "lead": lead, "groups": groups})
+    return sections
 
 
 def kept_section(
     tables: queries.Tables, captions: Mapping[str, Any], kept: int, limit: int
 ) -> dict[str, Any]:
-    """Some kept records, with a caption each; others than the captions' section has, if there are.
+    """Returns some kept records with a caption each, if possible others than those with captions.
 
     Args:
-        tables: The run's.
-        captions: That section.
-        kept: How many are kept.
-        limit: How many are shown.
+        tables: The run's tables.
+        captions: The section about captions, whose records are avoided.
+        kept: Number of kept records.
+        limit: Most records that are shown.
     """
-    told = {decision.id for decision in captions["examples"]}
-    found = queries.examples(tables, KEPT, None, limit + len(told))
-    shown = ([d for d in found if d.id not in told] or found)[:limit]
+    avoided = {decision.id for decision in captions["examples"]}
+    candidates = queries.examples(tables, KEPT, None, limit + len(avoided))
+    shown = ([d for d in candidates if d.id not in avoided] or candidates)[:limit]
     texts = content.captions(tables, shown)
     return {
         "examples": shown,
@@ -104,7 +104,7 @@ def kept_section(
 
 
 def about(decision: queries.Decision, condition: str | None) -> queries.Decision:
-    """The decision with only those values that a rule's condition reads."""
+    """Returns the decision with only those values that a rule's condition reads."""
     if not condition:
         return decision
     words = set(re.findall(r"[\w.]+", condition))
@@ -119,7 +119,7 @@ def with_items(
     limit: int,
     condition: str = "true",
 ) -> list[list[queries.Decision]]:
-    """Of each item of a list column some decisions that have it, chosen by a keyed hash."""
+    """Returns for each item of a list column some decisions that have it, by a keyed hash."""
     conditions = [
         f"list_contains({column}, {queries.quoted(item)}) and {condition}" for item in items
     ]

@@ -1,4 +1,4 @@
-"""The distributions of the numeric signals: limits first, then counts in equal bins."""
+"""The distributions of numeric signals, in two passes: first the limits, then counts in bins."""
 
 import math
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ BINS = 36
 FLOATS = ("FLOAT", "DOUBLE")
 INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")
 KEYS = ("shard", "row", "id")
-SKEWED = 12.0
-FEW = 8
+SKEWED = 12.0  # from this ratio of maximum to mean on, the axis is logarithmic
+FEW = 8  # integers with a smaller range get no histogram
 
 
 @dataclass(frozen=True)
 class Signal:
-    """The distribution of one signal: counts in equal bins, of all records and of the kept ones."""
+    """The distribution of a signal: counts in equal bins, of all records and of the kept ones."""
 
     table: str
     name: str
@@ -29,15 +29,15 @@ class Signal:
 
 @dataclass
 class Limits:
-    """What is known of a column's values, of which infinite ones are none.
+    """Statistics of a column's finite values.
 
     Attributes:
-        kind: DuckDB's type.
-        low: The least.
-        high: The largest.
-        total: Their sum.
-        count: How many there are.
-        positive: The least above zero.
+        kind: The column's type in DuckDB.
+        low: The smallest value.
+        high: The largest value.
+        total: The sum of the values.
+        count: The number of values.
+        positive: The smallest value above zero.
     """
 
     kind: str
@@ -55,7 +55,7 @@ class Limits:
         count: int,
         positive: float | None,
     ) -> None:
-        """Adds what is known of further values."""
+        """Adds the statistics of further values."""
         self.low, self.positive = _least(self.low, low), _least(self.positive, positive)
         self.high = (
             high if self.high is None else self.high if high is None else max(self.high, high)
@@ -64,10 +64,10 @@ class Limits:
 
     @property
     def asked(self) -> tuple[float, float, bool] | None:
-        """The least and the largest value of a histogram, and whether its axis is logarithmic.
+        """The range of the histogram, and whether its axis is logarithmic.
 
-        None for a column of a few values: a histogram of a flag or an orientation says nothing that
-        a count would not.
+        None for a column with only a few values: a histogram of a flag or an orientation shows no
+        more than a count.
         """
         low, high = self.low, self.high
         if low is None or high is None or low == high:
@@ -76,7 +76,7 @@ class Limits:
             return None
         if low < 0 or high <= SKEWED * (self.total / self.count) or self.positive is None:
             return float(low), float(high), False
-        # Zeros have no logarithm, and one tiny value would stretch the whole axis.
+        # Starts above zero, which has no logarithm, and not at a tiny value that would stretch it.
         return float(max(self.positive, high / 1e6)), float(high), True
 
 
@@ -85,13 +85,13 @@ def _least(one: float | None, other: float | None) -> float | None:
 
 
 def signals(tables: Tables) -> list[Signal]:
-    """The distributions of all numeric columns of `inspect.*` and `embed.*`.
+    """Returns the distributions of all numeric columns of `inspect.*` and `embed.*`.
 
-    Those of a few values are left out.
+    Columns with only a few values are left out.
     """
     known: dict[tuple[str, str], Limits] = {}
-    for found in tables.each(_limits):
-        for table, name, kind, *values in found:
+    for rows in tables.each(_limits):
+        for table, name, kind, *values in rows:
             known.setdefault((table, name), Limits(kind)).add(*values)
     order = {name: n for n, name in enumerate([*tables.names("inspect."), *tables.names("embed.")])}
     asked = [
@@ -109,7 +109,7 @@ def signals(tables: Tables) -> list[Signal]:
 
 
 def _limits(tables: Tables) -> Rows:
-    """Of some shards: table, column, its type, and what `Limits.add` takes."""
+    """Returns for some shards: table, column, its type, and the arguments of `Limits.add`."""
     rows: Rows = []
     for table in [*tables.names("inspect."), *tables.names("embed.")]:
         types = tables.columns(table)
@@ -120,9 +120,9 @@ def _limits(tables: Tables) -> Rows:
             f"min({c}), max({c}), sum({c}), count({c}), min({c}) filter ({c} > 0)"
             for c in map(_finite, names)
         )
-        (found,) = tables.rows(f"select {stats} from {tables.sql(table)}")
+        (values,) = tables.rows(f"select {stats} from {tables.sql(table)}")
         for i, name in enumerate(names):
-            rows.append([table, name, types[name], *found[5 * i : 5 * i + 5]])
+            rows.append([table, name, types[name], *values[5 * i : 5 * i + 5]])
     return rows
 
 
@@ -137,7 +137,7 @@ def _histograms(tables: Tables, asked: Sequence[tuple[str, str, float, float, bo
 def _histogram(
     tables: Tables, table: str, name: str, low: float, high: float, logarithmic: bool
 ) -> Rows:
-    """Counts a signal's values in `BINS` bins: bin, values of all records and of the kept ones."""
+    """Counts a signal's values; returns bin, count of all records, count of kept ones."""
     value, first, last = "v", low, high
     if logarithmic:
         value, first, last = f"ln(greatest(v, {low!r}))", math.log(low), math.log(high)

@@ -1,8 +1,8 @@
-"""For whom duplicates were dropped: the one question of a page that no shard can answer alone.
+"""Finds the survivors of duplicates: the one query of a page that joins rows of different shards.
 
-A duplicate and the record that stays are of any two shards. Of few shards DuckDB joins them; of
-very many, each piece deals its kept ids and its duplicates' survivors, as numbers, to readers by
-these numbers (`corpus.shuffle`), and a reader counts its own.
+A duplicate and its survivor may be in any two shards. If there are few shards, DuckDB joins them.
+If there are very many, each piece deals its kept ids and the survivors of its duplicates, as
+numbers, to readers by these numbers (`corpus.shuffle`), and each reader counts its share.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,11 @@ from nucleus_data.corpus.shuffle import read_rows, spread, write_rows
 from nucleus_data.hashing import keyed_sql
 from nucleus_data.pages.tables import Tables
 
-EXAMPLES = "report"  # of the keyed order that chooses what is shown
-MOST = 100  # clusters that readers name
+EXAMPLES = "report"  # key of the order by which examples are chosen
+MOST = 100  # most clusters that a reader returns
 PIECES_A_READER = 6
-OWN, ELSEWHERE = 1, 2  # duplicates of a record of this corpus, and of another one; 0 is a kept one
+# Kinds of links: a duplicate of a record of this corpus, or of another one; 0 is a kept record.
+OWN, ELSEWHERE = 1, 2
 LINK = np.dtype([("high", "<u8"), ("low", "<u8"), ("place", "<i8"), ("kind", "u1")])
 LINKS = "links"
 
@@ -29,9 +30,10 @@ class Links:
     """The clusters of all shards.
 
     Attributes:
-        total: How many there are.
-        without: Duplicates that name no kept record.
-        largest: Of the largest ones how many were dropped, and the place (shard, row) of one.
+        total: Number of clusters.
+        without: Number of duplicates whose survivor is not a kept record.
+        largest: For the largest clusters, the number of dropped records, and the shard and the row
+            of one of these.
     """
 
     total: int
@@ -40,7 +42,7 @@ class Links:
 
 
 def without_survivor(tables: Tables) -> int:
-    """How many duplicates name no record that is kept."""
+    """Counts the duplicates whose survivor is not a kept record of this corpus."""
     if tables.pieces is not None:
         return _links(tables).without
     selection = tables.sql("selection")
@@ -53,15 +55,15 @@ def without_survivor(tables: Tables) -> int:
 
 
 def largest_clusters(tables: Tables, limit: int) -> tuple[int, dict[str, int]]:
-    """How many clusters there are; and by survivor, how many were dropped for it, of the largest.
+    """Returns the number of clusters, and survivor -> number of dropped records, of the largest.
 
     Args:
-        tables: The run's, with a selection.
-        limit: How many are named.
+        tables: The run's tables, with a selection.
+        limit: Most clusters that are returned.
     """
     if tables.pieces is not None:
-        found = _links(tables)
-        return found.total, _named(tables, found.largest[: min(limit, MOST)])
+        links = _links(tables)
+        return links.total, _named(tables, links.largest[: min(limit, MOST)])
     selection = tables.sql("selection")
     ((total,),) = tables.rows(
         f"select count(distinct duplicate_of) from {selection} where state = 'duplicate'"
@@ -76,11 +78,11 @@ def largest_clusters(tables: Tables, limit: int) -> tuple[int, dict[str, int]]:
 
 
 def _links(tables: Tables) -> Links:
-    """The clusters by all workers; asked once."""
+    """Returns the clusters, found by the workers; cached."""
     if LINKS not in tables.known:
         tables.known[LINKS] = _find(tables)
-    found: Links = tables.known[LINKS]
-    return found
+    links: Links = tables.known[LINKS]
+    return links
 
 
 def _find(tables: Tables) -> Links:
@@ -90,10 +92,10 @@ def _find(tables: Tables) -> Links:
         pass
     total = without = 0
     largest: list[Any] = []
-    for found in tables.numbered(_count, readers, tables.pieces, readers):
-        total += found["total"]
-        without += found["without"]
-        largest = sorted([*largest, *map(tuple, found["largest"])])[:MOST]
+    for answer in tables.numbered(_count, readers, tables.pieces, readers):
+        total += answer["total"]
+        without += answer["without"]
+        largest = sorted([*largest, *map(tuple, answer["largest"])])[:MOST]
     store = tables.corpus.store
     list(at_once(store, store.remove, _files(tables, tables.pieces)))
     return Links(total, without, [(-n, p >> 32, p & 0xFFFFFFFF) for n, _, _, p in largest])
@@ -104,19 +106,19 @@ def _files(tables: Tables, pieces: int) -> list[str]:
 
 
 def _deal(tables: Tables, readers: int) -> int:
-    """Leaves the kept ids of some shards, and the survivors that its duplicates name."""
+    """Deals the kept ids of some shards, and the survivors of their duplicates, to the readers."""
     rows = np.empty(0, LINK)
     if "selection" in tables:
         selection = tables.sql("selection")
-        found = tables.connection.execute(
+        links = tables.connection.execute(
             f"select {_key('id')}, 0::UTINYINT as kind from {selection} where state = 'kept' "
             f"union all select {_key('duplicate_of')}, "
             f"(case when contains(duplicate_of, ':') then {ELSEWHERE} else {OWN} end)::UTINYINT "
             f"from {selection} where state = 'duplicate' and duplicate_of is not null"
         ).fetchnumpy()
-        rows = np.empty(len(found["high"]), LINK)
+        rows = np.empty(len(links["high"]), LINK)
         for name in LINK.names or ():
-            rows[name] = found[name]
+            rows[name] = links[name]
         rows.sort(order=["high", "low", "kind", "place"])
     reader = spread(np.ascontiguousarray(rows["high"]), readers)
     name = f"{tables.folder}/{LINKS}/{tables.number:06d}"
@@ -125,7 +127,7 @@ def _deal(tables: Tables, readers: int) -> int:
 
 
 def _key(column: str) -> str:
-    """SQL of a text as two numbers, in the keyed order of what is shown, and of the row's place."""
+    """Returns SQL for a text's keyed hash, as two numbers, and for the row's place."""
     digits = keyed_sql(EXAMPLES, column)
     parts = ((f"left({digits}, 16)", "high"), (f"right({digits}, 16)", "low"))
     numbers = ", ".join(f"('0x' || {part})::UBIGINT as {name}" for part, name in parts)
@@ -133,7 +135,7 @@ def _key(column: str) -> str:
 
 
 def _count(tables: Tables, pieces: int, readers: int) -> dict[str, Any]:
-    """Counts the clusters of one reader."""
+    """Counts the clusters of one reader; `tables` is a bare piece with the reader's number."""
     files = _files(tables, pieces)
     rows = read_rows(tables.corpus.store, files, tables.number, readers, LINK)
     if not len(rows):
@@ -142,7 +144,7 @@ def _count(tables: Tables, pieces: int, readers: int) -> dict[str, Any]:
     fresh = np.ones(len(rows), bool)
     fresh[1:] = (rows["high"][1:] != rows["high"][:-1]) | (rows["low"][1:] != rows["low"][:-1])
     starts = np.flatnonzero(fresh)
-    kept = rows["kind"][starts] == 0  # a kept one comes first
+    kept = rows["kind"][starts] == 0  # of one id, a kept record comes first
     dropped, own = (
         np.add.reduceat(mine.astype(np.int64), starts)
         for mine in (rows["kind"] > 0, rows["kind"] == OWN)
@@ -150,7 +152,7 @@ def _count(tables: Tables, pieces: int, readers: int) -> dict[str, Any]:
     clusters = np.flatnonzero(dropped)
     order = np.lexsort((rows["low"][starts], rows["high"][starts], -dropped))
     chosen = order[dropped[order] > 0][:MOST]
-    lasts = np.append(starts[1:], len(rows)) - 1  # and a duplicate last
+    lasts = np.append(starts[1:], len(rows)) - 1  # and a duplicate comes last
     return {
         "total": len(clusters),
         "without": int(own[~kept].sum()),
@@ -167,16 +169,16 @@ def _count(tables: Tables, pieces: int, readers: int) -> dict[str, Any]:
 
 
 def _named(tables: Tables, largest: Sequence[tuple[int, int, int]]) -> dict[str, int]:
-    """The survivors' names, as the places of duplicates have them."""
+    """Returns survivor -> number of dropped records; survivors are read from a duplicate's row."""
     near = tables.near([shard for _, shard, _ in largest], "selection")
     if "selection" not in near:
         return {}
     shards = ", ".join(str(shard) for shard in sorted({shard for _, shard, _ in largest}))
-    found = {
+    survivors = {
         (shard, row): name
         for shard, row, name in near.rows(
             f'select shard, "row", duplicate_of from {near.sql("selection")} '
             f"where shard in ({shards})"
         )
     }
-    return {found[shard, row]: size for size, shard, row in largest}
+    return {survivors[shard, row]: size for size, shard, row in largest}

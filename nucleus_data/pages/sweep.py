@@ -1,4 +1,4 @@
-"""The page of a sweep: quality against the quantity kept, for each value of a setting."""
+"""The page of a sweep: quality over the number of kept records, for each value of a setting."""
 
 import json
 from collections.abc import Mapping
@@ -11,17 +11,17 @@ from nucleus_data.pages.report import environment, versions
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes what a sweep found; equal sweeps are equal files."""
+    """Writes the results of a sweep; equal results give equal files."""
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     path.write_text(text, encoding="utf-8")
 
 
 def render_sweep(content: Mapping[str, Any], made_at: datetime | None = None) -> str:
-    """The page.
+    """Returns the page's HTML.
 
     Args:
-        content: A sweep's `sweep.json`.
-        made_at: The time that the page names; now, by default.
+        content: The content of a sweep's `sweep.json`.
+        made_at: The time that is shown on the page; by default now.
     """
     values: dict[str, Any] = {
         **content,
@@ -33,7 +33,7 @@ def render_sweep(content: Mapping[str, Any], made_at: datetime | None = None) ->
 
 
 def _chart(content: Mapping[str, Any]) -> Any:
-    """The loss's difference with its interval, over the records that are kept."""
+    """Draws the difference of the loss, with its interval, over the number of kept records."""
     base = content["as_it_is"]["kept"]
     drawn = [row for row in content["values"] if not row["same"] and row["kept"] is not None]
     drawn.sort(key=lambda row: row["kept"])

@@ -1,9 +1,9 @@
-"""The tables that a page asks: all of them here, or some image shards at a time by workers.
+"""The tables that a page queries: in this process, or piece by piece by workers.
 
-A question is a function of tables, whose answer about some shards is added to that about others
-(`Tables.each`). Of few shards it is asked once, of all; of very many, workers ask it of 64 shards
-at a time and leave the answers in the store, so that this process never joins or holds what grows
-with the pictures.
+A question is a function of tables whose answers about different shards can be added up
+(`Tables.each`). If there are few shards, it is called once, with the whole tables. If there are
+very many, workers call it with 64 shards at a time, and write the answers to the store, so that
+this process never joins or holds data that grows with the number of pictures.
 """
 
 import json
@@ -20,16 +20,16 @@ SHARDS_A_PIECE = 64
 RECORDS = "records"
 
 Rows = list[Sequence[Any]]
-# Of some tables, and further arguments that can be pickled: what JSON can hold.
+# A function of some tables and of further arguments, which can be pickled; it returns JSON values.
 Question = Callable[..., Any]
 
 
 class Workers(Protocol):
-    """Asks questions of numbered pieces of tables, at once and elsewhere."""
+    """Answers questions about numbered pieces of tables, concurrently, in other processes."""
 
     @property
     def folder(self) -> str:
-        """Path below the corpus of what is left for them, and by them."""
+        """Path below the corpus of the files that are exchanged with the workers."""
 
     def ask(
         self,
@@ -40,14 +40,15 @@ class Workers(Protocol):
         *,
         bare: bool = False,
     ) -> Iterator[Any]:
-        """The answers about numbers 0 to `count` - 1, in order.
+        """Yields the answers about the numbers 0 to `count` - 1, in order.
 
         Args:
             tables: The whole tables.
-            question: What is asked; first of the tables of a piece, or of a bare one.
-            arguments: Further arguments of it.
+            question: The function to call; its first argument is a piece.
+            arguments: Its further arguments.
             count: How many numbers there are.
-            bare: Whether the numbers are none of pieces: then a piece has no table.
+            bare: Whether the numbers are not those of pieces; the question then gets a piece
+                without tables, which only has the number.
         """
 
 
@@ -57,14 +58,15 @@ class Tables:
     Args:
         corpus: The corpus.
         hashes: Table name -> config hash.
-        workers: Who is asked about more than `SHARDS_HERE` image shards; None: this process.
+        workers: The workers for more than `SHARDS_HERE` image shards; None to use only this
+            process.
 
     Attributes:
-        hashes: Those of `hashes`, and that of `records`.
-        pieces: How many pieces workers are asked about; None where all is asked here.
-        number: Of a piece, which one.
-        folder: Where workers leave things.
-        known: Answers that are asked for more than once.
+        hashes: Table name -> config hash, including `records`.
+        pieces: Number of pieces for the workers; None if this process answers all questions.
+        number: The number of this piece, if it is one.
+        folder: Path below the corpus of the files that are exchanged with the workers.
+        known: Cache of answers that are needed several times.
     """
 
     known: dict[str, Any]
@@ -87,21 +89,21 @@ class Tables:
         return name in self._sources
 
     def names(self, prefix: str) -> list[str]:
-        """Tables with this prefix that have rows, sorted."""
+        """Returns the names of the tables with a prefix that have rows, sorted."""
         return sorted(name for name in self._sources if name.startswith(prefix))
 
     def sql(self, name: str) -> str:
-        """The table as a SQL source."""
+        """Returns a table as a SQL source."""
         return self._sources[name]
 
     def tried(self, prefix: str) -> list[str]:
-        """Tables with this prefix that have rows, or failures that may pass; sorted."""
+        """Returns the names of the tables with a prefix that have rows or retryable failures."""
         return sorted(n for n in {*self._sources, *self._failed} if n.startswith(prefix))
 
     def failures(self, name: str) -> str:
-        """A table's rows without values as a SQL source: `shard`, `row`, `id`, `error`, `detail`.
+        """Returns a table's failures as a SQL source: `shard`, `row`, `id`, `error`, `detail`.
 
-        Those that `nucleus retry` would do again are among them.
+        It has final and retryable failures.
         """
         parts = [self.retryable(name)]
         if name in self:
@@ -113,32 +115,33 @@ class Tables:
         return f"({' union all '.join(parts)})"
 
     def retryable(self, name: str) -> str:
-        """What `nucleus retry` would do again, as a SQL source with the columns of `failures`.
+        """Returns a table's retryable failures as a SQL source with the columns of `failures`.
 
-        It lies beside a table, even one without rows, until the table has a row in its place.
+        They are stored beside the table, which may have no rows. Those for which the table has a
+        row by now are left out.
         """
         if name not in self._failed:
             nothing = "0 as shard, 0 as row, '' as id, '' as error, '' as detail"
             return f"(select {nothing} where false)"
-        found = f"select shard, row, id, reason as error, detail from {self._failed[name]}"
+        source = f"select shard, row, id, reason as error, detail from {self._failed[name]}"
         if name in self:
-            found += f" where (shard, row) not in (select (shard, row) from {self.sql(name)})"
-        return f"({found})"
+            source += f" where (shard, row) not in (select (shard, row) from {self.sql(name)})"
+        return f"({source})"
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Runs a query whose result is small."""
         return self.connection.execute(sql, list(values)).fetchall()
 
     def columns(self, name: str) -> dict[str, str]:
-        """Column -> DuckDB type."""
+        """Returns column -> DuckDB type, of a table."""
         return {row[0]: row[1] for row in self.rows(f"describe select * from {self.sql(name)}")}
 
     def each(self, question: Question, *arguments: Any) -> Iterator[Any]:
-        """The answers about all pieces, in the order of their shards.
+        """Yields the answers about all pieces, in the order of their shards.
 
         Args:
-            question: A function of a module: of the tables of a piece, and of `arguments`.
-            arguments: Further ones.
+            question: A module-level function of the tables of a piece, and of `arguments`.
+            arguments: Its further arguments.
         """
         if self._workers is None or self.pieces is None:
             yield question(self, *arguments)
@@ -146,12 +149,12 @@ class Tables:
             yield from self._workers.ask(self, question, arguments, self.pieces)
 
     def numbered(self, question: Question, count: int, *arguments: Any) -> Iterator[Any]:
-        """The answers of workers to a question about numbers, of which none is a piece."""
+        """Yields the workers' answers about the numbers 0 to `count` - 1, not about pieces."""
         assert self._workers is not None
         yield from self._workers.ask(self, question, arguments, count, bare=True)
 
     def near(self, shards: Collection[int], *names: str) -> "Tables":
-        """Some tables of a few shards, of which no part of another shard is opened."""
+        """Returns some of the tables, restricted to a few shards; other shards are not opened."""
         wanted = set(shards)
         parts = {
             name: [p for p in table.whole_parts() if table.shard_of(p) in wanted]
@@ -162,26 +165,29 @@ class Tables:
         return Piece(self.corpus, self.hashes, parts, {})
 
     def _divide(self) -> int | None:
-        """Leaves for workers which parts each piece has; returns how many pieces there are."""
-        found: dict[int, dict[str, dict[str, str]]] = {}
+        """Writes the parts of each piece for the workers, and returns the number of pieces.
+
+        None if there are so few shards that this process answers all questions.
+        """
+        pieces: dict[int, dict[str, dict[str, str]]] = {}
         shards = 0
         for kind in ("parts", "failed"):
             for name, table in self._found.items():
-                mine = table if kind == "parts" else table.failed
+                source = table if kind == "parts" else table.failed
                 numbers: dict[int, list[str]] = {}
-                for part in mine.whole_parts():
-                    numbers.setdefault(mine.shard_of(part), []).append(part)
+                for part in source.whole_parts():
+                    numbers.setdefault(source.shard_of(part), []).append(part)
                 shards = max(shards, len(numbers))
                 for number, parts in numbers.items():
-                    piece = found.setdefault(number // SHARDS_A_PIECE, {})
+                    piece = pieces.setdefault(number // SHARDS_A_PIECE, {})
                     texts = piece.setdefault(kind, {})
                     texts[name] = "\n".join([*([texts[name]] if name in texts else []), *parts])
         if shards <= SHARDS_HERE:
             return None
-        for number, group in enumerate(sorted(found)):
-            content = json.dumps(found[group], sort_keys=True)
+        for number, group in enumerate(sorted(pieces)):
+            content = json.dumps(pieces[group], sort_keys=True)
             self.corpus.store.put(_piece(self.folder, number), content.encode())
-        return len(found)
+        return len(pieces)
 
 
 class Piece(Tables):
@@ -191,9 +197,9 @@ class Piece(Tables):
         corpus: The corpus.
         hashes: Table name -> config hash.
         parts: Table name -> file names of its parts.
-        failed: Table name -> file names of failures that may pass.
-        number: Which piece of several.
-        folder: Where workers leave things.
+        failed: Table name -> file names of the parts of its retryable failures.
+        number: The number of the piece.
+        folder: Path below the corpus of the files that are exchanged with the workers.
     """
 
     def __init__(
@@ -217,10 +223,10 @@ class Piece(Tables):
 
 
 def piece_of(corpus: Corpus, hashes: Mapping[str, str], folder: str, number: int) -> Tables:
-    """The tables of a piece that `Tables` left for workers."""
-    found = read_json(corpus.store, _piece(folder, number))
+    """Opens a piece whose parts `Tables` has written for the workers."""
+    content = read_json(corpus.store, _piece(folder, number))
     parts, failed = (
-        {name: text.split("\n") for name, text in found.get(kind, {}).items()}
+        {name: text.split("\n") for name, text in content.get(kind, {}).items()}
         for kind in ("parts", "failed")
     )
     return Piece(corpus, hashes, parts, failed, number, folder)
@@ -231,7 +237,7 @@ def _piece(folder: str, number: int) -> str:
 
 
 def _source(table: Table, names: Sequence[str]) -> str:
-    """DuckDB SQL that reads some parts, of records without those that a retry has superseded."""
+    """Returns SQL that reads some parts of a table, without records that a retry superseded."""
     urls = parts_list(table.store.url(f"{table.folder}/{name}") for name in names)
     parts = f"read_parquet({urls}, union_by_name = true)"
     if not isinstance(table, Records):

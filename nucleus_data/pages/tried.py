@@ -1,4 +1,4 @@
-"""The page of trial captions: pictures with what every variant was asked and said."""
+"""The page of trial captions: pictures with the prompts and answers of every variant."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,21 +12,21 @@ from nucleus_data.pages.pictures import thumbnails
 from nucleus_data.pages.report import environment, versions
 from nucleus_data.printed import visible
 
-SIDE = 480  # of a picture, in pixels
+SIDE = 480  # longest side of a picture, in pixels
 
 
 @dataclass(frozen=True)
 class TriedVariant:
-    """What a variant made of a picture.
+    """The result of a variant for a picture.
 
     Attributes:
         name: The variant.
         prompt: The prompt's name.
-        model: The model that was asked, where there are several.
-        asked: Whether a run would make it of this picture.
-        caption: The caption; None without one.
-        error, detail: Why there is none.
-        attempts: Questions and answers in order, with what the checks say.
+        model: The model, if there are several.
+        asked: Whether a run would make this variant for this picture.
+        caption: The caption; None if there is none.
+        error, detail: Why there is none: reason code and details.
+        attempts: Prompts and answers in order, with the results of the checks.
     """
 
     name: str
@@ -41,7 +41,7 @@ class TriedVariant:
 
 @dataclass(frozen=True)
 class Tried:
-    """A picture, and what each variant made of it."""
+    """A picture, and the result of each variant."""
 
     shard: int
     row: int
@@ -60,10 +60,10 @@ def write_tried_page(
 
     Args:
         corpus: The corpus.
-        page: The file.
+        page: The file to write.
         facts: Corpus, model and engine, for the heading.
         tried: The pictures.
-        made_at: The time that the page names; now, by default.
+        made_at: The time that is shown on the page; by default now.
     """
     tables = queries.Tables(corpus, {"records": corpus.records.config_hash})
     records = queries.records(tables, ((one.shard, one.row) for one in tried))
@@ -82,22 +82,22 @@ def write_tried_page(
 
 
 def _sums(tried: Sequence[Tried]) -> list[dict[str, Any]]:
-    """Of each variant: captions, failures, attempts, words, and how many a run would make."""
-    found: dict[str, dict[str, Any]] = {}
-    for one in tried:
-        for variant in one.variants:
-            mine = found.setdefault(
+    """Sums up each variant: captions, failures, attempts, words, and how many a run would make."""
+    by_variant: dict[str, dict[str, Any]] = {}
+    for picture in tried:
+        for variant in picture.variants:
+            sums = by_variant.setdefault(
                 variant.name,
                 {"name": variant.name, "prompt": variant.prompt, "model": variant.model}
                 | {"words": [], "refused": {}}
                 | dict.fromkeys(("captions", "attempts", "asked"), 0),
             )
-            mine["asked"] += variant.asked
-            mine["attempts"] += len(variant.attempts)
+            sums["asked"] += variant.asked
+            sums["attempts"] += len(variant.attempts)
             for attempt in variant.attempts:
                 if attempt.fault:
-                    mine["refused"][attempt.fault] = mine["refused"].get(attempt.fault, 0) + 1
+                    sums["refused"][attempt.fault] = sums["refused"].get(attempt.fault, 0) + 1
             if variant.caption is not None:
-                mine["captions"] += 1
-                mine["words"].append(len(variant.caption.split()))
-    return list(found.values())
+                sums["captions"] += 1
+                sums["words"].append(len(variant.caption.split()))
+    return list(by_variant.values())

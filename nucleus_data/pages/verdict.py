@@ -1,4 +1,4 @@
-"""The page of a verdict: the sentence first, then where two sets differ, and what it can't tell."""
+"""The page of a verdict: the verdict in a sentence, where two sets differ, and the limits of it."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,18 +14,18 @@ from nucleus_data.pages.report import environment, versions
 ARMS = {"a": ("A", "line-a"), "b": ("B", "line-b")}
 CURVES = {"loss": "loss of the steps", "grad_norm": "norm of the gradient"}
 CSS = {1: "better", -1: "worse", 0: "equal"}
-DRAWN = 24  # groups of a kind; the table has all of them
-FIRST = 24  # pictures that are seen at once
-LEAST = 0.1  # percent that the axis of groups reaches
+DRAWN = 24  # most groups of a kind in the chart; the table has all of them
+FIRST = 24  # pictures that are visible at first
+LEAST = 0.1  # least reach of the axis of groups, in percent
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A prompt, and what both arms drew for it.
+    """A prompt, and the pictures that both arms drew for it.
 
     Attributes:
         prompt: The text.
-        drawn: Seed, and arm `a` or `b` -> the picture as a data URI.
+        drawn: For each seed, the seed, and arm (`a` or `b`) -> the picture as a data URI.
     """
 
     prompt: str
@@ -38,13 +38,13 @@ def render_verdict(
     samples: Sequence[Sample] = (),
     made_at: datetime | None = None,
 ) -> str:
-    """The page.
+    """Returns the page's HTML.
 
     Args:
-        content: A comparison's `verdict.json`.
-        pictures: Thumbnails of reference pictures, by id; those that are missing are left out.
-        samples: What both arms drew, prompt by prompt.
-        made_at: The time that the page names; now, by default.
+        content: The content of a comparison's `verdict.json`.
+        pictures: Id -> thumbnail, of reference pictures; missing ones are left out.
+        samples: The pictures that both arms drew, by prompt.
+        made_at: The time that is shown on the page; by default now.
     """
     values: dict[str, Any] = {
         **content,
@@ -57,7 +57,7 @@ def render_verdict(
         "group_tables": [
             (name, _groups(rows), rows, content["groups_hidden"].get(name, 0))
             for name, rows in content["groups"].items()
-            # One group alone is nearly all pictures, which the measures above tell of.
+            # A single group has nearly all pictures, so that the measures above cover it.
             if len(rows) > 1
         ],
         "curve_charts": [
@@ -81,7 +81,7 @@ def render_verdict(
 
 
 def called(finding: Mapping[str, Any]) -> str:
-    """What a measure says of B, in a word or two."""
+    """Returns the result of a measure for B, in one to three words."""
     if not finding["direction"]:
         return "equal" if finding["equal"] else "not told apart"
     if finding["counts"]:
@@ -90,12 +90,12 @@ def called(finding: Mapping[str, Any]) -> str:
 
 
 def css(finding: Mapping[str, Any]) -> str:
-    """The class of a measure's badge; neutral if it does not count."""
+    """Returns the CSS class of a measure's badge; neutral if it does not count for the verdict."""
     return CSS[finding["direction"] if finding["counts"] else 0]
 
 
 def _forest(findings: Sequence[Mapping[str, Any]]) -> Any:
-    """The six measures, each in units of what this comparison could see; right is better for B."""
+    """Draws the six measures, in units of the detectable difference; right is better for B."""
     lines = []
     for finding in findings:
         interval, unit = finding["interval"], finding["detectable"] or math.inf
@@ -119,10 +119,10 @@ def _forest(findings: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def _groups(rows: Sequence[Mapping[str, Any]]) -> Any:
-    """Groups of pictures, those first whose loss differs most; right is better for B."""
+    """Draws groups of pictures, those whose loss differs most first; right is better for B."""
     lines = []
     for row in sorted(rows, key=lambda row: -abs(_percent(row, row["b"])))[:DRAWN]:
-        # Less loss is better, so that what is low stands to the right.
+        # A lower loss is better, so the sign is changed: better is to the right.
         ends = [
             math.inf if row["low"] is None else -_percent(row, row["a"] + row["low"]),
             -math.inf if row["high"] is None else -_percent(row, row["a"] + row["high"]),
@@ -134,12 +134,12 @@ def _groups(rows: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def _percent(row: Mapping[str, Any], value: float) -> float:
-    """How far a loss is from A's, in percent of A's."""
+    """Returns the difference of a loss from A's, in percent of A's."""
     return 100 * (value - row["a"]) / abs(row["a"]) if row["a"] else 0.0
 
 
 def _bins(rows: Sequence[Mapping[str, Any]]) -> Any:
-    """The difference of the loss over the share of noise."""
+    """Draws the difference of the loss over the share of noise (sigma)."""
     count = len(rows)
     points = [((n + 0.5) / count, row["b"] - row["a"]) for n, row in enumerate(rows)]
     return line_chart(
@@ -159,12 +159,12 @@ def _bins(rows: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def _finite(end: float | None, row: Mapping[str, Any]) -> float:
-    """An interval's end; where nothing bounds it, the difference itself."""
+    """Returns an interval's end, or the difference itself if the interval is unbounded."""
     return float(row["b"] - row["a"]) if end is None else end
 
 
 def _curve(curve: Mapping[str, Any], label: str) -> Any:
-    """Means over seeds, in a band from the smallest to the largest; what was not finite is null."""
+    """Draws means over seeds, in a band from the smallest to the largest; None if not finite."""
     series = []
     for arm, (name, css) in ARMS.items():
         mean, low, high = (

@@ -1,4 +1,4 @@
-"""Axes of charts: their range, round numbers along them, and how those are written."""
+"""Axes of charts: their range, round numbers along them, and the formatting of numbers."""
 
 import math
 import re
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def short(value: float) -> str:
-    """A number as an axis shows it: `0.25`, `1.5`, `12k`, `3M`, `2e-5`."""
+    """Formats a number for an axis: `0.25`, `1.5`, `12k`, `3M`, `2e-5`."""
     for limit, suffix in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
         if abs(value) >= limit:
             return f"{value / (1e3 if suffix == 'k' else limit):.3g}{suffix}"
@@ -16,7 +16,7 @@ def short(value: float) -> str:
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """About `count` round numbers (1, 2 or 5 times a power of ten) from `low` to `high`."""
+    """Returns about `count` multiples of a round step (1, 2 or 5 * 10^n) from `low` to `high`."""
     span = high - low
     if span <= 0 or not math.isfinite(span):
         return [low]
@@ -29,7 +29,7 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def padded_range(values: Sequence[float], margin: float) -> tuple[float, float]:
-    """Least and greatest value, widened by a share of the span; never empty."""
+    """Returns the smallest and the largest value, widened by a share of the span; never empty."""
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     if low == high:
         low, high = low - 0.5, high + 0.5

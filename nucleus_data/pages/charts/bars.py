@@ -1,4 +1,4 @@
-"""Bars and columns of parts, histograms, and the shape of an aspect bucket."""
+"""Bars, stacked columns, histograms, and the shape of an aspect bucket, as SVG."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from markupsafe import Markup
 from nucleus_data.pages.charts.axis import short
 
 BAR_WIDTH = 1000.0
-HAIR = 3.0  # the least width of a part that is not zero
+HAIR = 3.0  # least width of a part that is not zero
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class Segment:
 
 
 def stacked_bar(segments: Sequence[Segment], label: str) -> Markup:
-    """One horizontal bar, full width; what is not zero stays visible as a hair."""
+    """Draws one horizontal bar of full width; small parts that are not zero stay visible."""
     shown = [s for s in segments if s.value > 0]
     total = sum(s.value for s in shown)
     widths = [max(HAIR, s.value / total * BAR_WIDTH) for s in shown]
-    # The hairs make the bar too long; all parts give way in proportion.
+    # Widening small parts makes the bar too long, so all parts are scaled down.
     scale = BAR_WIDTH / sum(widths) if widths else 1.0
     parts, x = [], 0.0
     for segment, width in zip(shown, widths, strict=True):
@@ -51,7 +51,7 @@ def stacked_bar(segments: Sequence[Segment], label: str) -> Markup:
 
 
 def bar(value: float, largest: float, css: str) -> Markup:
-    """A plain bar, as long as `value` is of `largest`; nothing at all for zero."""
+    """Draws a bar whose length is the ratio of `value` to `largest`; empty for zero."""
     width = 0.0 if value <= 0 or largest <= 0 else max(HAIR, value / largest * BAR_WIDTH)
     return Markup(
         '<svg class="bar" viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true">'
@@ -60,11 +60,11 @@ def bar(value: float, largest: float, css: str) -> Markup:
 
 
 def columns(stacks: Sequence[tuple[str, Sequence[Segment]]], label: str) -> Markup:
-    """Columns side by side, each of parts from the bottom up, with its name and its sum.
+    """Draws stacked columns, with their parts from the bottom up, their names and their sums.
 
     Args:
-        stacks: Name -> parts of each column.
-        label: What is drawn, for readers who don't see it.
+        stacks: Name and parts of each column.
+        label: Description of the chart, for screen readers.
     """
     width, base, top = 720.0, 190.0, 20.0
     sums = [sum(part.value for part in parts) for _, parts in stacks]
@@ -97,14 +97,15 @@ def columns(stacks: Sequence[tuple[str, Sequence[Segment]]], label: str) -> Mark
 def histogram(
     every: Sequence[int], kept: Sequence[int], low: float, high: float, *, logarithmic: bool
 ) -> Markup:
-    """Counts of all values as an area, with those of kept records drawn over it.
+    """Draws a histogram of all values as an area, with that of kept records over it.
 
     Args:
-        every: A count for each bin, the bins equally wide (in the logarithm, if `logarithmic`).
-        kept: A count for each of the same bins, of kept records alone.
-        low: Where the first bin begins, in the signal's unit.
-        high: Where the last bin ends.
-        logarithmic: Whether the axis is; the first bin then also holds what is below it (zeros).
+        every: Count of each bin; bins are equally wide (in the logarithm, if `logarithmic`).
+        kept: Count of each bin, of kept records only.
+        low: Start of the first bin, in the signal's unit.
+        high: End of the last bin.
+        logarithmic: Whether the axis is logarithmic; the first bin then includes all smaller values
+            (zeros).
     """
     width, base, top = 240.0, 92.0, 6.0
     largest = max([*every, 1])
@@ -133,7 +134,7 @@ def histogram(
 
 
 def aspect_shape(width: float, height: float) -> Markup:
-    """A rectangle of these proportions in a square of 20 pixels."""
+    """Draws a rectangle of the given proportions in a square of 20 pixels."""
     scale = 18 / max(width, height, 1)
     w, h = max(1.0, width * scale), max(1.0, height * scale)
     return Markup(

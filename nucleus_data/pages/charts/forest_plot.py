@@ -1,4 +1,4 @@
-"""A forest plot: differences with their intervals, a line each, over one axis."""
+"""A forest plot: differences with their intervals, one per line, over a common axis, as SVG."""
 
 import math
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ LONGEST = 26  # characters of a label that fit beside the axis
 
 @dataclass(frozen=True)
 class Line:
-    """One difference.
+    """A difference.
 
     Attributes:
-        label: Of what.
+        label: What differs.
         mean: The estimate.
         low, high: Ends of its interval; infinite ones reach the edge.
-        css: `better`, `worse`, `equal`, or `described` where nothing was tested.
-        title: What a pointer over it shows.
+        css: `better`, `worse`, `equal`, or `described` if it was not tested.
+        title: The tooltip.
     """
 
     label: str
@@ -33,12 +33,12 @@ class Line:
 
 
 def forest(lines: Sequence[Line], x_label: str, within: float = 1.0) -> Markup:
-    """Draws the lines, 0 upright in the middle.
+    """Draws the plot, with a vertical line at 0 in the middle.
 
     Args:
-        lines: From top to bottom.
+        lines: The differences, from top to bottom.
         x_label: What the axis shows.
-        within: The axis reaches as far to both sides, or farther.
+        within: The axis reaches at least this far to both sides.
     """
     ends = [abs(v) for line in lines for v in (line.mean, line.low, line.high) if math.isfinite(v)]
     reach = max([within, *ends]) * 1.06
@@ -85,9 +85,9 @@ def forest(lines: Sequence[Line], x_label: str, within: float = 1.0) -> Markup:
 
 
 def _cut(label: str) -> str:
-    """A label that fits; the pointer's title has all of it."""
+    """Shortens a label so that it fits; the tooltip has all of it."""
     if len(label) <= LONGEST:
         return label
-    # The end tells addresses and paths apart.
+    # The end is kept, because it distinguishes addresses and paths.
     half = LONGEST // 2
     return f"{label[: LONGEST - half - 1]}…{label[-half:]}"

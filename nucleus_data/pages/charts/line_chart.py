@@ -1,4 +1,4 @@
-"""Lines over common axes: curves of losses, calibrations, sweeps."""
+"""Line charts over common axes, as SVG: curves of losses, calibrations, sweeps."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,12 +15,12 @@ class Series:
     """A line.
 
     Attributes:
-        label: Its name.
-        points: x ascending.
-        css: The class that colours it.
+        label: Its name, for the legend.
+        points: Its points (x, y), with x ascending.
+        css: The CSS class that colours it.
         marks: Whether its points are marked.
-        spans: Of each point, from where to where its value may be; drawn as upright bars.
-        band: Whether spans are drawn as one shaded band instead.
+        spans: For each point the interval of its value, drawn as a vertical bar.
+        band: Whether intervals are drawn as one shaded band instead.
     """
 
     label: str
@@ -32,7 +32,7 @@ class Series:
 
 
 def thin(points: Sequence[tuple[float, float]], most: int) -> list[tuple[float, float]]:
-    """At most `most` points: means over equal runs of neighbours."""
+    """Thins points to at most `most`, by means over equal runs of adjacent points."""
     if len(points) <= most:
         return list(points)
     edges = [round(i * len(points) / most) for i in range(most + 1)]
@@ -43,10 +43,10 @@ def thin(points: Sequence[tuple[float, float]], most: int) -> list[tuple[float, 
 def line_chart(
     series: Sequence[Series], x_label: str, y_label: str, width: int = 720, height: int = 300
 ) -> Markup:
-    """Lines over common axes, with ticks and a legend. Points that are not finite are left out.
+    """Draws lines over common axes, with ticks and a legend. Points must be finite to be drawn.
 
     Args:
-        series: At least one line; those without points are not drawn.
+        series: At least one line; lines without points are not drawn.
         x_label: What the horizontal axis shows.
         y_label: What the vertical axis shows.
         width: Width of the drawing, in CSS pixels at full size.
@@ -91,7 +91,7 @@ def line_chart(
     parts.append(
         Markup('<path class="axis" d="M{0:.1f} {1:.1f}H{2:.1f}"/>').format(left, bottom, right)
     )
-    # A text's width is only known once it is drawn; the legend reckons some 7 to 8 pixels a letter.
+    # The width of text is only known once it is rendered; 7 to 8 pixels a letter are assumed.
     legend_x = 18 + 8.0 * len(y_label)
     for line in lines:
         parts += _drawn(line, at)
@@ -107,7 +107,7 @@ def line_chart(
 
 
 def _finite(series: Series) -> Series:
-    """The points that are finite, with their spans."""
+    """Returns a line with only the points that are finite, and their spans."""
     spans = series.spans or [(y, y) for _, y in series.points]
     kept = [
         (point, span)
@@ -122,7 +122,7 @@ def _finite(series: Series) -> Series:
 
 
 def _drawn(line: Series, at: Callable[[float, float], tuple[float, float]]) -> list[Markup]:
-    """A line with its band or error bars and its marks; `at` turns values into places."""
+    """Draws a line with its band or error bars and its marks; `at` converts values to pixels."""
     path = " ".join("{:.1f} {:.1f}".format(*at(x, y)) for x, y in line.points)
     parts = [Markup('<path class="line {}" d="M{}"/>').format(line.css, path)]
     if line.band and line.spans:
@@ -146,8 +146,8 @@ def _drawn(line: Series, at: Callable[[float, float], tuple[float, float]]) -> l
 
 
 def _band(line: Series, at: Callable[[float, float], tuple[float, float]]) -> Markup:
-    """The area between the ends of a line's spans."""
-    there = [at(x, high) for (x, _), (_, high) in zip(line.points, line.spans, strict=True)]
-    back = [at(x, low) for (x, _), (low, _) in zip(line.points, line.spans, strict=True)]
-    path = " ".join("{:.1f} {:.1f}".format(*point) for point in [*there, *reversed(back)])
+    """Draws the area between the ends of a line's spans."""
+    upper = [at(x, high) for (x, _), (_, high) in zip(line.points, line.spans, strict=True)]
+    lower = [at(x, low) for (x, _), (low, _) in zip(line.points, line.spans, strict=True)]
+    path = " ".join("{:.1f} {:.1f}".format(*point) for point in [*upper, *reversed(lower)])
     return Markup('<path class="band {}" d="M{}Z"/>').format(line.css, path)
