@@ -245,7 +245,7 @@ def checks(ledger: queries.Ledger, training: Mapping[str, Any] | None) -> list[t
 
 
 def loss_chart(learned: runfiles.QuickTrain | None) -> Markup | None:
-    """Draws training and held-out losses; long runs are thinned, with a moving mean over them."""
+    """Draws training and held-out losses; long runs are thinned, with coarser means over them."""
     if learned is None or not (learned.training or learned.held_out):
         return None
     series = [Series("training", thin(learned.training, CHART_POINTS), "line-faint")]

@@ -10,7 +10,7 @@ BINS = 36
 FLOATS = ("FLOAT", "DOUBLE")
 INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")
 KEYS = ("shard", "row", "id")
-SKEWED = 12.0  # from this ratio of maximum to mean on, the axis is logarithmic
+SKEWED = 12.0  # above this ratio of maximum to mean, the axis is logarithmic
 FEW = 8  # integers with a smaller range get no histogram
 
 

@@ -22,7 +22,7 @@ class TarWriter:
 
     Attributes:
         sha256: SHA-256 of the file; set when it is closed.
-        size: Bytes written so far; the size of the file once it is closed.
+        size: Bytes added so far; the size of the file once it is closed.
     """
 
     def __init__(self, file: Path) -> None:

@@ -43,7 +43,7 @@ def thin(points: Sequence[tuple[float, float]], most: int) -> list[tuple[float, 
 def line_chart(
     series: Sequence[Series], x_label: str, y_label: str, width: int = 720, height: int = 300
 ) -> Markup:
-    """Draws lines over common axes, with ticks and a legend. Points must be finite to be drawn.
+    """Draws lines over common axes, with ticks and a legend, without points that aren't finite.
 
     Args:
         series: At least one line; lines without points are not drawn.

@@ -1,4 +1,4 @@
-"""Names of what is worse in a copy than in the best one; they are only for people."""
+"""Names of what is worse in a copy than in the best; they are for people, and decide nothing."""
 
 from collections.abc import Callable
 
