@@ -105,6 +105,7 @@ class Alignment:
         return f"{self.folder}/{self.beside}/{WORK}"
 
     def _places(self, number: int) -> Summary:
+        """Reads the indexes of a group of tars, and deals the positions of records to pieces."""
         folder, name = self._set(), f"{self.work}/places/{number:06d}"
         if folder.store.exists(name):
             return Summary()
@@ -124,6 +125,7 @@ class Alignment:
         return Summary()
 
     def _values(self, number: int) -> Summary:
+        """Reads the values of a piece's records, and deals them to groups of tars."""
         corpus, name = self._corpus(), f"{self.work}/values/{number:06d}"
         if corpus.store.exists(name):
             return Summary()
@@ -131,26 +133,27 @@ class Alignment:
         places = collect(corpus.store, names, number, len(self.pieces), PLACES_SCHEMA)
         places = places.sort_by([("shard", "ascending"), ("row", "ascending")])
         shards = places.column("shard").to_numpy()
-        found = np.unique(shards)
-        starts = np.searchsorted(shards, [*found, np.inf])
+        distinct = np.unique(shards)
+        starts = np.searchsorted(shards, [*distinct, np.inf])
 
         def values(i: int) -> pa.Table:
-            mine = places.slice(starts[i], starts[i + 1] - starts[i])
+            of_shard = places.slice(starts[i], starts[i + 1] - starts[i])
             # A record may be in a tar of each resolution, but its values are read only once.
-            rows, place = np.unique(mine.column("row").to_numpy(), return_inverse=True)
-            read = self.values.read(corpus, int(found[i]), rows).take(pa.array(place))
+            rows, place = np.unique(of_shard.column("row").to_numpy(), return_inverse=True)
+            read = self.values.read(corpus, int(distinct[i]), rows).take(pa.array(place))
             for at, key in enumerate(_KEYS):
-                read = read.add_column(at, key, mine.column(key))
+                read = read.add_column(at, key, of_shard.column(key))
             return read.cast(self._schema)
 
         with ThreadPoolExecutor(READS_AT_ONCE // 4) as pool:
-            tables = [self._schema.empty_table(), *pool.map(values, range(len(found)))]
+            tables = [self._schema.empty_table(), *pool.map(values, range(len(distinct)))]
         rows = pa.concat_tables(tables)
         group = rows.column("tar").to_numpy() // TARS_A_GROUP
         deal(corpus.store, name, rows, group, self.groups)
         return Summary()
 
     def _write(self, number: int) -> Summary:
+        """Writes the files beside the tars of a group."""
         folder = self._set()
         names = [f"{self.work}/values/{n:06d}" for n in range(len(self.pieces))]
         rows = collect(folder.store, names, number, self.groups, self._schema)
@@ -158,11 +161,11 @@ class Alignment:
         target = Beside(folder.store, folder.name(self.beside), "")
         summary = Summary()
         for tar, entry in self._group(folder, number):
-            mine = rows.filter(pc.equal(rows.column("tar"), tar))
-            mine = mine.select(self.values.schema.names).combine_chunks()
-            summary.bytes += target.write(entry.path, mine)
-            summary.rows += mine.num_rows
-            summary.extra.update(self.values.counts(mine))
+            of_tar = rows.filter(pc.equal(rows.column("tar"), tar))
+            of_tar = of_tar.select(self.values.schema.names).combine_chunks()
+            summary.bytes += target.write(entry.path, of_tar)
+            summary.rows += of_tar.num_rows
+            summary.extra.update(self.values.counts(of_tar))
         summary.done = summary.rows
         return summary
 

@@ -76,15 +76,15 @@ def weights_of(
     called = [WEB if s.variant == SOURCE else n for s, n in zip(sets, labels(sets), strict=True)]
     names = dict(zip(settings.captions, called, strict=True))
     tables = {(s.variant, s.config_hash): name for s, name in zip(sets, called, strict=True)}
-    found: dict[str, float] = {}
+    weights: dict[str, float] = {}
     for name, weight in given.items():
         if AT in name and name not in (*names, *called):
-            one = find_set(run.corpus.store, name, caption_tables(run.pins), WEIGHTS)
-            if (one.variant, one.config_hash) not in tables:
+            named = find_set(run.corpus.store, name, caption_tables(run.pins), WEIGHTS)
+            if (named.variant, named.config_hash) not in tables:
                 raise RequestError(
                     f"{WEIGHTS} names {name!r}, which is none of {CAPTIONS}: "
                     f"{', '.join(settings.captions)}"
                 )
-            names[name] = tables[one.variant, one.config_hash]
-        found[names.get(name, name)] = weight
-    return found
+            names[name] = tables[named.variant, named.config_hash]
+        weights[names.get(name, name)] = weight
+    return weights

@@ -46,7 +46,7 @@ def write_facts(
     hashed = run.tables[SELECTION]
     made = published_selection(corpus.store, hashed) or {}
     counts = made.get("counts", {})
-    origin = read_facts(folder)  # what was counted when the tars were written
+    origin = read_facts(folder)  # counts from when the tars were written
     facts = Facts(
         selection=hashed,
         states=made.get("states", {}),
@@ -68,8 +68,8 @@ def write_facts(
 
 def _with(before: Iterable[Checked], now: Iterable[Checked]) -> tuple[Checked, ...]:
     """Merges the checks' results of several editions, one per caption table, sorted by name."""
-    every = {one.captions: one for one in (*before, *now)}
-    return tuple(every[name] for name in sorted(every))
+    by_table = {result.captions: result for result in (*before, *now)}
+    return tuple(by_table[name] for name in sorted(by_table))
 
 
 def _found(counts: dict[str, int], name: str, rule: RuleSettings) -> int:
@@ -84,10 +84,10 @@ def _left_out(corpus: Corpus, folder: SetFolder) -> dict[str, dict[str, int]]:
     """Returns resolution -> reason -> number of records left out."""
     files = f"read_parquet({parts_list([folder.url(LEFT_OUT)])})"
     query = f"SELECT resolution, reason, count(*) FROM {files} GROUP BY 1, 2 ORDER BY 1, 2"
-    found: dict[str, dict[str, int]] = {}
+    counts: dict[str, dict[str, int]] = {}
     for resolution, reason, count in corpus.connection().sql(query).fetchall():
-        found.setdefault(str(resolution), {})[reason] = count
-    return found
+        counts.setdefault(str(resolution), {})[reason] = count
+    return counts
 
 
 def _checked(corpus: Corpus, sets: Iterable[CaptionSet]) -> Iterable[Checked]:

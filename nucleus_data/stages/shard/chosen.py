@@ -117,8 +117,8 @@ def placed(
         resolution: One of the settings' resolutions.
 
     Returns:
-        (N,) number of each record's aspect bucket; (N,) reason why it is left out, empty if it is
-        not; and (N, 4) crops, left, top, right, bottom.
+        The number of each record's aspect bucket, int64[N]; the reason why it is left out, empty if
+        it is not, str[N]; and crops (left, top, right, bottom) in pixels, int64[N, 4].
     """
     width = records.column("original_width").to_numpy()
     height = records.column("original_height").to_numpy()
@@ -132,7 +132,7 @@ def placed(
     boxes = crops(width, height, (target[:, 0], target[:, 1]), place)
     sides = boxes[:, 2:] - boxes[:, :2]
     lost = 1 - sides.prod(axis=1) / (width * height.astype(np.int64))
-    # No upscaling: the crop has to be at least as large as the bucket.
+    # Nothing is upscaled, so the crop has to be at least as large as the bucket.
     small = (sides < target).any(axis=1)
     reason = np.where(small, TOO_SMALL, np.where(lost > settings.crop_loss, CROP_LOSS, ""))
     return bucket, reason, boxes

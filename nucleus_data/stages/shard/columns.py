@@ -22,12 +22,12 @@ Scores = Mapping[str, Sequence[pa.Field]]
 
 def scores_of(corpus: Corpus, pins: Pins, tables: Mapping[str, str]) -> dict[str, list[pa.Field]]:
     """Returns table -> columns, for all tables of scores that have any rows."""
-    found: dict[str, list[pa.Field]] = {}
+    scores: dict[str, list[pa.Field]] = {}
     for name in sorted(pins.readable):
         if name.startswith(SCORES) and corpus.at(name, tables[name]).part_names():
             columns = [c for c in pins.specs[name].schema if not pa.types.is_nested(c.type)]
-            found[name] = columns
-    return found
+            scores[name] = columns
+    return scores
 
 
 def schema_of(scores: Scores) -> pa.Schema:
@@ -54,7 +54,7 @@ class Placement:
         return schema_of(self.scores)
 
     def counts(self, rows: pa.Table) -> Counter[str]:
-        """Counts nothing."""
+        """Returns no counts."""
         return Counter()
 
     def read(self, corpus: Corpus, shard: int, rows: np.ndarray) -> pa.Table:
@@ -65,9 +65,9 @@ class Placement:
 
         paths = [f"{SELECTION}:{name}" for name in PLACED]
         paths += [f"{name}:{c.name}" for name, columns in self.scores.items() for c in columns]
-        found = read_columns(open_table, shard, paths, rows)
+        values = read_columns(open_table, shard, paths, rows)
         fields = list(schema_of(self.scores))[1:]
-        return found.rename_columns([field.name for field in fields]).cast(pa.schema(fields))
+        return values.rename_columns([field.name for field in fields]).cast(pa.schema(fields))
 
 
 def about(tables: Mapping[str, str], scores: Scores) -> dict[str, Any]:

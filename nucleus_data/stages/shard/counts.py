@@ -57,7 +57,7 @@ class Placed:
     Attributes:
         rows: N rows, in keyed order.
         at: Resolution -> bucket, reason and crop from `placed`, with caps applied.
-        fits: (N,) whether a row is in any resolution, disregarding caps.
+        fits: Whether a row is in any resolution, disregarding caps, bool[N].
     """
 
     rows: pa.Table
@@ -90,8 +90,8 @@ def count_places(found: Placed) -> pa.Table:
     counts: list[dict[str, Any]] = [{**none, "kind": KEPT, "count": rows.num_rows}]
     fitting = curriculum.filter(pa.array(found.fits)).value_counts().to_pylist()
     counts += [
-        {**none, "kind": FITS, "curriculum": one["values"], "count": one["counts"]}
-        for one in fitting
+        {**none, "kind": FITS, "curriculum": item["values"], "count": item["counts"]}
+        for item in fitting
     ]
     tables = [pa.Table.from_pylist(counts, COUNTS_SCHEMA)]
     names = stratum_names(rows)
@@ -133,6 +133,7 @@ def cap_cuts(counts: list[pa.Table], caps: Mapping[str, int]) -> dict[str, tuple
 
 
 def _cut(numbers: Iterable[int], most: int) -> tuple[int, int]:
+    """Returns the partition in which record `most` falls, and how many of its records are taken."""
     before = 0
     for partition, number in enumerate(numbers):
         if before + number > most:
@@ -154,6 +155,6 @@ def _over(rows: pa.Table, fits: Numbers, partition: int, caps: Mapping[str, Any]
     curriculum = pc.fill_null(rows.column("curriculum"), "")
     for name, (where, most) in caps.items():
         if partition >= where:
-            mine = np.flatnonzero(pc.equal(curriculum, name).to_numpy() & fits)
-            over[mine[most if partition == where else 0 :]] = f"{OVER_CAP}:{name}"
+            members = np.flatnonzero(pc.equal(curriculum, name).to_numpy() & fits)
+            over[members[most if partition == where else 0 :]] = f"{OVER_CAP}:{name}"
     return over

@@ -71,9 +71,9 @@ class Composition:
             origins.append([f"{origin}:{label}" for origin in _texts(read, paths[1]).to_pylist()])
         captions, sources = [], []
         for i in range(len(rows)):
-            mine = [n for n in range(len(texts)) if texts[n][i] is not None]
-            captions.append([texts[n][i] for n in mine])
-            sources.append([origins[n][i] for n in mine])
+            present = [n for n in range(len(texts)) if texts[n][i] is not None]
+            captions.append([texts[n][i] for n in present])
+            sources.append([origins[n][i] for n in present])
         fields = [EDITION_SCHEMA.field(n) for n in ("captions", "caption_sources")]
         return pa.table([captions, sources], schema=pa.schema(fields))
 
@@ -99,7 +99,7 @@ def counts_of(rows: pa.Table) -> Counter[str]:
     """Counts samples and captions of some rows, for `edition.json`."""
     lengths = pc.list_value_length(rows.column("captions"))
     sources = pc.list_flatten(rows.column("caption_sources"))
-    found = Counter(
+    counts = Counter(
         {
             "samples": rows.num_rows,
             "captions": int(pc.sum(lengths).as_py() or 0),
@@ -107,8 +107,8 @@ def counts_of(rows: pa.Table) -> Counter[str]:
         }
     )
     for item in sources.value_counts().to_pylist():
-        found[f"mix {item['values']}"] += item["counts"]
-    return found
+        counts[f"mix {item['values']}"] += item["counts"]
+    return counts
 
 
 def about(name: str, sets: Sequence[CaptionSet], counts: Mapping[str, int]) -> dict[str, Any]:

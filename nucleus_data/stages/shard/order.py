@@ -18,7 +18,7 @@ BITS = 32  # fractional bits of a relative position; a stratum has at most 2^31 
 
 
 def offset_of(seed: int, bucket: str, stratum: str) -> int:
-    """Returns u of a stratum, in units of 2^-32."""
+    """Returns the offset u of a stratum, in units of 2^-32."""
     text = f"stratum:{seed}:{bucket}:{stratum}"
     digest = hashlib.md5(text.encode(), usedforsecurity=False).digest()
     return int.from_bytes(digest[: BITS // 8], "big")
@@ -28,17 +28,20 @@ def indexes(stratum: Ints, rank: Ints, counts: Ints, offsets: Ints) -> Ints:
     """Computes the positions of records in their bucket, from 0; over all records, a permutation.
 
     Args:
-        stratum: (N,) number of each record's stratum, from 0.
-        rank: (N,) rank of each record within its stratum, from 0.
-        counts: (S,) number of records of each stratum in the bucket.
-        offsets: (S,) u of each stratum, from `offset_of`.
+        stratum: Number of each record's stratum, from 0, int64[N].
+        rank: Rank of each record within its stratum, from 0, int64[N].
+        counts: Number of records of each stratum in the bucket, int64[S].
+        offsets: The offset u of each stratum, from `offset_of`, int64[S].
+
+    Returns:
+        int64[N].
     """
     own = counts[stratum]
     place = ((rank << BITS) + offsets[stratum]) // own
-    found = rank.copy()
+    position = rank.copy()
     for other in range(len(counts)):
         # Count the other stratum's records before this place; ties go to the lower stratum.
         upto = place + (other < stratum)
         before = -((offsets[other] - upto * counts[other]) >> BITS)
-        found += np.where(other == stratum, 0, np.clip(before, 0, counts[other]))
-    return found
+        position += np.where(other == stratum, 0, np.clip(before, 0, counts[other]))
+    return position

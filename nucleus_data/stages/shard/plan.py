@@ -115,6 +115,7 @@ class Planning:
         return f"{self.folder}/{PLANS}/{folder}{end}"
 
     def _deal(self, number: int) -> Summary:
+        """Deals the kept records of a piece to partitions, by a keyed hash of their ids."""
         corpus, name = self._corpus, self._name("kept", number)
         if corpus.store.exists(name):
             return Summary()
@@ -131,6 +132,7 @@ class Planning:
         return Summary()
 
     def _count(self, number: int) -> Summary:
+        """Counts the records of a partition, by bucket and stratum."""
         store, name = self._set.store, self._name("counts", number)
         if not store.exists(name):
             counts = count_places(places_of(self._rows(number), number, Cut(), self.settings))
@@ -138,6 +140,7 @@ class Planning:
         return Summary()
 
     def _merge(self, number: int) -> Summary:
+        """Adds up the counts of all partitions, and applies the limit and the caps."""
         store = self._set.store
         totals = self._name("totals.json")
         if not store.exists(totals):
@@ -151,8 +154,8 @@ class Planning:
             order, made = merged(counts, cut, self.settings)
             deal(store, self._name("order"), *order, len(self.pieces))
             store.create(totals, made.encoded())
-        found = self.totals()
-        return Summary(extra=Counter(tars=found.tars, kept=found.kept))
+        result = self.totals()
+        return Summary(extra=Counter(tars=result.tars, kept=result.kept))
 
     def totals(self) -> Totals:
         """Reads the result of `merge`. Raises FileNotFoundError."""
@@ -160,14 +163,14 @@ class Planning:
 
     def _recounted(self, counts: list[pa.Table], cut: Cut, again: set[int]) -> list[pa.Table]:
         """Recounts the partitions in which a limit or cap falls, and drops those after a limit."""
-        found = list(counts)
+        updated = list(counts)
         for partition in range(len(counts)):
             if partition in again:
                 places = places_of(self._rows(partition), partition, cut, self.settings)
-                found[partition] = count_places(places)
+                updated[partition] = count_places(places)
             elif partition > cut.limit[0]:
-                found[partition] = COUNTS_SCHEMA.empty_table()
-        return found
+                updated[partition] = COUNTS_SCHEMA.empty_table()
+        return updated
 
     def _place(self, number: int) -> Summary:
         store, totals = self._set.store, self.totals()
@@ -274,8 +277,8 @@ def left_out_words(counts: Mapping[str, int]) -> Iterator[str]:
     for key, count in sorted(counts.items()):
         side, _, reason = key.partition(" ")
         by_side.setdefault(int(side), []).append(f"{count:,} {reason_words(reason)}")
-    for number, said in sorted(by_side.items()):
-        yield f"  not at {number} pixels: {', '.join(said)}"
+    for number, reasons in sorted(by_side.items()):
+        yield f"  not at {number} pixels: {', '.join(reasons)}"
 
 
 def reason_words(reason: str) -> str:
@@ -291,6 +294,6 @@ def _running(stratum: Any, strata: int) -> Any:
     order = np.argsort(stratum, kind="stable")
     counts = np.bincount(stratum, minlength=strata)
     starts = np.cumsum(counts) - counts
-    found = np.empty(len(stratum), np.int64)
-    found[order] = np.arange(len(stratum)) - np.repeat(starts, counts)
-    return found
+    ranks = np.empty(len(stratum), np.int64)
+    ranks[order] = np.arange(len(stratum)) - np.repeat(starts, counts)
+    return ranks

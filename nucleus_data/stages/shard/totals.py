@@ -67,12 +67,12 @@ class Totals:
     cut: Cut
 
     def encoded(self) -> bytes:
-        """Serializes the totals as JSON."""
+        """Encodes the totals as JSON, for `decoded`."""
         return json.dumps(asdict(self), sort_keys=True).encode()
 
     @classmethod
     def decoded(cls, content: Mapping[str, Any]) -> "Totals":
-        """The inverse of `encoded`."""
+        """Makes the totals from the parsed JSON of `encoded`."""
         cut = content["cut"]
         caps = {name: (where, most) for name, (where, most) in cut["caps"].items()}
         limit = (cut["limit"][0], cut["limit"][1])
@@ -107,7 +107,7 @@ def merged(
     kept = int(pc.sum(table.column("count").filter(pc.equal(kinds, KEPT))).as_py() or 0)
     table = table.filter(pc.equal(kinds, SAMPLES))
     for name, (where, _) in cut.caps.items():
-        # After the partition in which its cap falls, a curriculum bucket has no more records.
+        # A curriculum bucket has no records after the partition in which its cap falls.
         behind = pc.and_(
             pc.equal(table.column("curriculum"), name), pc.greater(table.column("partition"), where)
         )
