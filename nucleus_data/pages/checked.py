@@ -148,6 +148,7 @@ def _found(
 
 
 def _sums(tables: Tables, name: str, known: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Returns kind of sum (see `KINDS`) -> its counts, of a caption table over some shards."""
     rows = tables.sql(name)
     ((captions, again),) = tables.rows(
         f"""select count(*) filter (error is null),

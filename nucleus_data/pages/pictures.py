@@ -69,6 +69,7 @@ def thumbnails(
 
 
 def _read(store: Store, shard: int, members: list[Record]) -> Iterator[bytes]:
+    """Yields the files of some records of a shard. Raises CorpusError."""
     columns = {
         name: [getattr(record, name) for record in members]
         for name in ("file", "offset", "size", "sha256")

@@ -162,6 +162,7 @@ def reasons(tables: Tables) -> list[Reason]:
 
 
 def _reasons(tables: Tables) -> Rows:
+    """Returns for some shards: state, reason, condition, and the counts of `Reason`."""
     if "selection" not in tables:
         return []
     return [
@@ -229,6 +230,7 @@ def examples_of(tables: Tables, conditions: Sequence[str], limit: int) -> list[l
 
 
 def _examples(tables: Tables, conditions: Sequence[str], limit: int) -> list[Rows]:
+    """Returns for each condition the first decisions of some shards, after their keyed hash."""
     if "selection" not in tables:
         return [[] for _ in conditions]
     order = keyed_sql(EXAMPLES, "id")

@@ -86,6 +86,7 @@ def _links(tables: Tables) -> Links:
 
 
 def _find(tables: Tables) -> Links:
+    """Has the workers deal and count the clusters, and removes the files that they exchanged."""
     assert tables.pieces is not None
     readers = max(1, tables.pieces // PIECES_A_READER)
     for _ in tables.each(_deal, readers):

@@ -130,6 +130,7 @@ def plain(text: str) -> str:
 
 
 def _head(shown: Shown) -> dict[str, Any]:
+    """Returns the YAML header; the configuration of the largest resolution is the default."""
     largest = max((shown.samples(r) for r in shown.resolutions), default=0)
     size = next((name for most, name in (*SIZES, *LARGER) if largest < most), "n>1B")
     configs, infos = [], []
@@ -150,6 +151,7 @@ def _head(shown: Shown) -> dict[str, Any]:
 
 
 def _title(shown: Shown) -> Iterator[str]:
+    """Yields the lines of the title, and how to load the data."""
     joined = any(one.joined for one in shown.captions)
     what = "Pictures and captions" if joined else "Training set"
     yield f"# {plain(shown.name)}"
@@ -169,6 +171,7 @@ def _title(shown: Shown) -> Iterator[str]:
 
 
 def _content(shown: Shown) -> Iterator[str]:
+    """Yields the lines about the buckets, and what was left out of them."""
     yield "## What is in it"
     yield ""
     yield "| resolution | aspect | pixels | samples | bytes |"
@@ -190,6 +193,7 @@ def _content(shown: Shown) -> Iterator[str]:
 
 
 def _origin(shown: Shown) -> Iterator[str]:
+    """Yields the lines about sources and licences."""
     facts = shown.facts
     for title, counts, none in (
         ("source", facts.sources, "(not known)"),
@@ -208,6 +212,7 @@ def _origin(shown: Shown) -> Iterator[str]:
 
 
 def _choice(shown: Shown) -> Iterator[str]:
+    """Yields the lines about the selection: states, duplicates, rules."""
     facts = shown.facts
     if not (facts.states or facts.rules):
         return
@@ -232,6 +237,7 @@ def _choice(shown: Shown) -> Iterator[str]:
 
 
 def _captions(shown: Shown) -> Iterator[str]:
+    """Yields the lines about captions: editions, their sources, results of the checks."""
     if not shown.captions:
         return
     yield "## Captions"
@@ -267,6 +273,7 @@ def _captions(shown: Shown) -> Iterator[str]:
 
 
 def _limits(shown: Shown) -> Iterator[str]:
+    """Yields the lines about the limits of the set."""
     yield "## Limits"
     yield ""
     for limit in LIMITS:

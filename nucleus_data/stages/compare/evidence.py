@@ -82,7 +82,13 @@ def compare(one: View, other: View, known: Known, others: Known) -> Evidence:
 
 
 def with_known(terms: Terms, known: Known, others: Known) -> Terms:
-    """Returns the terms of a pair, with the differences of the copies' signals added."""
+    """Returns the terms of a pair, with the differences of the copies' signals added.
+
+    Args:
+        terms: The terms of the pair.
+        known: The signals of the first copy.
+        others: The signals of the other copy.
+    """
     extended = dict(terms)
     for field in fields(Known):
         mine, its = getattr(known, field.name), getattr(others, field.name)

@@ -115,6 +115,7 @@ def known(plan: ComparePlan, corpus: Corpus, asked: pa.Table) -> pa.Table:
 
 
 def _known(plan: ComparePlan, corpus: Corpus, shard: int, asked: pa.Table) -> pa.Table:
+    """Reads what is needed to compare records of one shard; see `known`."""
     rows = asked.column("row")
     records = corpus.records.read(shard, ["row", "id", *FILE])
     if records is None:

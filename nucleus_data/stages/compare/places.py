@@ -25,7 +25,13 @@ FLAT, STEP = 6, 10  # in levels of 0 to 255
 
 
 def place_terms(pair: Aligned, one: View, other: View) -> Terms:
-    """Computes the terms of what only one copy shows, inside the other's frame or beyond it."""
+    """Computes the terms of what only one copy shows, inside the other's frame or beyond it.
+
+    Args:
+        pair: The aligned copies.
+        one: The first copy.
+        other: The other copy.
+    """
     return {**_marks(pair), **_margins(pair.place, one, other)}
 
 

@@ -31,14 +31,28 @@ def opponents(rgb: Pixels) -> tuple[Plane, Plane]:
 def scaled(
     plane: Plane, width: int, height: int, how: Image.Resampling = Image.Resampling.LANCZOS
 ) -> Plane:
-    """Resizes a plane."""
+    """Resizes a plane to float32[height, width].
+
+    Args:
+        plane: float32[H, W].
+        width: New width in pixels.
+        height: New height in pixels.
+        how: The filter.
+    """
     if plane.shape == (height, width):
         return plane
     return np.asarray(Image.fromarray(plane).resize((width, height), how))
 
 
 def resized(pixels: Pixels, width: int, height: int, box: Box | None = None) -> Pixels:
-    """Resizes an RGB picture, or a box of it, by a Lanczos filter."""
+    """Resizes an RGB picture, or a box of it, to uint8[height, width, 3], by a Lanczos filter.
+
+    Args:
+        pixels: uint8[H, W, 3].
+        width: New width in pixels.
+        height: New height in pixels.
+        box: The part to resize; None for the whole picture.
+    """
     if box is None and pixels.shape[:2] == (height, width):
         return np.ascontiguousarray(pixels)
     image = Image.fromarray(np.ascontiguousarray(pixels))

@@ -126,7 +126,17 @@ def sample(plane: Plane, xs: Map, ys: Map) -> tuple[Plane, NDArray[np.bool_]]:
 
 
 def refined(fixed: Plane, moving: Plane, found: Map, steps: int) -> tuple[Map, float]:
-    """Refines a map in at most `steps` steps; returns the best one on the way, and its fit."""
+    """Refines a map by Gauss-Newton steps.
+
+    Args:
+        fixed: Local contrast of the first picture, float32[H, W].
+        moving: Local contrast of the other picture, in the same size.
+        found: The map to start from.
+        steps: Most steps.
+
+    Returns:
+        The best map on the way, and its fit.
+    """
     best, best_fit = found, _fit(fixed, moving, found)
     for _ in range(steps):
         before, found = found, _step(fixed, moving, found)

@@ -77,6 +77,7 @@ class Compare(CorpusStage[CompareSettings]):
         return {TABLE: hashed} if counts is not None else {}
 
     def _identified(self, run: Run, pairs: Mapping[str, str]) -> Mapping[str, str]:
+        """Returns the pins of the pairs and of the ranks that result from them."""
         inputs = {name: run.tables[name] for name in read_tables(run)}
         hashed = run.identify(
             inputs,

@@ -67,7 +67,7 @@ class SearchPlan:
     def made(
         cls, sources: Sequence[ComparedCorpus], records: int, settings: DedupSettings, table: str
     ) -> "SearchPlan":
-        """Makes a plan for about `records` records."""
+        """Makes a plan for about `records` records; the other arguments are the attributes."""
         parts = max(1, -(-records // settings.partition_records))
         shards = sum(len(source.shards) for source in sources)
         together = max(1, shards // parts)

@@ -24,7 +24,13 @@ def permuted(code: np.uint64, table: Codes) -> np.uint64:
 
 @njit(nogil=True, cache=True)
 def permute(codes: Codes, table: Codes, out: Codes) -> None:
-    """Permutes the bits of each code, uint64[N], into `out`."""
+    """Permutes the bits of each code.
+
+    Args:
+        codes: uint64[N].
+        table: The permutation, uint64[8, 256] (see `permuted`).
+        out: Receives the permuted codes, uint64[N].
+    """
     for i in range(len(codes)):
         out[i] = permuted(codes[i], table)
 
@@ -33,14 +39,28 @@ def permute(codes: Codes, table: Codes, out: Codes) -> None:
 def count_parts(
     codes: Codes, table: Codes, shift: np.uint64, mask: np.uint64, counts: NDArray[np.int64]
 ) -> None:
-    """Adds to `counts` how many codes have each value in a block."""
+    """Counts codes by their value in a block.
+
+    Args:
+        codes: Codes, not permuted, uint64[N].
+        table: The permutation, uint64[8, 256].
+        shift: Offset of the block in a permuted code from the lowest bit.
+        mask: The block's bits after the shift.
+        counts: The counts are added to it, int64[values].
+    """
     for i in range(len(codes)):
         counts[np.int64((permuted(codes[i], table) >> shift) & mask)] += 1
 
 
 @njit(nogil=True, cache=True)
 def count_tops(codes: Codes, shift: np.uint64, counts: NDArray[np.int64]) -> None:
-    """Adds to `counts` how many codes have each value of the bits from `shift` on."""
+    """Counts codes by their highest bits.
+
+    Args:
+        codes: uint64[N].
+        shift: The lowest one of these bits.
+        counts: The counts are added to it, int64[values].
+    """
     for i in range(len(codes)):
         counts[np.int64(codes[i] >> shift)] += 1
 
@@ -55,10 +75,16 @@ def scatter_parts(
     places: NDArray[np.int64],
     out: Codes,
 ) -> None:
-    """Writes permuted codes to `out`, ordered by their value in a block.
+    """Writes permuted codes, ordered by their value in a block; only those of a range of values.
 
-    Only codes with the `len(places)` values from `first` on are written. `places` has the index in
-    `out` of the next code of each value, and is updated.
+    Args:
+        codes: Codes, not permuted, uint64[N].
+        table: The permutation, uint64[8, 256].
+        shift: Offset of the block in a permuted code from the lowest bit.
+        mask: The block's bits after the shift.
+        first: The first one of the V values whose codes are written.
+        places: Index in `out` of the next code of each of these values, int64[V]; updated.
+        out: Receives the permuted codes.
     """
     for i in range(len(codes)):
         code = permuted(codes[i], table)
@@ -77,10 +103,15 @@ def scatter_with_places(
     out: Codes,
     out_places: NDArray[Any],
 ) -> None:
-    """Writes codes to `out` by their bits from `shift` on, and their indices to `out_places`.
+    """Writes codes and their indices, ordered by their highest bits.
 
-    `first` is the index of the first code; `places` has the index in `out` of the next code of each
-    value, and is updated.
+    Args:
+        codes: uint64[N].
+        first: The index of the first code.
+        shift: The lowest one of the highest bits.
+        places: Index in `out` of the next code of each value, int64[values]; updated.
+        out: Receives the codes.
+        out_places: Receives their indices.
     """
     for i in range(len(codes)):
         value = np.int64(codes[i] >> shift)
@@ -94,7 +125,15 @@ def scatter_with_places(
 def sort_part(
     codes: Codes, places: NDArray[Any], bits: int, spare: Codes, spare_places: NDArray[Any]
 ) -> None:
-    """Sorts codes and their places by the lowest `bits`, stably and in place, 8 bits a pass."""
+    """Sorts codes by their lowest bits, stably and in place: a radix sort of 8 bits per pass.
+
+    Args:
+        codes: uint64[N].
+        places: Their indices, which are sorted with them, [N].
+        bits: Number of bits.
+        spare: Scratch space, uint64[N].
+        spare_places: Scratch space, of the type of `places`, [N].
+    """
     n = len(codes)
     counts = np.empty(257, np.int64)
     for shift in range(0, bits, 8):
@@ -119,9 +158,13 @@ def sort_part(
 
 @njit(nogil=True, cache=True)
 def locate(codes: Codes, starts: NDArray[np.int64], shift: np.uint64, wanted: Codes) -> Any:
-    """Returns the index of each wanted code among sorted ones, by bisection.
+    """Returns the index of each wanted code among sorted ones, int64[P], by bisection.
 
-    `starts` has the first index of each value of the bits from `shift` on.
+    Args:
+        codes: Sorted codes, uint64[N].
+        starts: Index of the first code of each value of the highest bits, and N.
+        shift: The lowest one of the highest bits.
+        wanted: Codes that are among `codes`, uint64[P].
     """
     found = np.empty(len(wanted), np.int64)
     for i in range(len(wanted)):

@@ -59,7 +59,16 @@ UNKNOWN = np.uint64(2**64 - 1)
 
 
 def place_of(shard: NDArray[Any], row: NDArray[Any], corpus: int = 0) -> NDArray[np.uint64]:
-    """Returns the places of rows, uint64[N]. Raises ValueError for a shard above 2^24 - 1."""
+    """Returns the places of rows, uint64[N].
+
+    Args:
+        shard: Image shards, 0 to `MAX_SHARD`, [N].
+        row: Rows in their shards, [N].
+        corpus: The number of their corpus, 0 to `MAX_CORPUS`.
+
+    Raises:
+        ValueError: A shard is out of range.
+    """
     if len(shard) and not 0 <= int(shard.min()) <= int(shard.max()) <= MAX_SHARD:
         raise ValueError(f"shards must be 0 to {MAX_SHARD}, got {shard.min()} to {shard.max()}")
     high = np.uint64(corpus) << np.uint64(SHARD_BITS) | shard.astype(np.uint64)

@@ -223,6 +223,7 @@ def _columns(
 
 
 def _column(parts: tuple[str, ...], text: str, where: str, names: Names) -> Column:
+    """Looks up a column by its name, split at the dots. Raises RequestError for an unknown one."""
     if len(parts) == 2 and parts[0] == "source":
         if parts[1] in names.upstream:
             return Column("records", f"source.{parts[1]}", f"source.{quoted(parts[1])}")

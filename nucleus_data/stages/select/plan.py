@@ -164,7 +164,13 @@ class SelectionPlan:
         return rows if self.limits is None else rows.slice(0, self.limits.get(shard, 0))
 
     def read(self, corpus: Corpus, shard: int, records: pa.Table) -> Shard:
-        """Reads the tables of a shard that decisions need; `records` is from the method above."""
+        """Reads the tables of a shard that decisions need.
+
+        Args:
+            corpus: The corpus.
+            shard: The image shard.
+            records: Its records, from the method `records`.
+        """
         tables, failed = {}, {}
         for name in self.decisions.reads:
             table = Table(corpus.store, name, self.tables[name])

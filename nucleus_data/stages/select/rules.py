@@ -202,6 +202,7 @@ def _kinds(
 
 
 def _tried_alone(attempt: Try, types: Mapping[tuple[str, str], pa.DataType]) -> str:
+    """Runs one expression on a record of NULLs; returns its type. Raises RequestError."""
     sql, columns, where = attempt
     connection = sealed()
     connection.register("record", record_of_nulls(columns, types))

@@ -96,6 +96,7 @@ class Select(CorpusStage[SelectSettings]):
         return decisions._replace(prefer=decisions.prefer[ranks:])
 
     def _check(self, run: Run) -> Decisions:
+        """Checks the settings, and finds the tables that a record needs before it is decided."""
         upstream = upstream_columns(run.corpus)
         checked = check_decisions(self.settings, run.pins, upstream, compared=True)
         rules, prefer = checked.rules, checked.prefer

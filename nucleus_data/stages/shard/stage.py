@@ -193,6 +193,7 @@ class Shard(CorpusStage[ShardSettings]):
         return totals
 
     def _write_edition(self, run: Run, folder: SetFolder) -> None:
+        """Writes and publishes the caption edition, unless it exists."""
         assert run.pins.edition is not None
         edition = folder.new_edition(run.pins.edition)
         if edition.published:
@@ -212,6 +213,7 @@ class Shard(CorpusStage[ShardSettings]):
         )
 
     def _write_columns(self, run: Run, folder: SetFolder) -> None:
+        """Writes and publishes the index columns, unless they exist."""
         assert run.pins.columns is not None
         columns = folder.new_columns(run.pins.columns)
         if columns.published:
