@@ -23,8 +23,8 @@ computed within a round, and medians are shown. Memory is the peak of the proces
 imports.
 
 The last rows: images per second of 50 hosts that answer after 50 ms, without and with one among
-them that takes two seconds, and whose images are not counted. And planning (read, numbered, spread, claimed) of a million URLs
-of 50,000 hosts: processor seconds and memory of one process.
+them that takes two seconds, and whose images are not counted. And planning (read, numbered, spread,
+claimed) of a million URLs of 50,000 hosts: processor seconds and memory of one process.
 """
 
 import asyncio
