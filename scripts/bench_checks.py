@@ -1,18 +1,21 @@
-"""How right and how fast the caption checks are.
+"""Measures the caption checks: precision, recall, false alarms, speed.
 
     python -m scripts.bench_checks planted --set second --count 300   # precision and recall
     python -m scripts.bench_checks phrases --set third --count 300    # the same, without a model
     python -m scripts.bench_checks real stamps=FOLDER drawings=FOLDER emoji=FOLDER
     python -m scripts.bench_checks speed --count 100000 --processes 2
 
-`planted`: the packaged captioner misbehaves by a logits processor (`scripts/checks`), an answer is
-named by the first check that asks again, as in the stage; `--set` names the phrases and the world
-(`scripts/checks/sets`; `seen` is what checks were mended with). `phrases`: phrases alone, around
-true captions. `real`: alarms on captions that
-people wrote, each distinct text once; `stamps` is the unpacked package tuxpaint-stamps-default,
-`drawings` openclipart-png, `emoji` what scripts/get_emoji makes. Both have Wilson's intervals of
-95 %. `speed`: processor time of all checks on true captions of the world and on longer ones, in
-processes that share nothing, as actors of the stage do.
+- `planted`: a logits processor makes the packaged captioner misbehave (`scripts/checks`). An answer
+  is classified by the first check that asks again, as in the stage. `--set` names the phrases and
+  the world (`scripts/checks/sets`; `seen` is the one that checks were corrected with).
+- `phrases`: the same with phrases inserted into true captions, without a model.
+- `real`: alarms on captions written by people, each distinct text once. `stamps` is the unpacked
+  package tuxpaint-stamps-default, `drawings` is openclipart-png, `emoji` is made by
+  scripts/get_emoji.
+- `speed`: processor time of all checks on true captions of the world and on longer ones, in
+  processes that share nothing, like the stage's actors.
+
+Shares have 95 % Wilson intervals.
 """
 
 import argparse
@@ -32,13 +35,13 @@ from scripts.checks.phrased import phrased
 from scripts.checks.planted import Planted, planted, read_planted, written
 from scripts.checks.real import READERS, world
 
-# What is only marked by default is named here too.
+# Includes checks that only flag by default.
 CHECKS = Checks(boilerplate={"action": "ask_again"})
 SHOWN = 5
 
 
 def measure_planted(answers: Iterable[Planted], show: bool) -> None:
-    """Prints a table of precision and recall, and what was confused; with examples if asked."""
+    """Prints a table of precision and recall, and confusions; with examples if `show`."""
     named, made, right = Counter[str](), Counter[str](), Counter[str]()
     found, confused = Counter[str](), Counter[tuple[str, str]]()
     examples: dict[tuple[str, str], list[str]] = {}
@@ -69,7 +72,7 @@ def measure_planted(answers: Iterable[Planted], show: bool) -> None:
 
 
 def _answers(count: int, name: str, kept: Path | None) -> Iterable[Planted]:
-    """Planted answers; of a file, if it is there, so that other checks are measured in seconds."""
+    """Yields planted answers, from a file if it exists, so that a repetition takes seconds."""
     if kept and kept.exists():
         return [read_planted(line) for line in kept.read_text(encoding="utf-8").splitlines()]
     made = []
@@ -82,7 +85,7 @@ def _answers(count: int, name: str, kept: Path | None) -> Iterable[Planted]:
 
 
 def measure_real(sources: list[str], show: bool) -> None:
-    """Prints a table of alarms a check and source."""
+    """Prints a table of alarms, by check and source."""
     texts: dict[str, list[tuple[str, str | None]]] = {"world": list(world())}
     for source in sources:
         name, _, folder = source.partition("=")
@@ -109,10 +112,9 @@ def measure_real(sources: list[str], show: bool) -> None:
 
 
 def measure_speed(count: int, processes: int) -> None:
-    """Prints processor seconds a check, and of all together in processes that share nothing.
+    """Prints processor seconds per check, and of all checks in processes that share nothing.
 
-    Each of the stage's actors checks what it made, in one thread: so many actors as there are
-    processes here, with a part of the captions each.
+    Each process stands for an actor of the stage, which checks its own captions in one thread.
     """
     texts = _texts(0, count // 10)
     answers = [_answer(text) for text in texts]
@@ -139,7 +141,7 @@ def measure_speed(count: int, processes: int) -> None:
 
 
 def _texts(first: int, count: int) -> list[str]:
-    """True captions of the world, half of them three in a row."""
+    """Returns true captions of the world; half of them are three captions in a row."""
     base = [text for text, _ in world(count // 10, first // 10)]
     return base + [" ".join(base[at : at + 3]) for at in range(len(base))]
 
@@ -149,7 +151,7 @@ def _answer(text: str) -> Said:
 
 
 def _checked(first: int, count: int) -> tuple[float, float]:
-    """Processor time and time of checking some captions, once the model of languages is there."""
+    """Returns processor time and wall-clock time of checks, with the language model loaded."""
     answers = [_answer(text) for text in _texts(first, count)]
     checks = Checks()
     for said in answers[:100]:
@@ -161,7 +163,7 @@ def _checked(first: int, count: int) -> tuple[float, float]:
 
 
 def shared(part: int, whole: int, digits: int = 1) -> str:
-    """A share in percent with its interval."""
+    """Formats a share in percent, with its interval."""
     if not whole:
         return "none"
     share, low, high = (f"{100 * x:.{digits}f}" for x in (part / whole, *wilson(part, whole)))
