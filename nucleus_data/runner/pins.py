@@ -114,15 +114,15 @@ class Pins:
         Raises:
             RequestError: Two tables have a signal of the same name.
         """
-        found: dict[str, str] = {}
+        tables: dict[str, str] = {}
         for table, name in self.signals():
-            if name in found:
+            if name in tables:
                 raise RequestError(
-                    f"inspect.signals, score.heads: {name!r} is in {found[name]} and in {table}; "
+                    f"inspect.signals, score.heads: {name!r} is in {tables[name]} and in {table}; "
                     "rename one"
                 )
-            found[name] = table
-        return found
+            tables[name] = table
+        return tables
 
 
 def _newest(
