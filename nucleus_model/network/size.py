@@ -55,8 +55,8 @@ def model_size(settings: QuickTrainSettings) -> ModelSize:
         settings: The settings; preset, text encoder, codec and first phase are used.
 
     Raises:
-        RequestError: The device or a model does not exist, a model's sizes are not known without
-            its files, or the resolution is no multiple of a token's side.
+        RequestError: The device, a model or the hidden state does not exist, a model's sizes are
+            not known without its files, or the resolution is not a multiple of a token's side.
     """
     import torch
 

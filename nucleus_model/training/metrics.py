@@ -127,7 +127,7 @@ class Metrics:
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:
-    """Reads a file's lines, up to the first incomplete one (of a killed process), if it exists."""
+    """Reads a file's JSON lines, up to the first incomplete one; none if there is no file."""
     lines: list[dict[str, Any]] = []
     if not file.exists():
         return lines
