@@ -43,26 +43,28 @@ SHOWN = 5
 def measure_planted(answers: Iterable[Planted], show: bool) -> None:
     """Prints a table of precision and recall, and confusions; with examples if `show`."""
     named, made, right = Counter[str](), Counter[str](), Counter[str]()
-    found, confused = Counter[str](), Counter[tuple[str, str]]()
+    caught, confused = Counter[str](), Counter[tuple[str, str]]()
     examples: dict[tuple[str, str], list[str]] = {}
-    for one in answers:
-        fault = check_caption(one.said, CHECKS)
+    for answer in answers:
+        fault = check_caption(answer.said, CHECKS)
         name = fault.check if fault else ""
-        made[one.kind] += 1
-        found[one.kind] += name in one.right if one.kind else not name or name in one.right
+        made[answer.kind] += 1
+        caught[answer.kind] += (
+            name in answer.right if answer.kind else not name or name in answer.right
+        )
         if name:
             named[name] += 1
-            right[name] += name in one.right
-        if name not in one.right and (one.kind or name):
-            confused[one.kind or "clean", name or "nothing"] += 1
-            examples.setdefault((one.kind or "clean", name or "nothing"), []).append(
-                f"{one.said.text!r} {fault.detail if fault else ''}"
+            right[name] += name in answer.right
+        if name not in answer.right and (answer.kind or name):
+            confused[answer.kind or "clean", name or "nothing"] += 1
+            examples.setdefault((answer.kind or "clean", name or "nothing"), []).append(
+                f"{answer.said.text!r} {fault.detail if fault else ''}"
             )
-    print(f"clean: {found['']} of {made['']} pass as they should\n")
+    print(f"clean: {caught['']} of {made['']} pass as they should\n")
     print("| check | planted | recall | named | precision |\n|---|---|---|---|---|")
     for kind in (check.name for check in CHECKS.each()):
         if made[kind]:
-            recall = shared(found[kind], made[kind])
+            recall = shared(caught[kind], made[kind])
             precision = shared(right[kind], named[kind])
             print(f"| `{kind}` | {made[kind]} | {recall} | {named[kind]} | {precision} |")
     for (kind, name), number in confused.most_common():
@@ -77,10 +79,10 @@ def _answers(count: int, name: str, kept: Path | None) -> Iterable[Planted]:
         return [read_planted(line) for line in kept.read_text(encoding="utf-8").splitlines()]
     made = []
     with kept.open("w", encoding="utf-8") if kept else nullcontext() as file:
-        for one in planted(count, name):
-            made.append(one)
+        for answer in planted(count, name):
+            made.append(answer)
             if file:
-                file.write(f"{written(one)}\n")
+                file.write(f"{written(answer)}\n")
     return made
 
 
@@ -92,8 +94,8 @@ def measure_real(sources: list[str], show: bool) -> None:
         texts[name] = sorted(set(READERS[name](Path(folder))), key=str)
     alarms: dict[str, Counter[str]] = {name: Counter() for name in texts}
     examples: dict[tuple[str, str], list[str]] = {}
-    for name, each in texts.items():
-        for text, language in each:
+    for name, captions in texts.items():
+        for text, language in captions:
             said = Said(text, language=language, template="Describe this image.")
             verdict = examine(said, CHECKS)
             faults = [check.name for check in CHECKS.each() if check.name not in verdict.passed]
@@ -105,9 +107,9 @@ def measure_real(sources: list[str], show: bool) -> None:
     for check in CHECKS.each():
         cells = [shared(alarms[name][check.name], len(texts[name]), 2) for name in texts]
         print(f"| `{check.name}` | {' | '.join(cells)} |")
-    for (name, fault), found in examples.items() if show else ():
+    for (name, fault), matching in examples.items() if show else ():
         print(f"{fault}, {name}:")
-        for text in random.Random(0).sample(found, min(SHOWN, len(found))):
+        for text in random.Random(0).sample(matching, min(SHOWN, len(matching))):
             print(f"    {text[:160]!r}")
 
 
@@ -129,9 +131,9 @@ def measure_speed(count: int, processes: int) -> None:
             check.find(said)
         took = (time.process_time() - start) / len(texts) * count
         print(f"  {check.name}: {took:.1f} (of a tenth)")
-    each = count // processes
+    share = count // processes
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        took_by = list(pool.map(_checked, range(0, count, each), [each] * processes))
+        took_by = list(pool.map(_checked, range(0, count, share), [share] * processes))
     spent, clock = (max(times) for times in zip(*took_by, strict=True))
     whole = sum(times[0] for times in took_by)
     print(

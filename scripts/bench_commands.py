@@ -59,9 +59,9 @@ def measure(
     name: str, arguments: Callable[[int], list[str]], bound: float, runs: int, folder: Path
 ) -> dict[str, object]:
     """Runs a command several times, and prints whether it stays within its bound."""
-    found = [run(arguments(number), folder) for number in range(runs + 1)][1:]
-    seconds = [used for used, _ in found]
-    loaded = sorted({package for _, packages in found for package in packages})
+    runs_done = [run(arguments(number), folder) for number in range(runs + 1)][1:]
+    seconds = [used for used, _ in runs_done]
+    loaded = sorted({package for _, packages in runs_done for package in packages})
     median = statistics.median(seconds)
     passed = median <= bound and not loaded
     spread = f"{min(seconds):.2f} to {max(seconds):.2f}"

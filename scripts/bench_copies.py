@@ -76,11 +76,13 @@ def table(rows: Sequence[Row], prefer: Sequence[str]) -> Iterator[Measure]:
         for name in names if row["number"] % 2 else ["fitted"]:
             counts[name].append(answer)
     for name in [*(k for k in counts if k not in LAST), *LAST]:
-        if not (found := counts[name]):
+        if not (outcomes := counts[name]):
             continue
-        right, by_record, by_size = (sum(column) for column in zip(*found, strict=True))
-        note = f"{by_record / len(found):.3f} by one record, {by_size / len(found):.3f} by size"
-        yield share(name, right, len(found), _goal(name), note)
+        right, by_record, by_size = (sum(column) for column in zip(*outcomes, strict=True))
+        note = (
+            f"{by_record / len(outcomes):.3f} by one record, {by_size / len(outcomes):.3f} by size"
+        )
+        yield share(name, right, len(outcomes), _goal(name), note)
 
 
 def _goal(name: str) -> str | None:

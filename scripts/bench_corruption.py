@@ -178,9 +178,13 @@ def measures(found: Sequence[Trial]) -> list[Measure]:
             )
         of = [t for t in found if t.damage == damage and t.encoder in JPEGS and t.ours != "ok"]
         named = _share(of, lambda t: t.ours == Reason.DAMAGED_DATA)
-        told = ", ".join(f"{reason} {n}" for reason, n in Counter(t.ours for t in of).most_common())
+        reasons = ", ".join(
+            f"{reason} {n}" for reason, n in Counter(t.ours for t in of).most_common()
+        )
         rows.append(
-            Measure(f"{damage}, called damaged_data", named, "share", None, len(of), against=told)
+            Measure(
+                f"{damage}, called damaged_data", named, "share", None, len(of), against=reasons
+            )
         )
     clean = [t for t in found if t.damage == "none"]
     alarms = sum(t.ours != "ok" for t in clean)
@@ -248,12 +252,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         publish(rows, given.json)
         return 0 if all(row.met is not False for row in rows) else 1
     count = 10 if given.quick else given.images
-    found = list(trials(pictures(given.photos, count, given.seed), JPEGS, given.seed))
-    found += trials(pictures(given.photos, count // 5, given.seed), OTHERS, given.seed)
-    if not found:
+    results = list(trials(pictures(given.photos, count, given.seed), JPEGS, given.seed))
+    results += trials(pictures(given.photos, count // 5, given.seed), OTHERS, given.seed)
+    if not results:
         print("bench_corruption: no picture that can be read in --photos", file=sys.stderr)
         return 2
-    rows = measures(found)
+    rows = measures(results)
     publish(rows, given.json)
     return 0 if all(row.met is not False for row in rows) else 1
 

@@ -115,14 +115,14 @@ def _tiles(work: Work) -> Iterator[tuple[str, bytes]]:
 
 def _row(work: Work, kind: str, data: bytes, at: str = "") -> Row:
     picture = open_picture(data)
-    found = hashes.measure(picture, None)
+    hashed = hashes.measure(picture, None)
     return {
         "file": work.number,
         "family": work.family,
         "name": f"{work.path}{at}",
         "kind": kind,
-        "phash": found["phash"],
-        "hash256": found["hash256"],
+        "phash": hashed["phash"],
+        "hash256": hashed["hash256"],
         "size": (picture.header.width, picture.header.height),
         "std": float(picture.luma_small.std()),
     }
@@ -167,11 +167,12 @@ def near(codes: Codes) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
         rest = slice(start, None)
         block = slice(start, start + BLOCK)
         apart = np.bitwise_count(codes.phash[block, None] ^ codes.phash[None, rest])
-        other = codes.family[block, None] < codes.family[None, rest]  # rows are sorted by family
-        compared += int(np.count_nonzero(other))
-        found = np.argwhere(other & (apart <= FURTHEST))
-        pairs.append(found + start)
-        distances.append(apart[found[:, 0], found[:, 1]].astype(np.int64))
+        # Rows are sorted by family.
+        comparable = codes.family[block, None] < codes.family[None, rest]
+        compared += int(np.count_nonzero(comparable))
+        close = np.argwhere(comparable & (apart <= FURTHEST))
+        pairs.append(close + start)
+        distances.append(apart[close[:, 0], close[:, 1]].astype(np.int64))
     return compared, np.concatenate(pairs), np.concatenate(distances)
 
 
@@ -188,10 +189,10 @@ def false_pairs(name: str, rows: Sequence[Row], show: list[str]) -> Iterator[Mea
             per = float(f"{1e9 * np.count_nonzero(those) / max(1, compared):.4g}")
             seen = f"{np.count_nonzero(those)} of {compared:.3g} pairs"
             yield Measure(f"{name}: {what} within {distance}", per, "of 10^9", against=seen)
-    for (one, other), distance in zip(
+    for (first, second), distance in zip(
         pairs[right & ~twins], distances[right & ~twins], strict=True
     ):
-        show.append(f"{name}\t{distance}\t{rows[one]['name']}\t{rows[other]['name']}")
+        show.append(f"{name}\t{distance}\t{rows[first]['name']}\t{rows[second]['name']}")
 
 
 def found_copies(rows: Sequence[Row]) -> Iterator[Measure]:
@@ -257,11 +258,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     rows = sorted(spread(measured, work, options.workers), key=lambda row: int(row["family"]))
     show: list[str] = []
-    found = []
+    false_rows = []
     for name, kind in (("files", "whole"), ("tiles", "tile")):
         if some := [row for row in rows if row["kind"] == kind]:
-            found += false_pairs(name, some, show)
-    publish([*found_copies(rows), *found], options.json)
+            false_rows += false_pairs(name, some, show)
+    publish([*found_copies(rows), *false_rows], options.json)
     if options.show:
         options.show.write_text("".join(line + "\n" for line in show))
         print(options.show)

@@ -158,9 +158,9 @@ def bench(out: Path, size: Size) -> list[Measure]:
             kind: pool.submit(trained, out / kind, size.pictures, settings, prompts)
             for kind in KINDS
         }
-        found = {kind: job.result() for kind, job in jobs.items()}
+        results = {kind: job.result() for kind, job in jobs.items()}
     rows = []
-    for kind, learned in found.items():
+    for kind, learned in results.items():
         name, score = f"{kind} captions", learned.score
         rows += [
             measure(f"{name}: objects right", [score.right_share], "share", GOALS[kind]),
@@ -170,7 +170,7 @@ def bench(out: Path, size: Size) -> list[Measure]:
             measure(f"{name}: loss at the end", [learned.loss], ""),
         ]
     (out / "found.json").write_text(
-        json.dumps({kind: vars(learned.score) for kind, learned in found.items()}, indent=1)
+        json.dumps({kind: vars(learned.score) for kind, learned in results.items()}, indent=1)
     )
     return rows
 

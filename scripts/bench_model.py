@@ -185,10 +185,10 @@ def bench_step(size: Size) -> list[Measure]:
                     steps[name].append(Seconds.by(contestants[name].step))
         for name in NAMES:
             taken[name].append(Seconds.mean(steps[name]))
-            found = taken[name][-1]
+            seconds = taken[name][-1]
             say(
-                f"step, round {number + 1} of {size.rounds}: {name} {found.clock:.3f} s, "
-                f"{found.processor:.3f} s of processor time"
+                f"step, round {number + 1} of {size.rounds}: {name} {seconds.clock:.3f} s, "
+                f"{seconds.processor:.3f} s of processor time"
             )
     what = f"step, {size.experts} experts, width 512, {size.side**2} tokens"
     rows = []
@@ -210,10 +210,10 @@ def bench_memory(quick: bool) -> list[Measure]:
     values = {}
     for name in NAMES:
         command = [sys.executable, "-m", "scripts.bench_model", "--peak", name]
-        found = subprocess.run(
+        done = subprocess.run(
             command + ["--quick"] * quick, check=True, capture_output=True, text=True
         )
-        values[name] = float(found.stdout.split()[-1])
+        values[name] = float(done.stdout.split()[-1])
         say(f"memory: {name} {values[name]:.0f} MB")
     return [measure(f"memory of two steps: {name}", [values[name]], "MB") for name in NAMES]
 

@@ -102,9 +102,9 @@ def run(folder: Path, settings: QuickTrainSettings, out: Path) -> Ran:
     for kind in MERGES:
         merge_checkpoints(chosen, merge_weights(kind, len(chosen)), out / kind)
         load_weights(out / kind, parts.model)
-        found = parts.measure(0, settings.steps)
-        assert found is not None
-        merged[kind] = found["holdout_loss"]
+        measured = parts.measure(0, settings.steps)
+        assert measured is not None
+        merged[kind] = measured["holdout_loss"]
     return Ran(curve, merged)
 
 

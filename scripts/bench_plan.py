@@ -5,7 +5,8 @@
 
 The corpora consist of tables only (10,000 records per shard, with mixed sizes, sources, tiers and
 captions), as planning reads no pictures. Each size runs three times, in a process of its own, which
-does all phases one after the other. Peak memory and processor time are measured.
+does all phases one after the other, as two workers would do them at the same time. Peak memory and
+processor time are measured.
 """
 
 import argparse
@@ -106,9 +107,9 @@ def planned(corpus: Corpus, settings: ShardSettings, folder: str = "sets/bench/0
     planning = Planning(corpus.uri, {}, folder, TABLES, settings, pieces_of(shards))
     tars = 0
     for phase in PHASES:
-        one = planning.at(phase)
-        for number in range(one.items(tars)):
-            tars += do_item(one, Item(number)).extra["tars"]
+        task = planning.at(phase)
+        for number in range(task.items(tars)):
+            tars += do_item(task, Item(number)).extra["tars"]
     return planning
 
 
@@ -120,13 +121,13 @@ def run_one(folder: Path) -> dict[str, float]:
     planned(metadata_corpus(folder / "warm", 1, 100), settings)  # imports apart
     before = peak_memory() / 2**20
     start, used = time.perf_counter(), time.process_time()
-    found = planned(Corpus(str(folder / "c")), settings)
+    planning = planned(Corpus(str(folder / "c")), settings)
     return {
         "seconds": time.perf_counter() - start,
         "processor": time.process_time() - used,
         "before": before,
         "memory": peak_memory() / 2**20,
-        "tars": found.totals().tars,
+        "tars": planning.totals().tars,
     }
 
 
@@ -140,8 +141,8 @@ def in_process(folder: Path) -> dict[str, float]:
     code = "from scripts.bench_plan import child; child()"
     command = [sys.executable, "-c", code, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
 
 
 def main(args: argparse.Namespace) -> list[Measure]:
@@ -153,15 +154,15 @@ def main(args: argparse.Namespace) -> list[Measure]:
         shards = round(millions * 1_000_000 / A_SHARD)
         with tempfile.TemporaryDirectory() as name:
             metadata_corpus(Path(name) / "c", shards)
-            found = [in_process(Path(name)) for _ in range(rounds)]
-        processor = [one["processor"] for one in found]
-        memory.append([one["memory"] for one in found])
+            runs = [in_process(Path(name)) for _ in range(rounds)]
+        processor = [run["processor"] for run in runs]
+        memory.append([run["memory"] for run in runs])
         of = f"{millions:g} M records"
         measures += [
             # Two workers share the tasks: half of the processor time, if nothing else runs.
             measure(
                 f"{of}: a million, two cores",
-                [seconds_of_run / millions / CORES for seconds_of_run in processor],
+                [seconds / millions / CORES for seconds in processor],
                 "s",
                 f"<= {GOAL_S}",
             ),

@@ -50,12 +50,12 @@ from scripts.rules.pictures import ORIGINAL, clean_rows, pictures_of, planted_ro
 
 def table(rows: Sequence[Row], recipe: Recipe) -> Iterator[Measure]:
     """Decides about measured pictures, and yields the rows of the benchmark."""
-    found = counting.decided(rows, recipe)
-    yield from counting.recalls(rows, found)
-    yield from counting.precisions(rows, found, recipe)
+    decided = counting.decided(rows, recipe)
+    yield from counting.recalls(rows, decided)
+    yield from counting.precisions(rows, decided, recipe)
     yield from copies(rows, PLAIN, recipe.section(Dedup))
     yield from copies(rows, CANONICAL, recipe.section(Dedup))
-    yield from counting.clean(rows, found, recipe)
+    yield from counting.clean(rows, decided, recipe)
 
 
 def on_pictures(
@@ -74,15 +74,15 @@ def on_pictures(
     paths = pictures_of(folder)
     clean = clean_rows(paths, signals, workers)
     whole = [row for row in clean if row["fault"] == ORIGINAL]
-    found = counting.decided(clean, recipe)
+    decided = counting.decided(clean, recipe)
     flags = counting.flags_of(recipe)
-    rejected = {row["scene"] for row, names in zip(clean, found, strict=True) if names - flags}
+    rejected = {row["scene"] for row, names in zip(clean, decided, strict=True) if names - flags}
     good = [number for number in range(len(paths)) if number not in rejected]
     chosen = good[:: max(1, -(-len(good) // bases))]
     rows = planted_rows(paths, chosen, signals, turns, workers)
     rows += [row for row in clean if row["fault"] == NONE and row["scene"] in set(chosen)]
     measures, listed = [], []
-    for measure, names in counting.originals(clean, found, recipe):
+    for measure, names in counting.originals(clean, decided, recipe):
         measures.append(measure)
         listed = names  # only those rejected by their looks, as all would be too many
     pairs, named = among_originals(whole, PLAIN, recipe.section(Dedup))

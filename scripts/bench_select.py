@@ -201,13 +201,13 @@ def write_pairs(
     """Writes pairs of random records, each in one pair, in the format of `dedup`."""
     order = rng.permutation(len(copies))
     half = len(order) // 2
-    found: dict[int, list[tuple[object, ...]]] = {}
+    by_shard: dict[int, list[tuple[object, ...]]] = {}
     for a, b in zip(order[:half], order[half : 2 * half], strict=True):
-        one, other = sorted((copies[a], copies[b]))
+        first, second = sorted((copies[a], copies[b]))
         exact = bool(a % 2)
         near = (0, 0, 0.0) if exact else (3, 21, 0.01)
-        found.setdefault(one[0], []).append((*one, *other, *near, exact))
-    for shard, lines in found.items():
+        by_shard.setdefault(first[0], []).append((*first, *second, *near, exact))
+    for shard, lines in by_shard.items():
         columns = zip(*sorted(lines), strict=True)
         content = [pa.array(c, f.type) for c, f in zip(columns, PAIRS, strict=True)]
         write_part(table, shard, pa.table(content, schema=PAIRS))
@@ -271,19 +271,19 @@ def bench(corpus: Corpus, size: Size) -> list[Measure]:
         changed = recipe(corpus, f"select.rules.too_small=least(width, height) < {300 + turn}")
         timed("what-if", partial(what_if, quiet_run(now, "what-if"), now, changed))
         timed("select", partial(select_and_check, changed))
-        said = ", ".join(f"{name} {wall[name][-1]:.2f} s ({busy[name][-1]:.2f})" for name in wall)
-        print(f"round {turn + 1} of {size.rounds}: {said}", file=sys.stderr, flush=True)
+        line = ", ".join(f"{name} {wall[name][-1]:.2f} s ({busy[name][-1]:.2f})" for name in wall)
+        print(f"round {turn + 1} of {size.rounds}: {line}", file=sys.stderr, flush=True)
     scale = GOAL_ROWS / size.rows
     return [
         *(
             measure(
-                f"{name}: {size.rows:,} rows, {WORKERS} workers" + said,
+                f"{name}: {size.rows:,} rows, {WORKERS} workers" + line,
                 [seconds * scale for seconds in taken[name]],
                 "s a 10 million",
                 goal,
             )
             for name in wall
-            for taken, said, goal in (
+            for taken, line, goal in (
                 (wall, "", f"<= {GOAL_S}"),
                 (busy, ", CPU of all processes", None),
             )

@@ -177,10 +177,10 @@ def faster(
 ) -> list[Measure]:
     """Compares the speed of two functions, in alternating rounds, after a round to warm up."""
     times = [(one(), other()) for _ in range(rounds + 1)][1:]
-    mine, theirs = zip(*times, strict=True)
-    peer = measure(f"{name}: the peer", [count / t for t in theirs], "pictures/s")
+    own_times, peer_times = zip(*times, strict=True)
+    peer = measure(f"{name}: the peer", [count / t for t in peer_times], "pictures/s")
     return [
-        measure(f"{name}: ours", [count / t for t in mine], "pictures/s"),
+        measure(f"{name}: ours", [count / t for t in own_times], "pictures/s"),
         peer,
         measure(name, [b / a for a, b in times], "times", goal, peer.name),
     ]
@@ -197,14 +197,14 @@ def main(args: argparse.Namespace) -> list[Measure]:
         settings = ShardSettings(
             resolutions=(SIDE,), format="original", bytes_per_tar=1 << 40, samples_per_tar=A_SHARD
         )
-        one, other = ours(small, settings, "passed"), shard_writer(small, folder / "shards")
-        check_passed(small, one, other, folder / "shards/000000.tar")
-        measures += faster("bytes passed through", one, other, rounds, passed, PASSED_GOAL)
+        own, peer = ours(small, settings, "passed"), shard_writer(small, folder / "shards")
+        check_passed(small, own, peer, folder / "shards/000000.tar")
+        measures += faster("bytes passed through", own, peer, rounds, passed, PASSED_GOAL)
         large = corpus_of(folder / "large", resized, PHOTO, kinds=8)
         settings = settings.model_copy(update={"format": "jpeg", "aspects": ("1x1",)})
-        one, other = ours(large, settings, "resized"), img2dataset(large, folder / "resized")
-        check_resized(large, one, other, folder / "resized/00000.tar")
-        measures += faster("2 megapixels to 512", one, other, rounds, resized, RESIZED_GOAL)
+        own, peer = ours(large, settings, "resized"), img2dataset(large, folder / "resized")
+        check_resized(large, own, peer, folder / "resized/00000.tar")
+        measures += faster("2 megapixels to 512", own, peer, rounds, resized, RESIZED_GOAL)
     return measures
 
 

@@ -60,9 +60,9 @@ def distances(saved: Saved, pictures: int, reference: int) -> list[Measure]:
     rows = []
     for solver in SOLVERS:
         for steps in STEPS:
-            found = 100 * apart(latents(saved, prompts, solver, steps), end_BCHW) / seeds
+            shares = 100 * apart(latents(saved, prompts, solver, steps), end_BCHW) / seeds
             name = f"{solver}, {steps} steps: distance from {reference} of euler"
-            rows.append(measure(name, found.tolist(), "%"))
+            rows.append(measure(name, shares.tolist(), "%"))
             print(f"{name}: {rows[-1].value} %", file=sys.stderr, flush=True)
     return rows
 

@@ -135,24 +135,24 @@ def asked(made: Recipe) -> list[str]:
 
 def bench(folder: Path, size: Size) -> Iterator[Measure]:
     """Measures everything, and yields the rows."""
-    one = make_one(folder)
+    original = make_one(folder)
     for shards in size.shards:
-        corpus = make_corpus(folder, one, shards)
-        said = f"{shards:,} shards"
+        corpus = make_corpus(folder, original, shards)
+        title = f"{shards:,} shards"
         for left in (False, True):
             how = "counts left by a run" if left else "from footers"
             if left:
                 finish_a_run(recipe(folder, corpus.uri))
             taken = [_timed(recipe(folder, corpus.uri)) for _ in range(size.rounds)]
             goal = f"<= {GOAL_S}"
-            yield measure(f"status, {said}, local, {how}", taken, "s", goal)
+            yield measure(f"status, {title}, local, {how}", taken, "s", goal)
             url, options = throttled(corpus.store.path(""), DELAY_S)
             seconds, rounds = [], []
             for _ in range(size.rounds):
                 with counted() as requests:
                     seconds.append(_timed(recipe(folder, url, options)))
                     rounds.append((requests.count(), requests.depth, requests.at_once))
-            where = f"status, {said}, 30 ms a request, {how}"
+            where = f"status, {title}, 30 ms a request, {how}"
             yield measure(where, seconds, "s")
             for name, values in zip(
                 ("requests", "one after the other", "at once"),
