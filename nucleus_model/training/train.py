@@ -12,9 +12,8 @@ the same seed and number of threads:
 | | measurements: holdout_loss, holdout_bins; router (by block: uncovered, single, coverage, |
 | | max_load) |
 | `timings.jsonl` | one line per step: step, seconds, images_per_second |
-| `checkpoints/NNNNNN/` | a checkpoint (module `checkpoint`); also `merged-NNNNNN/`, if the schedule
-|
-| | merges |
+| `checkpoints/NNNNNN/` | a checkpoint (module `checkpoint`) |
+| `checkpoints/merged-NNNNNN/` | the merged checkpoint, if the schedule merges |
 | `samples/NNNNNN.png` | grids during training |
 | `samples.png`, `samples.json` | the final grid: a row per prompt, a column per seed |
 | `summary.json` | what `quick_train` returns, except `timings` and `encoded` |
