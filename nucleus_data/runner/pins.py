@@ -95,7 +95,7 @@ class Pins:
         )
 
     def variants(self, prefix: str) -> list[str]:
-        """Returns, sorted, the rest of all table names that start with a prefix (`caption.`)."""
+        """Returns the table names with a prefix (`caption.`), without the prefix, sorted."""
         return sorted(n.removeprefix(prefix) for n in self.specs if n.startswith(prefix))
 
     def signals(self) -> dict[tuple[str, str], pa.DataType]:

@@ -59,7 +59,7 @@ class Request:
 
     @classmethod
     def from_json(cls, data: bytes) -> "Request":
-        """The inverse of `to_json`."""
+        """Parses the output of `to_json`."""
         content = json.loads(data)
         return cls(**{**content, "size": tuple(content["size"]), "skip": tuple(content["skip"])})
 

@@ -76,7 +76,7 @@ class StreamOrder:
         self._round: tuple[int, Numbers] = -1, np.empty((0, 0), np.int64)
 
     def __len__(self) -> int:
-        """Number of batches of the epoch."""
+        """Returns the number of batches of the epoch."""
         return self._rounds * self.turns + -(-self._over // self.batch_size)
 
     def batch(self, number: int) -> Places:

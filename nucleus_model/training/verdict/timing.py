@@ -13,7 +13,7 @@ TIMINGS = "timings.json"
 
 @contextmanager
 def timed(out: Path, runs: int) -> Iterator[None]:
-    """Context manager that adds the time of some runs to `timings.json`, if they end normally.
+    """Adds the time of the runs inside the context to `timings.json`, if they end normally.
 
     Args:
         out: The comparison's folder.

@@ -51,7 +51,7 @@ def phrases(name: str, section: str = "") -> re.Pattern[str]:
 
 @lru_cache(maxsize=16)  # several checks look at the same text
 def _starts(text: str) -> tuple[tuple[int, int], ...]:
-    """Returns, for each sentence, (position of the full stop before it, its beginning)."""
+    """Returns (position of the full stop before it, its beginning) for each sentence."""
     return ((0, 0), *[stop.span() for stop in _STOP.finditer(text)])
 
 
