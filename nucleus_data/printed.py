@@ -1,14 +1,14 @@
-"""Text of the outside (file names, URLs, captions, error details) as a terminal may print it.
+"""Makes untrusted text (file names, URLs, captions, error details) safe to print and to store.
 
-A control character would move the cursor, set the title or hide what follows; a bidirectional
-override would turn the letters around; a line end would begin a line that nobody said.
+In a terminal, control characters can move the cursor, set the title or hide the text that follows;
+bidirectional overrides reverse letters; and line ends can forge lines of output.
 """
 
 import re
 import unicodedata
 from typing import Any
 
-# Joiners are letters' own in Persian, in Indic scripts and in emoji, and hide nothing.
+# Zero-width joiners and non-joiners belong to Persian, Indic scripts and emoji, and hide nothing.
 JOINERS = "\u200c\u200d"
 HIDDEN = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 SUSPECT = re.compile(r"[^ -~]")
@@ -16,27 +16,27 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def visible(text: str, keep: str = "") -> str:
-    r"""The text with each character that a terminal would obey written out, as `\x1b`.
+    r"""Escapes each character that a terminal would interpret, for example as `\x1b`.
 
     Args:
         text: Any text.
-        keep: Characters that stay, for example `"\n"` where several lines are meant.
+        keep: Characters to keep, for example `"\n"` where several lines are intended.
     """
     kept = {*JOINERS, *keep}
     return SUSPECT.sub(lambda match: match[0] if match[0] in kept else _shown(match[0]), text)
 
 
 def has_surrogate(text: str) -> bool:
-    """Whether a lone surrogate is in a text: half a letter, or a byte that is no UTF-8.
+    """Returns whether a text has a lone surrogate: half a character, or a byte that is not UTF-8.
 
-    Python makes them of such bytes in arguments and file names. Nothing else takes such a text:
-    no Parquet file, no DuckDB, no tokenizer, no terminal.
+    Python decodes such bytes in arguments and file names to surrogates. Nothing else accepts the
+    text: no Parquet file, no DuckDB, no tokenizer, no terminal.
     """
     return _SURROGATE.search(text) is not None
 
 
 def text_of(data: bytes) -> str:
-    """Bytes as a person reads them: their text, if they are one; else hex digits."""
+    """Returns bytes as text if they are printable UTF-8; else as hex digits."""
     try:
         text = data.decode()
     except UnicodeDecodeError:
@@ -45,7 +45,10 @@ def text_of(data: bytes) -> str:
 
 
 def jsonable(value: Any) -> Any:
-    """What `json.dumps` takes, and any reader of JSON: bytes as text, no number that JSON lacks."""
+    """Converts a value to one that `json.dumps` and every JSON reader accept.
+
+    Bytes and other objects become text, and so do NaN and the infinities, which JSON lacks.
+    """
     if isinstance(value, dict):
         return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -67,7 +70,7 @@ def _shown(character: str) -> str:
 
 
 def amount(size: float) -> str:
-    """Bytes as a person reads them: `812 B`, `1.23 MB`."""
+    """Returns a size in bytes for people: `812 B`, `1.23 MB`."""
     for unit in ("B", "kB", "MB", "GB"):
         if size < 999.5:
             return f"{size:.3g} {unit}"

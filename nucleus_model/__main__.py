@@ -28,11 +28,11 @@ STORAGE = "storage_options"
 
 
 class Given(NamedTuple):
-    """What a command line asks for.
+    """The parsed command line.
 
     Attributes:
-        settings: The training's.
-        storage_options: For fsspec.
+        settings: Settings of the training.
+        storage_options: Options for fsspec.
     """
 
     settings: QuickTrainSettings
@@ -40,14 +40,14 @@ class Given(NamedTuple):
 
 
 def read_settings(config: Path | None, overrides: Sequence[str]) -> Given:
-    """Reads the settings of a recipe's section, or of a file of that section alone.
+    """Reads the settings from a recipe's section `quick_train`, or from a file of that section.
 
     Args:
-        config: The recipe, or the file; None for the defaults.
-        overrides: `key.sub=value`, with or without `quick_train.` in front; they count last.
+        config: The recipe or the file; None for the defaults.
+        overrides: `key.sub=value`, with or without the prefix `quick_train.`; applied last.
 
     Raises:
-        RequestError: The file or an override is not as it should be.
+        RequestError: The file or an override is invalid.
     """
     content = read_layers(config) if config else {}
     place = {STORAGE: content.pop(STORAGE, None) or {}}
@@ -67,13 +67,14 @@ def read_settings(config: Path | None, overrides: Sequence[str]) -> Given:
 
 
 def _local_path(text: str) -> Path:
-    """A path on this machine; of a URL, `pathlib` would make a folder called `s3:`."""
+    """Returns a local path; rejects URLs, of which `pathlib` would make a folder called `s3:`."""
     if "://" in text or not text:
         raise argparse.ArgumentTypeError(f"{text!r} is no path on this machine; give one")
     return Path(text)
 
 
 def _explained(problem: Mapping[str, Any]) -> str:
+    """Words one problem of a pydantic validation, with the key and the value found."""
     key = ".".join(map(str, problem["loc"]))
     if problem["type"] == "extra_forbidden" and len(problem["loc"]) == 1:
         hint = nearest(key, QuickTrainSettings.model_fields)
@@ -93,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_intermixed_args(arguments)
     try:
         settings, storage_options = read_settings(given.config, given.overrides)
-        # Here, as torch takes seconds to import: help and wrong settings are answered at once.
+        # Imported here, as torch takes seconds: help and wrong settings are answered without it.
         from nucleus_model.training.train import quick_train
 
         with tqdm(desc="train", unit=" steps", total=settings.steps, delay=1, disable=None) as bar:
@@ -109,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (RequestError, CorpusError, ValueError, FloatingPointError) as error:
         print(error, file=sys.stderr)
         return 2
-    if os.environ.get("RANK", "0") == "0":  # under torchrun one process alone speaks
+    if os.environ.get("RANK", "0") == "0":  # under torchrun only one process prints
         print(f"{summary['text']}\n{given.out / summary['grid']}")
     return 0
 
@@ -118,6 +119,7 @@ if __name__ == "__main__":
     ended = main()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    # All is written, and the group of processes is left. At an ordinary exit a thread of gloo that
-    # still lets a tensor go waits for the interpreter that ends, and torch then aborts the process.
+    # Everything is written, and the process group is destroyed. At a normal exit, a gloo thread
+    # that is still releasing a tensor waits for the ending interpreter, and torch aborts the
+    # process.
     os._exit(ended)

@@ -1,22 +1,22 @@
-"""`caption` beside its floors: bare vLLM, the engine's own pace, the bare preparers' pool.
+"""Compares `caption` with its bounds: bare vLLM, the engine's own pace, a bare preparing pool.
 
     python scripts/bench_caption.py                            # a quarter of an hour
     python scripts/bench_caption.py --quick --json caption.json
     python scripts/bench_caption.py --part pace --threads 8    # one of bare, pace, memory
 
-Rounds alternate, so that what else the machine does falls on all sides; a row is the median of the
-rounds' own quotients.
+Rounds alternate, so that other work on the machine affects all sides; each row is the median of the
+ratios of the rounds.
 
-- *Bare* (`scripts/captions/over_vllm.py`, the nano model in the real vLLM): processor time of the
-  stage over that of `LLM.generate` with the same requests, of a run and of each further caption of
-  a longer one; what truth tests cost a run; three variants that share a picture over three that do
-  not, beside what the vision's share of a caption promises.
-- *Pace*: an engine that ends a caption every 18 ms while it holds 64, as a large model on a GPU
-  does, and JPEGs of 2 megapixels, which are decoded, scaled and made into the patches of a real
-  image processor. The stage, in the product's actor, over the lesser of the engine's own pace and
-  the pace of as many threads that prepare pictures and do nothing else; with 600 and with 2 rows a
-  shard. Both ends of a run, where the engine fills and drains, are left out.
-- *Memory*: of this process, over 20,000 distinct pictures, against what it was after 4,000.
+- *Bare* (`scripts/captions/over_vllm.py`, with the nano model in the real vLLM): processor time of
+  the stage relative to `LLM.generate` with the same requests, for a run, and per additional caption
+  of a longer one; the cost of the truth tests per run; and three variants that share a picture
+  relative to three that do not, beside the ratio expected from the vision model's share.
+- *Pace*: an engine that finishes a caption every 18 ms while it has 64 requests, like a large model
+  on a GPU; and JPEGs of 2 megapixels, which are decoded, scaled, and converted to patches by a real
+  image processor. The row shows the stage, in the product's actor, relative to the slower of the
+  engine alone and the same number of threads that only prepare pictures; with 600 and with 2 rows
+  per shard. Both ends of a run, where the engine fills and drains, are left out.
+- *Memory*: memory of this process over 20,000 distinct pictures, relative to that after 4,000.
 """
 
 import functools
@@ -32,7 +32,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-# As in a worker of one CPU, before numpy and torch.
+# As in a worker with one CPU; must be set before numpy and torch are imported.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
@@ -55,7 +55,7 @@ from tests.support.captions.unchecked import OFF
 PARTS = ("bare", "pace", "memory")
 GOAL_PACE, GOAL_MEMORY = ">= 0.95", "<= 100"
 PACE_S, IN_FLIGHT = 0.018, 64
-ENDS = 0.15  # share of a run's captions at either end that is not timed
+ENDS = 0.15  # share of a run's captions at each end that is not timed
 now = time.perf_counter
 
 
@@ -64,14 +64,14 @@ class Size:
     """How much is measured.
 
     Attributes:
-        rounds: Of each row.
-        pictures: World pictures a round, for the real engine; twice as many beside the bare one.
-        shards: Rows a shard, of the pace.
-        rows: Rows a round, of the pace.
-        size: Of the photographs.
-        distinct: Pictures of the memory's row.
-        settled: After how many the memory is taken first.
-        threads: Of the pool.
+        rounds: Number of rounds of each row.
+        pictures: World pictures per round, for the real engine; twice as many beside the bare one.
+        shards: Rows per shard, for the pace.
+        rows: Rows per round, for the pace.
+        size: Width and height of the photographs.
+        distinct: Number of pictures, for the memory.
+        settled: Number of pictures after which memory is measured first.
+        threads: Number of threads of the pool.
     """
 
     rounds: int = 5
@@ -90,7 +90,7 @@ QUICK_MEMORY = 600
 
 @dataclass
 class Shard:
-    """Rows of a shard, as an actor sees them, with pictures of a few files."""
+    """A stand-in for a shard's rows, as an actor uses them, with pictures from a few files."""
 
     number: int
     count: int
@@ -100,48 +100,48 @@ class Shard:
 
     @property
     def todo(self) -> Any:
-        """It has a number of rows."""
+        """An object with the number of rows."""
         return type("Todo", (), {"num_rows": self.count})
 
     @property
     def complete(self) -> bool:
-        """Whether every row came back."""
+        """Whether every row has its outcome."""
         return len(self.ended) == self.count
 
     def rows(self) -> Iterator[Row]:
-        """The rows, with one caption each."""
+        """Yields the rows, each of which lacks one caption."""
         for row in range(self.count):
             number = self.number * self.count + row
             wanted = frozenset({"caption.a"})
             yield Row(self.number, row, f"{number:032x}", "f.jpg", self.picture(number), {}, wanted)
 
     def accept(self, outcome: Any) -> None:
-        """Notes when a row came back, if it has its caption."""
+        """Records when a row got its caption. Raises RuntimeError if it has none."""
         if "caption" not in outcome.values["caption.a"]:
             raise RuntimeError(str(outcome.values))
         outcome.row.image = None
         self.ended.append(now())
 
     def took(self, stage: Any) -> None:
-        """Nothing is kept."""
+        """Discards the stage's counts."""
         stage.spent()
         stage.counted()
 
     def commit(self) -> Summary:
-        """Nothing is written."""
+        """Returns the summary, without writing anything."""
         return self.summary
 
 
 def captioned(
     engine: StandIn, count: int, rows: int, picture: Callable[[int], bytes], threads: int
 ) -> list[float]:
-    """When each caption was there, of a run in the product's actor.
+    """Captions rows in the product's actor, and returns when each caption was made, sorted.
 
     Args:
-        engine: What captions.
-        count: How many rows.
-        rows: How many a shard.
-        picture: A row's file, by its number.
+        engine: The engine.
+        count: Number of rows.
+        rows: Rows per shard.
+        picture: Returns a row's image file, by its number.
         threads: CPUs of the actor.
     """
     settings = settings_of()
@@ -155,7 +155,7 @@ def captioned(
         row_timeout_s, cpus = 600.0, threads
 
         def open(self, shard: int, limit: int | None) -> Shard:
-            """The shard."""
+            """Opens a shard."""
             shards[shard] = Shard(shard, rows, picture)
             return shards[shard]
 
@@ -187,7 +187,7 @@ def captioned(
 
 
 def settings_of() -> CaptionSettings:
-    """One greedy variant, unchecked: the stand-in says the same of every picture."""
+    """Returns settings with one greedy variant, without checks, as all answers are the same."""
     return CaptionSettings(
         variants={"a": {"prompt": "short"}},  # type: ignore[dict-item]
         max_in_flight=IN_FLIGHT,
@@ -197,14 +197,14 @@ def settings_of() -> CaptionSettings:
 
 
 def pace(moments: Sequence[float]) -> float:
-    """Captions a second, without both ends."""
+    """Returns captions per second, without both ends of the run."""
     skip = int(len(moments) * ENDS)
     inner = moments[skip : len(moments) - skip]
     return (len(inner) - 1) / (inner[-1] - inner[0])
 
 
 def patches() -> Callable[[Any], Any]:
-    """The packaged captioner's image processor, one for each thread."""
+    """Returns the packaged captioner's image processor, with an instance per thread."""
     import torch
     from transformers import AutoImageProcessor
 
@@ -220,7 +220,7 @@ def patches() -> Callable[[Any], Any]:
 
 
 def pace_rows(size: Size) -> Iterator[Measure]:
-    """Captions a second over the lesser of the engine's pace and the pool's."""
+    """Measures captions per second, relative to the slower of the engine and the pool."""
     files = photographs(12, size.size)
     make, fitted, settings = patches(), fitting(settings_of()), settings_of()
     small = io.BytesIO()
@@ -249,23 +249,23 @@ def pace_rows(size: Size) -> Iterator[Measure]:
     works |= {
         f"the stage, {rows} rows a shard": functools.partial(stage, rows) for rows in size.shards
     }
-    found: dict[str, list[float]] = {name: [] for name in works}
+    rates: dict[str, list[float]] = {name: [] for name in works}
     pool()
     for number in range(size.rounds):
         for name in list(works)[:: 1 if number % 2 else -1]:
-            found[name].append(works[name]())
-    floors = [min(pair) for pair in zip(found["the bare pool"], found["the engine"], strict=True)]
+            rates[name].append(works[name]())
+    floors = [min(pair) for pair in zip(rates["the bare pool"], rates["the engine"], strict=True)]
     for rows in size.shards:
         name = f"the stage, {rows} rows a shard"
-        shares = [one / floor for one, floor in zip(found[name], floors, strict=True)]
+        shares = [rate / floor for rate, floor in zip(rates[name], floors, strict=True)]
         against = "the lesser of pool and engine"
         yield measure(f"18 ms a caption, {rows} rows a shard", shares, "times", GOAL_PACE, against)
-    for name, paces in found.items():
+    for name, paces in rates.items():
         yield measure(f"18 ms a caption, {name}", paces, "captions/s")
 
 
 def memory_rows(size: Size) -> Iterator[Measure]:
-    """How much the memory grows over many distinct pictures."""
+    """Measures how much the memory grows over many distinct pictures."""
     process, taken = psutil.Process(), []
     base = np.random.default_rng(0).integers(0, 256, (72, 96, 3), np.uint8)
 
@@ -289,7 +289,7 @@ def memory_rows(size: Size) -> Iterator[Measure]:
 
 
 def bench(size: Size, parts: Sequence[str]) -> list[Measure]:
-    """The rows of some parts."""
+    """Returns the rows of some parts."""
     rows: list[Measure] = []
     if "memory" in parts:
         rows += memory_rows(size)
@@ -303,7 +303,7 @@ def bench(size: Size, parts: Sequence[str]) -> list[Measure]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Runs the command, and returns the exit code."""
     command = parser(__doc__)
     command.add_argument("--threads", type=int, default=2, help="CPUs of the actor; default 2")
     command.add_argument("--part", choices=PARTS, help="this part alone")

@@ -1,17 +1,22 @@
-"""What captions and routes are worth on the world, whose truth is known: through the line's stages.
+"""Measures the quality of captions and routes on the world, where the truth is known.
 
     python scripts/bench_captioning_world.py                 # 300 and 1,000 pictures: some minutes
     python scripts/bench_captioning_world.py --quick
     python scripts/bench_captioning_world.py --engine transformers --only facts
     python -m scripts.bench_captioning_world --bare 2000
 
-*Facts*: pictures that the nano models never saw, each with a caption that has one mistake;
-`caption` makes five lengths of the picture and refines the poor one, and the stored texts are
-scored as in the model's card. *Routes*: captions planted as right, with one mistake, mostly wrong,
-or another picture's; `embed`, `nucleus calibrate` with labels of one half, `score`; of the other
-half, how well the calibrated similarity tells captions with half of their facts right from the
-others. `--bare` measures routes without the line, on as many pictures of two other worlds.
-What is printed is Markdown, with Wilson's intervals of 95 %.
+Both run the line's stages.
+
+- *Facts*: the pictures are unseen by the nano models, and each has a caption with one mistake. The
+  stage `caption` makes captions of five lengths from the picture, and refines the poor caption. The
+  stored texts are scored as in the model's card.
+- *Routes*: planted captions are right, have one mistake, are mostly wrong, or are another
+  picture's. After `embed`, `nucleus calibrate` with labels of one half, and `score`, the result is
+  how well, in the other half, the calibrated similarity separates captions with at least half of
+  their facts right from the others. `--bare` measures routes without the line, on a number of
+  pictures of two other worlds.
+
+The output is Markdown, with 95 % Wilson intervals.
 """
 
 import argparse
@@ -44,12 +49,12 @@ ROOT = Path(__file__).resolve().parents[1]
 CARD = ROOT / "nucleus_data/engines/assets/captioner/card.yaml"
 ALL = ("select.rules={}", "select.drop_duplicates=false")
 MAX_TOKENS = 256
-BARE_WORLDS = (93_000, 94_000)  # calibrated on, judged on
-SPREAD = 0.01  # of a share of 300 pictures' facts, between engines and versions
+BARE_WORLDS = (93_000, 94_000)  # seeds of the worlds to calibrate on, and to evaluate on
+SPREAD = 0.01  # tolerance of a share of 300 pictures' facts, between engines and versions
 
 
 def write_folder(folder: Path, first: int, count: int, refine: bool) -> dict[str, Captioned]:
-    """Clean pictures of the world that is kept for measuring, with captions; by file name."""
+    """Writes pictures of the held-out world with captions; returns them by file name."""
     plan = WorldPlan(WorldSettings(first + count, HELD_OUT_SEED, "core", fault_share=0))
     folder.mkdir()
     made = {}
@@ -59,16 +64,16 @@ def write_folder(folder: Path, first: int, count: int, refine: bool) -> dict[str
         data, entry = make(plan, line)
         facts = scene(HELD_OUT_SEED, line.scene, "core")
         text = poor_caption(facts) if refine else ""
-        one = Captioned(facts, "one mistake", text, 1.0) if refine else captioned(facts)
+        caption = Captioned(facts, "one mistake", text, 1.0) if refine else captioned(facts)
         name = f"{number:06d}{Path(entry['file']).suffix}"
         (folder / name).write_bytes(data)
-        (folder / name).with_suffix(".txt").write_text(one.text)
-        made[name] = one
+        (folder / name).with_suffix(".txt").write_text(caption.text)
+        made[name] = caption
     return made
 
 
 def nucleus(*words: str) -> None:
-    """Runs a command, quietly; ends this script with what it said if it fails."""
+    """Runs a command of `nucleus` quietly; if it fails, exits with its output."""
     command = [sys.executable, "-m", "nucleus_data.commands", *words]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
@@ -82,14 +87,16 @@ def nucleus(*words: str) -> None:
 
 
 def facts_right(root: Path, count: int, engine: str) -> str:
-    """Facts right after the stage, beside the card's."""
+    """Returns a table of the shares of right facts after the stage, beside those of the card."""
     made = write_folder(root / "pictures", 0, count, refine=True)
     corpus = f"corpus={root / 'corpus'}"
     nucleus("ingest", corpus, f"ingest.source={root / 'pictures'}")
     nucleus("select", corpus, *ALL)
     variants = {name: {"prompt": name, "max_tokens": MAX_TOKENS} for name in (*LENGTHS, "refine")}
-    asked = yaml.safe_dump(variants, default_flow_style=True, width=10**6).strip()
-    nucleus("caption", corpus, *ALL, f"caption.variants={asked}", f"caption.engine={engine}")
+    variants_text = yaml.safe_dump(variants, default_flow_style=True, width=10**6).strip()
+    nucleus(
+        "caption", corpus, *ALL, f"caption.variants={variants_text}", f"caption.engine={engine}"
+    )
     said: dict[str, list[str]] = {}
     names: list[str] = []
     for name in variants:
@@ -98,7 +105,7 @@ def facts_right(root: Path, count: int, engine: str) -> str:
         said[name] = [found[key] for key in names]
         if len(names) < count:
             print(f"{name}: {count - len(names)} of {count} pictures have no caption")
-    image = None  # the figures read the facts alone
+    image = None  # the figures only use the facts
     figures = figures_of(said, [HeldOut(made[name].facts, image) for name in names])  # type: ignore[arg-type]
     card = yaml.safe_load(CARD.read_text())["measured"]
     lines = ["| what | stage | card | |", "|---|---|---|---|"]
@@ -109,9 +116,9 @@ def facts_right(root: Path, count: int, engine: str) -> str:
 
 
 def stored(folder: Path, table: str, column: str) -> dict[str, str]:
-    """A table's column by upstream key."""
+    """Returns a table's column, by upstream key."""
     corpus = Corpus(str(folder))
-    # Of several settings, those of now: `embed` scores too, without a calibration.
+    # The newest of several tables, as `embed` also scores, without a calibration.
     root = max((folder / "tables" / table).iterdir(), key=lambda path: path.stat().st_mtime)
     keys: dict[str, str] = {}
     values: dict[str, str] = {}
@@ -126,7 +133,7 @@ def stored(folder: Path, table: str, column: str) -> dict[str, str]:
 
 
 def routes(root: Path, count: int) -> str:
-    """How well the calibrated similarity routes captions that came with pictures."""
+    """Returns tables of how well the calibrated similarity routes captions."""
     made = write_folder(root / "pictures", 300, count, refine=False)
     names = sorted(made)
     labelled, judged = names[::2], names[1::2]
@@ -142,10 +149,10 @@ def routes(root: Path, count: int) -> str:
     nucleus("embed", corpus, *ALL)
     nucleus("calibrate", corpus, *ALL, f"--pairs={labels}", f"--prior={share:.3f}", f"--out={out}")
     nucleus("score", corpus, *ALL, f"score.calibration.main={out}")
-    found = stored(root / "corpus", "embed.match", "caption_similarity")
+    similarities = stored(root / "corpus", "embed.match", "caption_similarity")
     halves = [
         Judged(
-            np.array([float(found[name]) for name in names]),
+            np.array([float(similarities[name]) for name in names]),
             np.array([made[name].share for name in names]),
         )
         for names in (judged, labelled)
@@ -155,38 +162,38 @@ def routes(root: Path, count: int) -> str:
 
 
 def bare_routes(count: int, fitted: int, judged: int) -> str:
-    """The same without the line: calibrated on one world, judged on another.
+    """Returns the same tables without the line: calibrated on one world, evaluated on another.
 
     Args:
-        count: Pictures of each world.
-        fitted: Seed of the world that is calibrated on, and on which thresholds are chosen.
-        judged: Seed of the one that is measured.
+        count: Number of pictures of each world.
+        fitted: Seed of the world to calibrate on, and to choose thresholds on.
+        judged: Seed of the world to evaluate on.
     """
     clip = load_clip("nano")
-    found = []
+    worlds = []
     for seed in (fitted, judged):
         rows = held_out(count, "core", seed)
         given = [captioned(row.facts) for row in rows]
         cosine = (clip.images([r.image for r in rows]) * clip.texts([g.text for g in given])).sum(1)
-        found.append((given, cosine, np.array([one.share for one in given])))
-    (_, cosine, share), (given, other, other_share) = found
+        worlds.append((given, cosine, np.array([caption.share for caption in given])))
+    (_, cosine, share), (given, judged_cosine, judged_share) = worlds
     right = share >= HALF
     calibration = fit_calibration(
         cosine[right], cosine[~right], model="nano", revision="", prior=float(right.mean())
     )
-    similarity = calibration.apply(other)
-    table = routed(Judged(similarity, other_share), Judged(calibration.apply(cosine), share))
+    similarity = calibration.apply(judged_cosine)
+    table = routed(Judged(similarity, judged_share), Judged(calibration.apply(cosine), share))
     return f"{table}\n\n{by_kind(given, similarity.tolist())}"
 
 
 def main() -> None:
     """Prints the tables."""
-    asked = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    asked.add_argument("--quick", action="store_true", help="60 and 400 pictures")
-    asked.add_argument("--engine", default="auto", help="caption.engine")
-    asked.add_argument("--only", choices=("facts", "routes"))
-    asked.add_argument("--bare", type=int, help="pictures of a world: routes alone, no line")
-    args = asked.parse_args()
+    command = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    command.add_argument("--quick", action="store_true", help="60 and 400 pictures")
+    command.add_argument("--engine", default="auto", help="caption.engine")
+    command.add_argument("--only", choices=("facts", "routes"))
+    command.add_argument("--bare", type=int, help="pictures of a world: routes alone, no line")
+    args = command.parse_args()
     if args.bare:
         print(bare_routes(args.bare, *BARE_WORLDS))
         return

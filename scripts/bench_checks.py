@@ -1,18 +1,21 @@
-"""How right and how fast the caption checks are.
+"""Measures the caption checks: precision, recall, false alarms, speed.
 
     python -m scripts.bench_checks planted --set second --count 300   # precision and recall
     python -m scripts.bench_checks phrases --set third --count 300    # the same, without a model
     python -m scripts.bench_checks real stamps=FOLDER drawings=FOLDER emoji=FOLDER
     python -m scripts.bench_checks speed --count 100000 --processes 2
 
-`planted`: the packaged captioner misbehaves by a logits processor (`scripts/checks`), an answer is
-named by the first check that asks again, as in the stage; `--set` names the phrases and the world
-(`scripts/checks/sets`; `seen` is what checks were mended with). `phrases`: phrases alone, around
-true captions. `real`: alarms on captions that
-people wrote, each distinct text once; `stamps` is the unpacked package tuxpaint-stamps-default,
-`drawings` openclipart-png, `emoji` what scripts/get_emoji makes. Both have Wilson's intervals of
-95 %. `speed`: processor time of all checks on true captions of the world and on longer ones, in
-processes that share nothing, as actors of the stage do.
+- `planted`: a logits processor makes the packaged captioner misbehave (`scripts/checks`). An answer
+  is classified by the first check that asks again, as in the stage. `--set` names the phrases and
+  the world (`scripts/checks/sets`; `seen` is the one that checks were corrected with).
+- `phrases`: the same with phrases inserted into true captions, without a model.
+- `real`: alarms on captions written by people, each distinct text once. `stamps` is the unpacked
+  package tuxpaint-stamps-default, `drawings` is openclipart-png, `emoji` is made by
+  scripts/get_emoji.
+- `speed`: processor time of all checks on true captions of the world and on longer ones, in
+  processes that share nothing, like the stage's actors.
+
+Shares have 95 % Wilson intervals.
 """
 
 import argparse
@@ -32,34 +35,36 @@ from scripts.checks.phrased import phrased
 from scripts.checks.planted import Planted, planted, read_planted, written
 from scripts.checks.real import READERS, world
 
-# What is only marked by default is named here too.
+# Includes checks that only flag by default.
 CHECKS = Checks(boilerplate={"action": "ask_again"})
 SHOWN = 5
 
 
 def measure_planted(answers: Iterable[Planted], show: bool) -> None:
-    """Prints a table of precision and recall, and what was confused; with examples if asked."""
+    """Prints a table of precision and recall, and confusions; with examples if `show`."""
     named, made, right = Counter[str](), Counter[str](), Counter[str]()
-    found, confused = Counter[str](), Counter[tuple[str, str]]()
+    caught, confused = Counter[str](), Counter[tuple[str, str]]()
     examples: dict[tuple[str, str], list[str]] = {}
-    for one in answers:
-        fault = check_caption(one.said, CHECKS)
+    for answer in answers:
+        fault = check_caption(answer.said, CHECKS)
         name = fault.check if fault else ""
-        made[one.kind] += 1
-        found[one.kind] += name in one.right if one.kind else not name or name in one.right
+        made[answer.kind] += 1
+        caught[answer.kind] += (
+            name in answer.right if answer.kind else not name or name in answer.right
+        )
         if name:
             named[name] += 1
-            right[name] += name in one.right
-        if name not in one.right and (one.kind or name):
-            confused[one.kind or "clean", name or "nothing"] += 1
-            examples.setdefault((one.kind or "clean", name or "nothing"), []).append(
-                f"{one.said.text!r} {fault.detail if fault else ''}"
+            right[name] += name in answer.right
+        if name not in answer.right and (answer.kind or name):
+            confused[answer.kind or "clean", name or "nothing"] += 1
+            examples.setdefault((answer.kind or "clean", name or "nothing"), []).append(
+                f"{answer.said.text!r} {fault.detail if fault else ''}"
             )
-    print(f"clean: {found['']} of {made['']} pass as they should\n")
+    print(f"clean: {caught['']} of {made['']} pass as they should\n")
     print("| check | planted | recall | named | precision |\n|---|---|---|---|---|")
     for kind in (check.name for check in CHECKS.each()):
         if made[kind]:
-            recall = shared(found[kind], made[kind])
+            recall = shared(caught[kind], made[kind])
             precision = shared(right[kind], named[kind])
             print(f"| `{kind}` | {made[kind]} | {recall} | {named[kind]} | {precision} |")
     for (kind, name), number in confused.most_common():
@@ -69,28 +74,28 @@ def measure_planted(answers: Iterable[Planted], show: bool) -> None:
 
 
 def _answers(count: int, name: str, kept: Path | None) -> Iterable[Planted]:
-    """Planted answers; of a file, if it is there, so that other checks are measured in seconds."""
+    """Yields planted answers, from a file if it exists, so that a repetition takes seconds."""
     if kept and kept.exists():
         return [read_planted(line) for line in kept.read_text(encoding="utf-8").splitlines()]
     made = []
     with kept.open("w", encoding="utf-8") if kept else nullcontext() as file:
-        for one in planted(count, name):
-            made.append(one)
+        for answer in planted(count, name):
+            made.append(answer)
             if file:
-                file.write(f"{written(one)}\n")
+                file.write(f"{written(answer)}\n")
     return made
 
 
 def measure_real(sources: list[str], show: bool) -> None:
-    """Prints a table of alarms a check and source."""
+    """Prints a table of alarms, by check and source."""
     texts: dict[str, list[tuple[str, str | None]]] = {"world": list(world())}
     for source in sources:
         name, _, folder = source.partition("=")
         texts[name] = sorted(set(READERS[name](Path(folder))), key=str)
     alarms: dict[str, Counter[str]] = {name: Counter() for name in texts}
     examples: dict[tuple[str, str], list[str]] = {}
-    for name, each in texts.items():
-        for text, language in each:
+    for name, captions in texts.items():
+        for text, language in captions:
             said = Said(text, language=language, template="Describe this image.")
             verdict = examine(said, CHECKS)
             faults = [check.name for check in CHECKS.each() if check.name not in verdict.passed]
@@ -102,17 +107,16 @@ def measure_real(sources: list[str], show: bool) -> None:
     for check in CHECKS.each():
         cells = [shared(alarms[name][check.name], len(texts[name]), 2) for name in texts]
         print(f"| `{check.name}` | {' | '.join(cells)} |")
-    for (name, fault), found in examples.items() if show else ():
+    for (name, fault), matching in examples.items() if show else ():
         print(f"{fault}, {name}:")
-        for text in random.Random(0).sample(found, min(SHOWN, len(found))):
+        for text in random.Random(0).sample(matching, min(SHOWN, len(matching))):
             print(f"    {text[:160]!r}")
 
 
 def measure_speed(count: int, processes: int) -> None:
-    """Prints processor seconds a check, and of all together in processes that share nothing.
+    """Prints processor seconds per check, and of all checks in processes that share nothing.
 
-    Each of the stage's actors checks what it made, in one thread: so many actors as there are
-    processes here, with a part of the captions each.
+    Each process stands for an actor of the stage, which checks its own captions in one thread.
     """
     texts = _texts(0, count // 10)
     answers = [_answer(text) for text in texts]
@@ -127,9 +131,9 @@ def measure_speed(count: int, processes: int) -> None:
             check.find(said)
         took = (time.process_time() - start) / len(texts) * count
         print(f"  {check.name}: {took:.1f} (of a tenth)")
-    each = count // processes
+    share = count // processes
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        took_by = list(pool.map(_checked, range(0, count, each), [each] * processes))
+        took_by = list(pool.map(_checked, range(0, count, share), [share] * processes))
     spent, clock = (max(times) for times in zip(*took_by, strict=True))
     whole = sum(times[0] for times in took_by)
     print(
@@ -139,7 +143,7 @@ def measure_speed(count: int, processes: int) -> None:
 
 
 def _texts(first: int, count: int) -> list[str]:
-    """True captions of the world, half of them three in a row."""
+    """Returns true captions of the world; half of them are three captions in a row."""
     base = [text for text, _ in world(count // 10, first // 10)]
     return base + [" ".join(base[at : at + 3]) for at in range(len(base))]
 
@@ -149,7 +153,7 @@ def _answer(text: str) -> Said:
 
 
 def _checked(first: int, count: int) -> tuple[float, float]:
-    """Processor time and time of checking some captions, once the model of languages is there."""
+    """Returns processor time and wall-clock time of checks, with the language model loaded."""
     answers = [_answer(text) for text in _texts(first, count)]
     checks = Checks()
     for said in answers[:100]:
@@ -161,7 +165,7 @@ def _checked(first: int, count: int) -> tuple[float, float]:
 
 
 def shared(part: int, whole: int, digits: int = 1) -> str:
-    """A share in percent with its interval."""
+    """Formats a share in percent, with its interval."""
     if not whole:
         return "none"
     share, low, high = (f"{100 * x:.{digits}f}" for x in (part / whole, *wilson(part, whole)))

@@ -38,7 +38,7 @@ main(sys.argv[1:])
 
 
 def run(arguments: list[str], folder: Path) -> tuple[float, list[str]]:
-    """Processor seconds of a command with its children, and the heavy packages that it loaded."""
+    """Runs a command; returns its processor seconds, with children, and heavy packages loaded."""
     env = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     ended = subprocess.run(
@@ -58,10 +58,10 @@ def run(arguments: list[str], folder: Path) -> tuple[float, list[str]]:
 def measure(
     name: str, arguments: Callable[[int], list[str]], bound: float, runs: int, folder: Path
 ) -> dict[str, object]:
-    """Runs a command some times, and says whether it stays within its bound."""
-    found = [run(arguments(number), folder) for number in range(runs + 1)][1:]
-    seconds = [used for used, _ in found]
-    loaded = sorted({package for _, packages in found for package in packages})
+    """Runs a command several times, and prints whether it stays within its bound."""
+    runs_done = [run(arguments(number), folder) for number in range(runs + 1)][1:]
+    seconds = [used for used, _ in runs_done]
+    loaded = sorted({package for _, packages in runs_done for package in packages})
     median = statistics.median(seconds)
     passed = median <= bound and not loaded
     spread = f"{min(seconds):.2f} to {max(seconds):.2f}"
@@ -73,7 +73,7 @@ def measure(
 
 
 def main() -> None:
-    """Measures all, and prints a line each."""
+    """Measures all commands, and prints a line for each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--json", type=Path, help="Write the figures to this file.")

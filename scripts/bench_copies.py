@@ -1,4 +1,4 @@
-"""Which copy survives: pairs of an original and a worse copy, by kind of damage.
+"""Measures which copy survives, for pairs of an original and a worse copy, by kind of damage.
 
     python scripts/bench_copies.py                                  # drawn pictures; some minutes
     python scripts/bench_copies.py --pictures wallpapers --pictures stamps --json copies.json
@@ -21,7 +21,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-# Before numpy: more threads would only get in each other's way.
+# Must be set before numpy is imported; more threads would compete with the processes.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 from nucleus_data.stages.compare.preference import PREFER
@@ -41,14 +41,14 @@ SIZE_PREFER = ("width * height desc", "bytes desc")
 
 
 def kind_of(variant: Variant) -> str:
-    """What a row of the table is called."""
+    """Returns the name of a variant's row in the table."""
     if family := _family(variant):
         return f"{family}: {variant.kind}"
     return "copies that are smaller" if variant.smaller else variant.kind
 
 
 def costs_of(megapixels: tuple[float, ...]) -> Iterator[Measure]:
-    """Yields what a picture costs, processor time."""
+    """Yields the processor time per picture."""
     for each in megapixels:
         decoding, comparing = costs(each)
         for name, seconds in (("decoded", decoding), ("compared with another", comparing)):
@@ -57,7 +57,7 @@ def costs_of(megapixels: tuple[float, ...]) -> Iterator[Measure]:
 
 
 def _family(variant: Variant) -> str:
-    """`further` or `unseen`; empty for a kind of the issue."""
+    """Returns `further` or `unseen`; empty for the original kinds."""
     return "further" if variant in FURTHER else "unseen" if variant in UNSEEN else ""
 
 
@@ -76,15 +76,17 @@ def table(rows: Sequence[Row], prefer: Sequence[str]) -> Iterator[Measure]:
         for name in names if row["number"] % 2 else ["fitted"]:
             counts[name].append(answer)
     for name in [*(k for k in counts if k not in LAST), *LAST]:
-        if not (found := counts[name]):
+        if not (outcomes := counts[name]):
             continue
-        right, by_record, by_size = (sum(each) for each in zip(*found, strict=True))
-        note = f"{by_record / len(found):.3f} by one record, {by_size / len(found):.3f} by size"
-        yield share(name, right, len(found), _goal(name), note)
+        right, by_record, by_size = (sum(column) for column in zip(*outcomes, strict=True))
+        note = (
+            f"{by_record / len(outcomes):.3f} by one record, {by_size / len(outcomes):.3f} by size"
+        )
+        yield share(name, right, len(outcomes), _goal(name), note)
 
 
 def _goal(name: str) -> str | None:
-    """What a row of the table must reach."""
+    """Returns the goal of a row of the table; None for none."""
     if name == "copies that are smaller":
         return ">= 1"
     if name.startswith(("further", "unseen")):
@@ -93,7 +95,7 @@ def _goal(name: str) -> str | None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Runs the command, and returns the exit code."""
     command = parser(__doc__)
     command.add_argument("--pictures", type=Path, action="append", help="a folder; repeatable")
     command.add_argument("--prefer", action="append", help="an item of the order; repeatable")

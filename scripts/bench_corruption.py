@@ -1,15 +1,16 @@
-"""How often silent damage is noticed: by our decoder, by Pillow and by OpenCV, on the same files.
+"""Measures how often our decoder, Pillow and OpenCV notice silent damage, on the same files.
 
     python scripts/bench_corruption.py                                # synthetic scenes
     python scripts/bench_corruption.py --photos stamps photographs --images 200
     python scripts/bench_corruption.py --clean photographs --drawings stamps
     python scripts/bench_corruption.py --quick --json corruption.json
 
-Each picture is written by each encoder, read once as it is (whoever objects, raises a false alarm),
-and once with each damage. `zeros`: 1,000 bytes in the middle of the file become 0 (a quarter of the
-file, if that is less). `flips`: 8 bits are flipped, uniformly between the first scan's header and
-the last end-of-image marker; in other formats in the last three quarters of the file. What the
-damage leaves equal is not counted. To notice is to raise; OpenCV may also return nothing.
+Each picture is written by each encoder, and read once unchanged (an error is a false alarm), and
+once with each kind of damage. `zeros`: 1,000 bytes in the middle of the file become 0 (a quarter of
+the file, if that is less). `flips`: 8 bits are flipped, uniformly between the first scan's header
+and the last end-of-image marker; in other formats, in the last three quarters of the file. Files
+that the damage leaves equal are not counted. A decoder notices by raising; OpenCV may also return
+nothing.
 
 `--clean` and `--drawings` count false alarms alone, of our decoder: on each JPEG of the folders as
 it was shipped, and on their pictures written in some twenty ways (scripts/corruption/encoders.py).
@@ -57,9 +58,9 @@ class Trial:
     """One file, read by three decoders.
 
     Attributes:
-        encoder: Who wrote it.
+        encoder: The encoder that wrote the file.
         damage: `none`, `zeros` or `flips`.
-        ours: Our reason, or `ok`.
+        ours: The reason of our decoder, or `ok`.
         pillow: Whether Pillow noticed.
         opencv: Whether OpenCV noticed.
     """
@@ -72,7 +73,7 @@ class Trial:
 
 
 def our_reason(data: bytes) -> str:
-    """The reason for which our decoder refuses a file, or `ok`."""
+    """Returns the reason for which our decoder rejects a file, or `ok`."""
     try:
         _ = open_picture(data).luma_full
     except PixelError as error:
@@ -96,7 +97,7 @@ def _trial(encoder: str, damage: str, data: bytes) -> Trial:
 def trials(
     images: Iterator[Image.Image], encoders: dict[str, Encode], seed: int
 ) -> Iterator[Trial]:
-    """Each picture by each encoder: clean, zeroed and flipped.
+    """Yields trials of each picture by each encoder: clean, zeroed and flipped.
 
     Args:
         images: In mode RGB.
@@ -114,11 +115,11 @@ def trials(
 
 
 def pictures(folders: Sequence[Path], count: int, seed: int) -> Iterator[Image.Image]:
-    """Pictures of the folders, each at several sizes; without folders, synthetic scenes.
+    """Yields pictures of folders, each at several sizes; without folders, synthetic scenes.
 
     Args:
-        folders: Searched through and through; what can't be read is passed over.
-        count: How many at most.
+        folders: Folders to search recursively; unreadable files are skipped.
+        count: Maximum number of pictures.
         seed: Seed of the order, and of the scenes.
     """
     rng = np.random.default_rng(seed)
@@ -148,7 +149,7 @@ def _share(found: Sequence[Trial], noticed: Callable[[Trial], bool]) -> float:
 
 
 def measures(found: Sequence[Trial]) -> list[Measure]:
-    """The table: recall by damage and encoder, then over all JPEG, then false alarms.
+    """Returns the table: recall by damage and encoder, then over all JPEGs, then false alarms.
 
     Args:
         found: Trials of JPEG and of other formats.
@@ -177,9 +178,13 @@ def measures(found: Sequence[Trial]) -> list[Measure]:
             )
         of = [t for t in found if t.damage == damage and t.encoder in JPEGS and t.ours != "ok"]
         named = _share(of, lambda t: t.ours == Reason.DAMAGED_DATA)
-        told = ", ".join(f"{reason} {n}" for reason, n in Counter(t.ours for t in of).most_common())
+        reasons = ", ".join(
+            f"{reason} {n}" for reason, n in Counter(t.ours for t in of).most_common()
+        )
         rows.append(
-            Measure(f"{damage}, called damaged_data", named, "share", None, len(of), against=told)
+            Measure(
+                f"{damage}, called damaged_data", named, "share", None, len(of), against=reasons
+            )
         )
     clean = [t for t in found if t.damage == "none"]
     alarms = sum(t.ours != "ok" for t in clean)
@@ -187,18 +192,19 @@ def measures(found: Sequence[Trial]) -> list[Measure]:
     return rows
 
 
-# Folders of `--clean` and `--drawings`: the goal of files, whether they are photographs, and how
-# often each is written. 1,500 for 1,000: a third of what looks like a photograph by its shades is
-# none, or is one with something drawn on it (of 70 that were looked at).
+# For `--clean` and `--drawings`: the required number of files, whether they are photographs, and
+# how often each is written. 1,500 are required for 1,000 photographs, as a third of the files that
+# look like photographs by their shades are not, or have something drawn on them (of 70 inspected
+# ones).
 CLEAN = {"photographs": (1500, True, 3), "drawings": (3000, False, 4)}
 
 
 def alarms(what: str, folders: Sequence[Path]) -> list[Measure]:
-    """The table of false alarms on clean files.
+    """Returns the table of false alarms on clean files.
 
     Args:
         what: A key of `CLEAN`.
-        folders: Where pictures are; a missing one is passed over, and said.
+        folders: Folders with pictures; missing ones are reported and skipped.
     """
     goal, photographs, times = CLEAN[what]
     for folder in folders:
@@ -232,7 +238,7 @@ def alarms(what: str, folders: Sequence[Path]) -> list[Measure]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the benchmark; returns its exit status."""
+    """Runs the benchmark, and returns the exit code."""
     options = parser(__doc__ or "")
     options.add_argument("--photos", type=Path, nargs="+", default=[], metavar="DIR")
     for what in CLEAN:
@@ -246,12 +252,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         publish(rows, given.json)
         return 0 if all(row.met is not False for row in rows) else 1
     count = 10 if given.quick else given.images
-    found = list(trials(pictures(given.photos, count, given.seed), JPEGS, given.seed))
-    found += trials(pictures(given.photos, count // 5, given.seed), OTHERS, given.seed)
-    if not found:
+    results = list(trials(pictures(given.photos, count, given.seed), JPEGS, given.seed))
+    results += trials(pictures(given.photos, count // 5, given.seed), OTHERS, given.seed)
+    if not results:
         print("bench_corruption: no picture that can be read in --photos", file=sys.stderr)
         return 2
-    rows = measures(found)
+    rows = measures(results)
     publish(rows, given.json)
     return 0 if all(row.met is not False for row in rows) else 1
 

@@ -1,18 +1,18 @@
-"""How fast all pairs of near 64-bit codes are found, and in how much memory.
+"""Measures the search for all pairs of near 64-bit codes: its time and memory.
 
     python scripts/bench_dedup.py                          # some ten minutes on two idle cores
     python scripts/bench_dedup.py --quick --json dedup.json
     python scripts/bench_dedup.py --pictures stamps        # codes with the bits of real pictures
     python scripts/bench_dedup.py --out-of-core 1000       # a thousand million codes, and no more
 
-Codes are uniform, but for 8 % that are 1 to 4 bits from another one and 0.5 % that are one of four
-hot ones. Each size runs in a process of its own, whose largest memory is measured. The peer is a
-join of the same exact scheme (six blocks, two of them equal) in DuckDB, and faiss's multi-hash
-index where it is installed, at the smallest size; both grow faster than linearly.
+Codes are uniform, except for 8 % that are 1 to 4 bits from another code, and 0.5 % that are one of
+four frequent codes. Each size runs in a process of its own, whose peak memory is measured. The
+peers, at the smallest size, are a join of the same exact scheme (six blocks, two of them equal) in
+DuckDB, and faiss's multi-hash index if it is installed; both grow faster than linearly.
 
-Out of core, the codes are dealt into files by one block after the other, and the files searched by
-two processes; the disk holds them once (8 GB for a thousand million). It is the search of `nucleus
-dedup`, on bare codes: no 256-bit hashes are read.
+Out of core, the codes are partitioned into files by one block after the other, and the files are
+searched by two processes. The disk holds the codes once (8 GB for a thousand million). This is the
+search of `nucleus dedup` on bare codes: no 256-bit hashes are read.
 """
 
 import argparse
@@ -43,9 +43,9 @@ from scripts.benchmark import Measure, measure, parser, publish
 from scripts.memory import peak_memory
 
 DISTANCE = 4
-PARTS = 64  # of the files out of core
+PARTS = 64  # number of partitions out of core
 NEAR_SHARE, HOT_SHARE, HOT_CODES = 0.08, 0.005, 4
-# Seconds and gigabytes, by the number of codes.
+# Number of codes -> maximum seconds and gigabytes.
 GOALS: dict[int, tuple[float | str, float | str]] = {10_000_000: (5, 4), 100_000_000: (50, 4)}
 
 
@@ -54,9 +54,9 @@ class Sizes:
     """How much is measured.
 
     Attributes:
-        counts: Codes, each a row; the first is the peers' size.
-        mutated: Codes made of real pictures' ones.
-        rounds: How often each is run.
+        counts: Numbers of codes, one row each; the first is also the peers' size.
+        mutated: Number of codes that are derived from those of pictures.
+        rounds: Number of rounds.
     """
 
     counts: tuple[int, ...] = (1_000_000, 10_000_000, 100_000_000)
@@ -68,7 +68,7 @@ QUICK = Sizes((200_000, 1_000_000), 1_000_000, 2)
 
 
 def planted(count: int, seed: int = 0) -> NDArray[np.uint64]:
-    """Uniform codes with near ones and hot ones among them."""
+    """Makes uniform codes, with near codes and frequent codes among them."""
     rng = np.random.default_rng([seed, count])
     codes = rng.integers(0, 2**64, count, dtype=np.uint64)
     near, hot = int(count * NEAR_SHARE), int(count * HOT_SHARE)
@@ -81,18 +81,18 @@ def planted(count: int, seed: int = 0) -> NDArray[np.uint64]:
 
 
 def mutated(codes: NDArray[np.uint64], count: int) -> NDArray[np.uint64]:
-    """Many codes with the bits of few: each half of one and half of another, and two bits off."""
+    """Makes many codes from few: each mixes the bits of two, and flips two bits."""
     rng = np.random.default_rng([1, count])
-    one, other = (codes[rng.integers(0, len(codes), count)] for _ in range(2))
+    first, second = (codes[rng.integers(0, len(codes), count)] for _ in range(2))
     mask = rng.integers(0, 2**64, count, dtype=np.uint64)
-    made = one & mask | other & ~mask
+    made = first & mask | second & ~mask
     for _ in range(2):
         made ^= np.uint64(1) << rng.integers(0, 64, count, dtype=np.uint64)
     return made
 
 
 def of_pictures(folder: Path | None) -> NDArray[np.uint64]:
-    """The pHashes of a folder's pictures; of synthetic ones without a folder."""
+    """Returns the pHashes of a folder's pictures; without a folder, those of synthetic ones."""
     if folder is None:
         from nucleus_data.world import render, scene
         from nucleus_data.world.files import encoded
@@ -100,17 +100,17 @@ def of_pictures(folder: Path | None) -> NDArray[np.uint64]:
         files = (encoded(render(scene(5, i, "full"), 256, 256), "JPEG", 90) for i in range(1500))
     else:
         files = (path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
-    found = []
+    codes = []
     for data in files:
         try:
-            found.append(hashes(open_picture(data), None)["phash"])
+            codes.append(hashes(open_picture(data), None)["phash"])
         except PixelError:
             continue
-    return np.unique(np.array(found, np.uint64))
+    return np.unique(np.array(codes, np.uint64))
 
 
 def child(count: int, source: str) -> None:
-    """One search; prints its figures as JSON."""
+    """Runs one search, and prints its figures as JSON."""
     codes = planted(count) if source == "planted" else mutated(np.load(source), count)
     list(iterate_near_pairs(np.arange(5000, dtype=np.uint64) << np.uint64(40), 1))  # compiles
     group_equal(codes[:1000])
@@ -132,22 +132,22 @@ def child(count: int, source: str) -> None:
 
 
 def searched(count: int, source: str = "planted") -> dict[str, float]:
-    """The figures of one search in a process of its own."""
+    """Runs one search in a process of its own, and returns its figures."""
     command = [sys.executable, __file__, "--child", str(count), source]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
 
 
 def deal(chunk: int, size: int, layout: Layout, block: int, folder: str) -> None:
-    """Writes a chunk of the codes, by their values of a block."""
+    """Writes a chunk of the codes, partitioned by their values of a block."""
     codes = planted(size, chunk)
     reader = spread(layout.values(codes, block).astype(np.uint64), PARTS)
     write_rows(Store(folder), f"{block}/{chunk:06d}", codes, reader, PARTS)
 
 
 def search_part(part: int, layout: Layout, block: int, folder: str) -> tuple[int, int]:
-    """Pairs that belong to a block, in a part of the codes; and this process's largest memory."""
+    """Counts the pairs of a block in one partition; also returns this process's peak memory."""
     store = Store(folder)
     names = [f"{block}/{name}" for name in store.list(str(block))]
     groups = group_equal(read_rows(store, names, part, PARTS, np.dtype("<u8")), threads=1)
@@ -156,7 +156,7 @@ def search_part(part: int, layout: Layout, block: int, folder: str) -> tuple[int
 
 
 def out_of_core(millions: int) -> list[Measure]:
-    """One search on files, by two processes."""
+    """Measures a search on files by two processes."""
     chunks, size = max(1, millions // 10), min(millions, 10) * 1_000_000
     layout = Layout.chosen(bit_shares(planted(size)), chunks * size, DISTANCE)
     total, memory = 0, [0, 0]
@@ -167,8 +167,8 @@ def out_of_core(millions: int) -> list[Measure]:
     ):
         for block in layout.first_blocks:
             dealt = [pool.submit(deal, c, size, layout, block, folder) for c in range(chunks)]
-            for each in dealt:
-                each.result()
+            for future in dealt:
+                future.result()
             tasks = [pool.submit(search_part, p, layout, block, folder) for p in range(PARTS)]
             for task in tasks:
                 pairs, largest = task.result()
@@ -186,7 +186,7 @@ def out_of_core(millions: int) -> list[Measure]:
 
 
 def duckdb_join(codes: NDArray[np.uint64]) -> tuple[float, int]:
-    """Seconds and pairs of the same scheme as a join: 15 keys of two of six blocks."""
+    """Returns seconds and pairs of the same scheme as a join: 15 keys of two of six blocks."""
     edges = np.linspace(0, 64, DISTANCE + 3).astype(int)
     masks = [(1 << int(b)) - (1 << int(a)) for a, b in pairwise(edges)]
     tables = " UNION ALL ".join(
@@ -205,7 +205,7 @@ def duckdb_join(codes: NDArray[np.uint64]) -> tuple[float, int]:
 
 
 def faiss_search(codes: NDArray[np.uint64]) -> tuple[float, int] | None:
-    """Seconds and pairs of faiss's exact multi-hash index; None where it is not installed."""
+    """Returns seconds and pairs of faiss's exact multi-hash index; None if it is not installed."""
     try:
         import faiss
     except ImportError:
@@ -222,14 +222,14 @@ def faiss_search(codes: NDArray[np.uint64]) -> tuple[float, int] | None:
 
 
 def rows(sizes: Sizes, pictures: Path | None, scratch: Path) -> list[Measure]:
-    """Measures everything; returns the rows of the table."""
-    found = []
+    """Measures everything, and returns the rows of the table."""
+    measures = []
     for count in sizes.counts:
         runs = [searched(count) for _ in range(sizes.rounds)]
         seconds, memory = GOALS.get(count, ("", ""))
         name = f"{count / 1e6:g} M codes"
         total = [run["group"] + run["search"] for run in runs]
-        found += [
+        measures += [
             measure(name, total, "s", f"<= {seconds}" if seconds else None),
             measure(f"{name}: grouping equal ones", [run["group"] for run in runs], "s"),
             measure(f"{name}: pairs found", [run["pairs"] for run in runs], ""),
@@ -244,8 +244,8 @@ def rows(sizes: Sizes, pictures: Path | None, scratch: Path) -> list[Measure]:
     runs = [searched(sizes.mutated, str(scratch)) for _ in range(sizes.rounds)]
     kind = "real" if pictures else "synthetic"
     name = f"{sizes.mutated / 1e6:g} M codes with the bits of {kind} pictures"
-    found.append(measure(name, [run["group"] + run["search"] for run in runs], "s"))
-    found.append(measure(f"{name}: pairs found", [run["pairs"] for run in runs], ""))
+    measures.append(measure(name, [run["group"] + run["search"] for run in runs], "s"))
+    measures.append(measure(f"{name}: pairs found", [run["pairs"] for run in runs], ""))
 
     codes = group_equal(planted(sizes.counts[0])).codes
     ours = [run["search"] for run in [searched(sizes.counts[0]) for _ in range(sizes.rounds)]]
@@ -254,12 +254,12 @@ def rows(sizes: Sizes, pictures: Path | None, scratch: Path) -> list[Measure]:
         if made is None:
             continue
         what = f"{len(codes) / 1e6:.3g} M codes, {peer}: {made[1]:,} pairs"
-        found.append(measure(what, [made[0] / one for one in ours], "x ours", against=peer))
-    return found
+        measures.append(measure(what, [made[0] / one for one in ours], "x ours", against=peer))
+    return measures
 
 
 def main() -> None:
-    """The command."""
+    """Runs the command."""
     if sys.argv[1:2] == ["--child"]:
         child(int(sys.argv[2]), sys.argv[3])
         return

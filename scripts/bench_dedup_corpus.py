@@ -1,13 +1,13 @@
-"""What `nucleus dedup` costs a record: the whole stage, in one process and on files by two workers.
+"""Measures `nucleus dedup` per record: the whole stage, in memory and on files by two workers.
 
     python scripts/bench_dedup_corpus.py                  # 2 million records; some 2 GB of disk
     python scripts/bench_dedup_corpus.py --quick --json dedup_corpus.json
 
-The corpus is tables alone, no tars: `records`, `inspect.file`, `inspect.hash`, with 8 % near copies
-and 2 % equal files. From the seconds by phase follows a model of two thousand million records:
-every phase grows with the records (the search a little faster than they do: for a thousand million
-bare codes, see `bench_dedup.py --out-of-core 1000`), and its tasks share nothing, so time is
-core-hours over cores, as long as the store keeps up with the bytes.
+The corpus consists of tables only, without tars: `records`, `inspect.file`, `inspect.hash`, with
+8 % near copies and 2 % equal files. The seconds per phase give an estimate for two thousand million
+records. Every phase grows in proportion to the records (the search slightly faster: for a thousand
+million bare codes, see `bench_dedup.py --out-of-core 1000`), and its tasks share nothing. So the
+time is the core-hours divided by the cores, as long as the store is fast enough.
 """
 
 import os
@@ -49,7 +49,7 @@ MODELLED = 2_000_000_000
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured: records, and rounds."""
+    """How much is measured: numbers of records and of rounds."""
 
     records: int = 2_000_000
     rounds: int = 3
@@ -59,7 +59,7 @@ QUICK = Size(200_000, 2)
 
 
 def make_corpus(folder: Path, count: int) -> Corpus:
-    """A corpus of what `dedup` reads."""
+    """Makes a corpus with the tables that `dedup` reads."""
     corpus = Corpus(str(folder), create=True)
     rng = np.random.default_rng(count)
     codes = rng.permutation(planted(count))
@@ -67,12 +67,12 @@ def make_corpus(folder: Path, count: int) -> Corpus:
     for shard in range(count // ROWS_A_SHARD):
         rows = np.arange(ROWS_A_SHARD, dtype=np.int32)
         digests = hex_texts(rng, ROWS_A_SHARD, 64)
-        if seen:  # some are files of the shard before
+        if seen:  # some records have the same file as one in the previous shard
             again = rng.random(ROWS_A_SHARD) < EXACT_SHARE
             digests = pa.array(np.where(again, seen[-1], np.array(digests)), pa.string())
         seen = [np.array(digests)]
         phash = codes[shard * ROWS_A_SHARD :][:ROWS_A_SHARD]
-        # Four times the pHash: confirmed where that is near.
+        # The 256-bit hash repeats the pHash four times, so near pHashes are always confirmed.
         wide = np.ascontiguousarray(np.repeat(phash[:, None], 4, axis=1)).tobytes()
         key = {
             "shard": pa.array(np.full(ROWS_A_SHARD, shard, np.int32)),
@@ -97,7 +97,7 @@ def make_corpus(folder: Path, count: int) -> Corpus:
 
 
 def run_once(corpus: Corpus, name: str, records: int, parts: int) -> tuple[dict[str, float], int]:
-    """Seconds in all and by phase, and how many pairs were found."""
+    """Runs the stage; returns the seconds, in total and by phase, and the number of pairs."""
     seconds: defaultdict[str, float] = defaultdict(float)
 
     def run_tasks(phase: str, task: Any, items: Iterable[Item], total: int) -> StageReport:
@@ -115,7 +115,7 @@ def run_once(corpus: Corpus, name: str, records: int, parts: int) -> tuple[dict[
 
 
 def in_memory(folder: str, name: str, records: int) -> tuple[float, float]:
-    """Seconds and gigabytes of the search in a process of its own."""
+    """Runs the search in a process of its own, and returns its seconds and gigabytes."""
     code = (
         "import sys; from scripts.bench_dedup_corpus import child; "
         "child(sys.argv[1], sys.argv[2], int(sys.argv[3]))"
@@ -127,21 +127,21 @@ def in_memory(folder: str, name: str, records: int) -> tuple[float, float]:
 
 
 def child(folder: str, name: str, records: int) -> None:
-    """One search in this process; prints seconds and gigabytes."""
+    """Runs one search in this process, and prints seconds and gigabytes."""
     seconds, _ = run_once(Corpus(folder), name, records, 1)
     print(seconds["all"], peak_memory() / 2**30)
 
 
 def rows(size: Size, folder: Path) -> list[Measure]:
-    """Measures everything; returns the rows of the table."""
+    """Measures everything, and returns the rows of the table."""
     corpus = make_corpus(folder, size.records)
     alone = [in_memory(corpus.uri, f"memory{i}", size.records) for i in range(size.rounds)]
     with connected(RaySettings(num_cpus=WORKERS)):
-        run_once(corpus, "warm", size.records, PARTS)  # compiles the search in the workers
+        run_once(corpus, "warm", size.records, PARTS)  # warms up: compiles the search
         runs = [run_once(corpus, f"files{i}", size.records, PARTS) for i in range(size.rounds)]
     millions = size.records / 1e6
     what = f"{millions:g} M records"
-    found = [
+    measures = [
         measure(f"{what}, in one process", [seconds for seconds, _ in alone], "s"),
         measure(f"{what}, in one process: largest memory", [memory for _, memory in alone], "GB"),
         measure(f"{what}, {WORKERS} workers, {PARTS} parts", [r["all"] for r, _ in runs], "s"),
@@ -149,14 +149,14 @@ def rows(size: Size, folder: Path) -> list[Measure]:
     ]
     for phase in ("gather", "bytes", "classes", "deal", "search", "write"):
         taken = [WORKERS * run[phase] / millions for run, _ in runs]
-        found.append(measure(f"{phase}: core-seconds a million records", taken, "s"))
+        measures.append(measure(f"{phase}: core-seconds a million records", taken, "s"))
     hours = [WORKERS * run["all"] / size.records * MODELLED / 3600 for run, _ in runs]
-    found.append(measure(f"model of {MODELLED / 1e9:g} billion records", hours, "core-hours"))
-    return found
+    measures.append(measure(f"model of {MODELLED / 1e9:g} billion records", hours, "core-hours"))
+    return measures
 
 
 def main() -> None:
-    """The command."""
+    """Runs the command."""
     args = parser(__doc__ or "").parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-dedup-corpus-") as folder:
         publish(rows(QUICK if args.quick else Size(), Path(folder)), args.json)

@@ -1,4 +1,4 @@
-"""What another `dedup.distance` finds and costs, on real pictures: recall, and false pairs.
+"""Measures recall and false pairs of other values of `dedup.distance`, on real pictures.
 
     python scripts/bench_distance.py --pictures wallpapers --pictures photos       # some minutes
     python scripts/bench_distance.py --pictures clipart --tiles 0 --show pairs.txt
@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-# Before numpy: more threads would only get in each other's way.
+# Must be set before numpy is imported; more threads would compete with the processes.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
@@ -40,8 +40,8 @@ from scripts.rules.measuring import Row, spread
 FURTHEST = 12
 HASH256, ASPECT = 40, 0.03  # the defaults of `dedup`
 TILE = (128, 96)
-LARGEST = 2560  # pixels that a picture's longer side has when it is cut
-PLAIN = 6.0  # the deviation of luma below which a tile is no picture
+LARGEST = 2560  # longer side of a picture before it is cut into tiles, in pixels
+PLAIN = 6.0  # minimum deviation of luma of a tile
 BLOCK = 256
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
@@ -65,11 +65,11 @@ class Work:
     """A file to measure.
 
     Attributes:
-        number: Its place among all.
-        family: Files of one are not compared.
+        number: The file's index.
+        family: Files of the same family are not compared.
         path: The file.
-        tiles: Tiles that are cut from it at most.
-        variants: Places in `MADE` of the copies that are made of it.
+        tiles: Maximum number of tiles to cut from it.
+        variants: Indices in `MADE` of the copies to make of it.
     """
 
     number: int
@@ -80,7 +80,7 @@ class Work:
 
 
 def measured(work: Work) -> list[Row]:
-    """Measures a file as a whole, its tiles and its copies; nothing of one that can't be read."""
+    """Measures a file, its tiles and its copies; returns no rows if the file can't be read."""
     try:
         picture = of_file(work.path, native=False)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
@@ -94,7 +94,7 @@ def measured(work: Work) -> list[Row]:
         try:
             made = MADE[place].make(picture, work.number + place)
             rows.append(_row(work, MADE[place].kind, made))
-        except (OSError, ValueError, PixelError) as error:  # too small for it
+        except (OSError, ValueError, PixelError) as error:  # the picture is too small
             print(f"{work.path.name}: {MADE[place].name}: {error}", file=sys.stderr)
     return [row for row in rows if row["kind"] != "tile" or row["std"] >= PLAIN]
 
@@ -115,14 +115,14 @@ def _tiles(work: Work) -> Iterator[tuple[str, bytes]]:
 
 def _row(work: Work, kind: str, data: bytes, at: str = "") -> Row:
     picture = open_picture(data)
-    found = hashes.measure(picture, None)
+    hashed = hashes.measure(picture, None)
     return {
         "file": work.number,
         "family": work.family,
         "name": f"{work.path}{at}",
         "kind": kind,
-        "phash": found["phash"],
-        "hash256": found["hash256"],
+        "phash": hashed["phash"],
+        "hash256": hashed["hash256"],
         "size": (picture.header.width, picture.header.height),
         "std": float(picture.luma_small.std()),
     }
@@ -139,7 +139,7 @@ class Codes:
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> "Codes":
-        """The codes of rows, in their order."""
+        """Returns the codes of rows, in the same order."""
         wide = np.frombuffer(b"".join(row["hash256"] for row in rows), ">u8")
         return cls(
             np.array([row["phash"] for row in rows], np.uint64),
@@ -149,7 +149,7 @@ class Codes:
         )
 
     def confirmed(self, one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether the 256-bit hashes and the shapes of pairs agree."""
+        """Returns whether the 256-bit hashes and the shapes of pairs agree, bool[N]."""
         return confirm(
             self.hash256[one],
             self.hash256[other],
@@ -161,26 +161,27 @@ class Codes:
 
 
 def near(codes: Codes) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
-    """The pairs of two files within `FURTHEST`: how many were compared, the pairs, distances."""
+    """Finds the pairs within `FURTHEST`; returns the number compared, the pairs, the distances."""
     compared, pairs, distances = 0, [], []
     for start in range(0, len(codes.phash), BLOCK):
         rest = slice(start, None)
         block = slice(start, start + BLOCK)
         apart = np.bitwise_count(codes.phash[block, None] ^ codes.phash[None, rest])
-        other = codes.family[block, None] < codes.family[None, rest]  # rows are in their order
-        compared += int(np.count_nonzero(other))
-        found = np.argwhere(other & (apart <= FURTHEST))
-        pairs.append(found + start)
-        distances.append(apart[found[:, 0], found[:, 1]].astype(np.int64))
+        # Rows are sorted by family.
+        comparable = codes.family[block, None] < codes.family[None, rest]
+        compared += int(np.count_nonzero(comparable))
+        close = np.argwhere(comparable & (apart <= FURTHEST))
+        pairs.append(close + start)
+        distances.append(apart[close[:, 0], close[:, 1]].astype(np.int64))
     return compared, np.concatenate(pairs), np.concatenate(distances)
 
 
 def false_pairs(name: str, rows: Sequence[Row], show: list[str]) -> Iterator[Measure]:
-    """The rows of the table on pairs of different files."""
+    """Yields the rows about pairs of different files."""
     codes = Codes.of(rows)
     compared, pairs, distances = near(codes)
     right = codes.confirmed(pairs[:, 0], pairs[:, 1])
-    # Identical codes are one file in two places, and there by thousands in collections.
+    # Identical codes are mostly the same file in two places, which collections have by thousands.
     twins = (codes.hash256[pairs[:, 0]] == codes.hash256[pairs[:, 1]]).all(axis=1)
     for distance in (2, 4, 6, 8, 10, 12):
         within = (distances <= distance) & ~twins
@@ -188,14 +189,14 @@ def false_pairs(name: str, rows: Sequence[Row], show: list[str]) -> Iterator[Mea
             per = float(f"{1e9 * np.count_nonzero(those) / max(1, compared):.4g}")
             seen = f"{np.count_nonzero(those)} of {compared:.3g} pairs"
             yield Measure(f"{name}: {what} within {distance}", per, "of 10^9", against=seen)
-    for (one, other), distance in zip(
+    for (first, second), distance in zip(
         pairs[right & ~twins], distances[right & ~twins], strict=True
     ):
-        show.append(f"{name}\t{distance}\t{rows[one]['name']}\t{rows[other]['name']}")
+        show.append(f"{name}\t{distance}\t{rows[first]['name']}\t{rows[second]['name']}")
 
 
 def found_copies(rows: Sequence[Row]) -> Iterator[Measure]:
-    """The rows of the table on copies."""
+    """Yields the rows about copies."""
     codes = Codes.of(rows)
     whole = {row["file"]: place for place, row in enumerate(rows) if row["kind"] == "whole"}
     made = [place for place, row in enumerate(rows) if row["kind"] not in ("whole", "tile")]
@@ -223,7 +224,7 @@ def found_copies(rows: Sequence[Row]) -> Iterator[Measure]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Runs the command, and returns the exit code."""
     command = parser(__doc__)
     command.add_argument("--pictures", type=Path, action="append", required=True, help="a folder")
     command.add_argument("--tiles", type=int, default=100, help="cut from a picture at most")
@@ -257,11 +258,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     rows = sorted(spread(measured, work, options.workers), key=lambda row: int(row["family"]))
     show: list[str] = []
-    found = []
+    false_rows = []
     for name, kind in (("files", "whole"), ("tiles", "tile")):
         if some := [row for row in rows if row["kind"] == kind]:
-            found += false_pairs(name, some, show)
-    publish([*found_copies(rows), *found], options.json)
+            false_rows += false_pairs(name, some, show)
+    publish([*found_copies(rows), *false_rows], options.json)
     if options.show:
         options.show.write_text("".join(line + "\n" for line in show))
         print(options.show)

@@ -1,21 +1,21 @@
-"""`embed` beside its two floors: the bare model on ready tensors, and the bare decoders' pool.
+"""Compares `embed` with its two bounds: the bare model on ready tensors, and a bare decoding pool.
 
     python scripts/bench_embed.py                            # a minute or two
     python scripts/bench_embed.py --quick --json embed.json
     python scripts/bench_embed.py --probe --model FOLDER --library transformers --device cuda
 
-Pictures are JPEGs of 2 megapixels: photographs of the world, scaled up. Rounds alternate, so that
-what else the machine does falls on both sides; a row is the median of the rounds' own quotients.
+Pictures are JPEGs of 2 megapixels, of synthetic photographs. Rounds alternate, so that other work
+on the machine affects both sides; each row is the median of the ratios of the rounds.
 
 - *Model thread*: the processor time of the thread that runs the model (`time.thread_time`), in the
-  stage and in a loop that does nothing but run the model on tensors that are ready. Decoders beside
-  it take caches from either; the row `beside busy decoders` says how much that is.
-- *Pool*: pictures a second of the stage whose model is a stand-in that takes 2 ms a batch of 32, as
-  a GPU does, and of a pool of as many threads that makes the same tensors and does nothing else.
+  stage, and in a loop that only runs the model on ready tensors. Decoding threads compete with it
+  for the caches; the row `beside busy decoders` shows by how much.
+- *Pool*: pictures per second of the stage with a stand-in model that takes 2 ms per batch of 32, as
+  on a GPU; and of a pool with the same number of threads that only makes the same tensors.
 - *Scaled decode*: the cosine of a picture's vector with that of its full decode.
 
-`--probe` says what batches of several sizes cost, so that `embed.batch` can be chosen: it is part
-of the tables' hash, and so is never chosen by the stage itself.
+`--probe` measures the cost of batches of several sizes, to help choose `embed.batch`. The stage
+never chooses it, as it is part of the tables' hash.
 """
 
 import io
@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-# As in a worker of one CPU, before numpy and torch.
+# As in a worker with one CPU; must be set before numpy and torch are imported.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
@@ -54,7 +54,7 @@ PROBED = (1, 4, 8, 16, 32, 64, 128)
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured: batches a round, rounds, and threads of the pool."""
+    """How much is measured: batches per round, rounds, threads of the pool, size of pictures."""
 
     batches: int = 8
     rounds: int = 5
@@ -63,21 +63,21 @@ class Size:
 
 
 class StandIn(Embedder):
-    """A model that takes as long as on a GPU, and no processor; its pixels are the real one's."""
+    """A model that takes as long as on a GPU, without using the processor."""
 
     def __init__(self, real: Embedder) -> None:
         self.batch, self.width, self.sides, self.logit = STAND_IN_BATCH, 4, real.sides, (1.0, 0.0)
         self._real = real
 
     def prepare(self, picture: Image.Image, pixels: Pixels) -> None:
-        """The real one's."""
+        """Prepares pixels like the real model."""
         self._real.prepare(picture, pixels)
 
     def tokens(self, texts: Sequence[str]) -> Any:
         """None: there are no texts."""
 
     def start_images(self, pixels: Pixels) -> Any:
-        """Sleeps."""
+        """Sleeps, in place of the model."""
         time.sleep(STAND_IN_S)
         return np.ones((self.batch, self.width), np.float32)
 
@@ -85,12 +85,12 @@ class StandIn(Embedder):
         """None: there are no texts."""
 
     def finish(self, started: Any) -> Any:
-        """It is done already."""
+        """Returns the result, which is complete already."""
         return started
 
 
 def photographs(count: int, size: tuple[int, int]) -> list[bytes]:
-    """JPEGs with the detail of photographs: scenes and fine noise."""
+    """Makes JPEGs with the detail of photographs: scenes and fine noise."""
     rng = np.random.default_rng(0)
     files = []
     for number in range(count):
@@ -104,14 +104,14 @@ def photographs(count: int, size: tuple[int, int]) -> list[bytes]:
 
 
 def rows_of(files: Sequence[bytes], count: int) -> Iterator[Row]:
-    """Rows as the runner hands them out, each with its own picture."""
+    """Yields rows like the runner, each with its own picture."""
     for number in range(count):
         data = files[number % len(files)]
         yield Row(0, number, f"{number:032x}", "f.jpg", data, {}, frozenset({"image"}))
 
 
 def stage(model: Embedder, files: Sequence[bytes], count: int, threads: int, clock: Clock) -> None:
-    """Does rows as `Embed.process` does."""
+    """Processes rows like `Embed.process`."""
     lanes = [Lane(model, "image", "text")]
     for work in Batches(lanes, lambda row: "", threads, clock).run(rows_of(files, count)):
         if work.failure:
@@ -119,13 +119,13 @@ def stage(model: Embedder, files: Sequence[bytes], count: int, threads: int, clo
 
 
 def bare_model(model: Embedder, pixels: Pixels, batches: int) -> None:
-    """Runs the model on tensors that are ready."""
+    """Runs the model on ready tensors."""
     for _ in range(batches):
         model.finish(model.start_images(pixels))
 
 
 def bare_pool(model: Embedder, files: Sequence[bytes], count: int, threads: int) -> None:
-    """Makes the same tensors with as many threads, and does nothing else."""
+    """Only makes the same tensors, with the same number of threads."""
     places = np.concatenate([model.room() for _ in range(3)])
 
     def one(number: int) -> None:
@@ -138,7 +138,7 @@ def bare_pool(model: Embedder, files: Sequence[bytes], count: int, threads: int)
 
 
 def decoders(model: Embedder, files: Sequence[bytes], count: int, threads: int) -> None:
-    """Decodes at the same scale with as many threads; no tensor is made."""
+    """Only decodes at the same scale, with the same number of threads, without making tensors."""
     with ThreadPoolExecutor(threads) as pool:
         for _ in pool.map(
             lambda n: open_picture(files[n % len(files)]).reduced(model.least), range(count)
@@ -147,14 +147,14 @@ def decoders(model: Embedder, files: Sequence[bytes], count: int, threads: int) 
 
 
 def timed(clock: Callable[[], float], work: Callable[[], None]) -> float:
-    """Seconds of some work by a clock."""
+    """Returns the seconds of some work, by a clock."""
     start = clock()
     work()
     return clock() - start
 
 
 def thread_rows(model: Embedder, files: Sequence[bytes], size: Size) -> Iterator[Measure]:
-    """The model thread's processor time in the stage over that of the bare model."""
+    """Compares the processor time of the model's thread in the stage with the bare model's."""
     count = size.batches * model.batch
     pixels = model.room()
     for file, place in zip(files, pixels, strict=False):
@@ -169,19 +169,19 @@ def thread_rows(model: Embedder, files: Sequence[bytes], size: Size) -> Iterator
         with decoding(model, files, size.threads):
             besides.append(timed(time.thread_time, bare))
     against = "the bare model"
-    for name, found, goal in (
+    for name, seconds, goal in (
         ("stage over bare", stages, GOAL_THREAD),
         ("bare beside busy decoders, over bare", besides, None),
     ):
-        shares = [one / other for one, other in zip(found, bares, strict=True)]
+        shares = [s / bare_s for s, bare_s in zip(seconds, bares, strict=True)]
         yield measure(f"model thread, {name}", shares, "times", goal, against)
-    for name, found in (("bare", bares), ("in the stage", stages)):
-        yield measure(f"model thread, {name}", [1000 * s / count for s in found], "ms a picture")
+    for name, seconds in (("bare", bares), ("in the stage", stages)):
+        yield measure(f"model thread, {name}", [1000 * s / count for s in seconds], "ms a picture")
 
 
 @contextmanager
 def decoding(model: Embedder, files: Sequence[bytes], threads: int) -> Iterator[None]:
-    """Keeps as many threads busy as the stage's pool has, with the same work."""
+    """Keeps the same number of threads busy as the stage's pool has, with the same work."""
     stop = threading.Event()
 
     def work() -> None:
@@ -200,7 +200,7 @@ def decoding(model: Embedder, files: Sequence[bytes], threads: int) -> Iterator[
 
 
 def pool_rows(model: Embedder, files: Sequence[bytes], size: Size) -> Iterator[Measure]:
-    """Pictures a second of the stage with the stand-in, over those of the bare pool."""
+    """Compares pictures per second of the stage with the stand-in, and of the bare pool."""
     standing = StandIn(model)
     count = size.batches * standing.batch
     bare_pool(standing, files, standing.batch, size.threads)
@@ -217,7 +217,7 @@ def pool_rows(model: Embedder, files: Sequence[bytes], size: Size) -> Iterator[M
         alone.append(count / timed(now, partial(decoders, *made)))
         spent = clock.take()
         idle.append(spent["model_waits"] / (spent["model"] + spent["model_waits"]))
-    shares = [one / other for one, other in zip(stages, pools, strict=True)]
+    shares = [stage_rate / rate for stage_rate, rate in zip(stages, pools, strict=True)]
     yield measure("2 ms model, stage over pool", shares, "times", GOAL_POOL, "the bare pool")
     yield measure("2 ms model, processor time, stage over pool", processor, "times")
     yield measure("2 ms model, stage", stages, "pictures/s")
@@ -227,7 +227,7 @@ def pool_rows(model: Embedder, files: Sequence[bytes], size: Size) -> Iterator[M
 
 
 def decode_rows(model: Embedder, files: Sequence[bytes]) -> Iterator[Measure]:
-    """How far vectors move by the scaled decode."""
+    """Measures how much the scaled decode changes vectors."""
     pictures = [open_picture(file) for file in files]
     full, reduced = (
         model.images([Image.fromarray(made(picture)) for picture in pictures])
@@ -240,7 +240,7 @@ def decode_rows(model: Embedder, files: Sequence[bytes]) -> Iterator[Measure]:
 
 
 def probe_rows(settings: EmbedSettings) -> Iterator[Measure]:
-    """What batches of several sizes cost, of a model on a device."""
+    """Measures the cost of batches of several sizes, for a model on a device."""
     (tables,) = model_tables(settings)
     for batch in PROBED:
         given = tables.settings
@@ -252,18 +252,18 @@ def probe_rows(settings: EmbedSettings) -> Iterator[Measure]:
             times = max(1, 64 // batch)
             repeat(model, work, 1)
             seconds = [timed(now, partial(repeat, model, work, times)) for _ in range(3)]
-            took = [1000 * each / (times * batch) for each in seconds]
+            took = [1000 * s / (times * batch) for s in seconds]
             yield measure(f"{name}, batches of {batch}", took, "ms each")
 
 
 def repeat(model: Embedder, start: Callable[[], Any], times: int) -> None:
-    """Embeds the same batch some times."""
+    """Embeds the same batch several times."""
     for _ in range(times):
         model.finish(start())
 
 
 def bench(size: Size) -> list[Measure]:
-    """All rows, with the packaged model."""
+    """Measures all rows with the packaged model."""
     model = load_clip()
     files = photographs(8, size.size)
     return [
@@ -274,7 +274,7 @@ def bench(size: Size) -> list[Measure]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Runs the command, and returns the exit code."""
     command = parser(__doc__)
     command.add_argument("--threads", type=int, default=2, help="of the pool; default 2")
     command.add_argument("--probe", action="store_true", help="what batches cost, and nothing else")

@@ -1,4 +1,4 @@
-"""What fetching costs: our fetcher with every policy, a bare loop, and img2dataset.
+"""Measures the cost of fetching: our fetcher with every policy, a bare loop, and img2dataset.
 
     pip install 'nucleus-data[download]'                # img2dataset
     python scripts/bench_fetch.py                       # some minutes
@@ -7,21 +7,24 @@
 A server in a process of its own, on loopback, serves JPEGs of 3 kB and of 300 kB under 200 host
 names, each with a robots.txt of 50 rules.
 
-- nucleus: `fetch_urls` as an ingest calls it: robots.txt, opt-outs, address checks, limits, spool
-  and journal, read back; and SHA-256. All policies are on; the limits of a host are so high that
-  they are counted and hold nobody. `and tar`: the shard's tar, too.
-- bare: the same client on the same event loop and as many requests at a time: get, read, SHA-256.
-- img2dataset: `ingest.downloader=img2dataset`, which has it keep the bytes as they are; and
-  SHA-256. What it costs beside its images (a process, its imports) is left out: the slope between
-  two counts. It has one host, for it knows no others. `as it comes`: with its own defaults, which
-  encode each picture anew (ours are as small as 32 pixels a side).
+- nucleus: `fetch_urls` as an ingest calls it, with robots.txt, opt-outs, address checks, limits,
+  spool and journal, which are read back; and SHA-256. All policies are on. The limits per host are
+  so high that they are counted, but delay nothing. `and tar` also writes the shard's tar.
+- bare: the same client on the same event loop, with the same number of concurrent requests, which
+  gets, reads, and computes SHA-256.
+- img2dataset: `ingest.downloader=img2dataset`, which keeps the bytes as they are; and SHA-256.
+  Fixed costs (a process, its imports) are excluded, by the slope between two numbers of images. It
+  uses a single host, as it can't resolve the others. `as it comes` has its own defaults, which
+  encode each picture again (ours have sides of only 32 pixels).
 
-What a process costs to start (imports, the list of registered domains) is left out of all three.
-Processor time is that of the process that fetches, the server's is not in it. Rounds alternate,
-ratios are taken within a round, and medians are shown. Memory is the largest that the process had,
-its imports among it. The last rows: 50 hosts that answer after 50 ms, without and with one among
-them that takes two seconds; images a second of the others. And a million URLs of 50,000 hosts
-planned (read, numbered, spread, claimed): processor seconds and memory of one process.
+The cost of starting a process (imports, the list of registered domains) is excluded for all three.
+Processor time is that of the fetching process, without the server. Rounds alternate, ratios are
+computed within a round, and medians are shown. Memory is the peak of the process, including its
+imports.
+
+The last rows: images per second of 50 hosts that answer after 50 ms, without and with one among
+them that takes two seconds, and whose images are not counted. And planning (read, numbered, spread,
+claimed) of a million URLs of 50,000 hosts: processor seconds and memory of one process.
 """
 
 import asyncio
@@ -54,11 +57,11 @@ class Size:
     """How much is measured.
 
     Attributes:
-        small: JPEGs of 3 kB.
-        large: JPEGs of 300 kB.
-        waiting: JPEGs a host, of hosts that answer late.
-        rounds: Rounds.
-        planned: URLs that are planned.
+        small: Number of JPEGs of 3 kB.
+        large: Number of JPEGs of 300 kB.
+        waiting: JPEGs per host, for hosts that answer late.
+        rounds: Number of rounds.
+        planned: Number of URLs to plan.
     """
 
     small: int = 3_000
@@ -72,12 +75,12 @@ QUICK = Size(small=400, large=60, waiting=10, rounds=1, planned=20_000)
 
 
 def nucleus(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, Any]) -> Cost:
-    """Our fetcher and SHA-256."""
+    """Measures our fetcher, with SHA-256."""
     return _fetch(urls, hosts, settings, tar=False)
 
 
 def with_tar(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, Any]) -> Cost:
-    """Our fetcher, SHA-256 and the shard's tar."""
+    """Measures our fetcher, with SHA-256 and the shard's tar."""
     return _fetch(urls, hosts, settings, tar=True)
 
 
@@ -89,9 +92,9 @@ def _fetch(
     from nucleus_data.stages.ingest.http.fetcher import fetch_urls
     from nucleus_data.stages.ingest.shard_tar import ShardTar
 
-    registered_domain("example.com")  # reads its list, once a process
+    registered_domain("example.com")  # reads the list of domains, once per process
     many = {"host_rate": 1e6, "domain_rate": 1e6, "host_connections": AT_ONCE}
-    said = FetchSettings(
+    fetch_settings = FetchSettings(
         **{**many, "domain_connections": AT_ONCE, "threads": AT_ONCE, **settings},
         contact="bench@example.org",
         allow_hosts=tuple(hosts),
@@ -100,7 +103,9 @@ def _fetch(
     def work() -> int:
         images = 0
         with tempfile.TemporaryDirectory(prefix="bench-fetch-") as folder:
-            outcomes = fetch_urls(urls, said, 1 << 28, Path(folder) / "spool", lookup=here)
+            outcomes = fetch_urls(
+                urls, fetch_settings, 1 << 28, Path(folder) / "spool", lookup=here
+            )
             with ShardTar(Path(folder) / "shard.tar") as shard:
                 for number, outcome in enumerate(outcomes):
                     if outcome.data is not None:
@@ -114,7 +119,7 @@ def _fetch(
 
 
 def bare(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, Any]) -> Cost:
-    """The same client without any policy: get, read, SHA-256."""
+    """Measures the same client without any policy: get, read, SHA-256."""
     import aiohttp
 
     from nucleus_data.stages.ingest.http.resolver import CheckedResolver
@@ -143,10 +148,16 @@ Way = Callable[[Sequence[str], Sequence[str], dict[str, Any]], Cost]
 
 
 def in_a_process(way: Way, urls: Sequence[str], images: int | None = None, **settings: Any) -> Cost:
-    """What a way costs in a process of its own; it is to bring `images`, or one for each URL.
+    """Measures a way in a process of its own.
+
+    Args:
+        way: The way to fetch.
+        urls: The URLs.
+        images: The expected number of images; None for one per URL.
+        settings: Settings for the way.
 
     Raises:
-        RuntimeError: It did not bring every image.
+        RuntimeError: It returned another number of images.
     """
     hosts = sorted({url.split("/")[2].partition(":")[0] for url in urls})
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
@@ -158,12 +169,12 @@ def in_a_process(way: Way, urls: Sequence[str], images: int | None = None, **set
 
 
 def _slope(few: Sequence[float], many: Sequence[float]) -> list[float]:
-    """Milliseconds a further image, round by round: twice as many images for `many`."""
+    """Returns milliseconds per additional image, by round; `many` has twice as many images."""
     return [b - a for a, b in zip(few, many, strict=True)]
 
 
 def _sized(port: int, name: str, count: int, size: int, rounds: int) -> list[Measure]:
-    """Processor time an image, at one size."""
+    """Measures the processor time per image, at one size."""
     ways: dict[str, list[Cost]] = defaultdict(list)
     urls, theirs = urls_of(port, count, size, HOSTS), urls_of(port, 2 * count, size, 1)
     theirs = [url.replace("h0.example0.com", "127.0.0.1") for url in theirs]
@@ -205,18 +216,18 @@ def _sized(port: int, name: str, count: int, size: int, rounds: int) -> list[Mea
 
 
 def _late(port: int, each: int, rounds: int) -> list[Measure]:
-    """Images a second of hosts that answer late, without and with one that answers very late."""
+    """Measures images per second from late hosts, without and with one that is very late."""
     hosts = 50
     alone: list[float] = []
     beside: list[float] = []
     for _ in range(rounds):
-        for wait, found in ((1, alone), (2, beside)):
+        for wait, rates in ((1, alone), (2, beside)):
             urls = urls_of(port, each * hosts, SMALL, hosts, wait)
             slow = [url for url in urls if SLOW_HOST in url]
-            # The slow host has few URLs: what counts is when the others are done.
+            # The slow host has few URLs; timed is when all others are done.
             kept = [url for url in urls if url not in slow] + slow[:4]
             seconds = in_a_process(_others, kept, host_connections=2, deadline_s=30).seconds
-            found.append((len(kept) - 4) / seconds)
+            rates.append((len(kept) - 4) / seconds)
     ratio = [b / a for a, b in zip(alone, beside, strict=True)]
     return [
         measure("hosts that answer after 50 ms", alone, "images/s"),
@@ -226,7 +237,7 @@ def _late(port: int, each: int, rounds: int) -> list[Measure]:
 
 
 def _others(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, Any]) -> Cost:
-    """Our fetcher; the seconds are those until all but the slow host's are there."""
+    """Measures our fetcher, with the seconds until all images but the slow host's are fetched."""
     from nucleus_data.stages.ingest.http.spool import Spool
 
     keep, last = Spool.keep, [0.0]
@@ -244,7 +255,7 @@ def _others(urls: Sequence[str], hosts: Sequence[str], settings: dict[str, Any])
 
 
 def _planned(count: int) -> list[Measure]:
-    """Processor time and memory of planning a list."""
+    """Measures processor time and memory of planning a list."""
     cost = in_a_process(planning, (), count, count=count)
     seconds = 1e6 * cost.processor_s / count
     return [
@@ -257,7 +268,7 @@ PARTS = ("small", "large", "late", "plan")
 
 
 def run(size: Size, parts: Sequence[str] = PARTS) -> list[Measure]:
-    """The rows of some parts."""
+    """Returns the rows of some parts."""
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
     with server() as port:
         ways: dict[str, Callable[[], list[Measure]]] = {
@@ -270,17 +281,17 @@ def run(size: Size, parts: Sequence[str] = PARTS) -> list[Measure]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Runs the command, and returns the exit code."""
     options = parser(__doc__)
     options.add_argument("--part", choices=PARTS, help="these rows alone")
-    said = options.parse_args(arguments)
-    parts = (said.part,) if said.part else PARTS
-    publish(run(QUICK if said.quick else Size(), parts), said.json)
+    given = options.parse_args(arguments)
+    parts = (given.part,) if given.part else PARTS
+    publish(run(QUICK if given.quick else Size(), parts), given.json)
     return 0
 
 
 if __name__ == "__main__":
-    # Other processes import the ways from this module by its name.
+    # Child processes import the ways by this module's name.
     from scripts.bench_fetch import main as imported_main
 
     sys.exit(imported_main())

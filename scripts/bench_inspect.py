@@ -1,30 +1,30 @@
-"""What `inspect` costs: all its signals, against a few done naively, and against decoding alone.
+"""Measures the speed of `inspect`: all its signals, against a few naive ones, and decoding alone.
 
     pip install scikit-image scikit-learn               # the photographs
-    pip install opencv-python-headless imagehash imagededup cleanvision     # those compared with
+    pip install opencv-python-headless imagehash imagededup cleanvision     # the peers
     python scripts/bench_inspect.py                     # three minutes
     python scripts/bench_inspect.py --quick --json inspect.json
 
-The pictures are JPEGs of real photographs (4:2:0, quality 85 to 92), the same for all; photographs
-smaller than wanted are continued by their mirror image, at their own scale and enlarged by a half.
-All work in one thread, on files that lie in memory:
+All candidates get the same pictures: JPEGs of real photographs (4:2:0, quality 85 to 92).
+Photographs that are too small are continued by their mirror image, both at their own scale and
+enlarged by a half. All candidates use one thread, and files in the page cache:
 
-- inspect: `Inspect`, every built-in group of signals that is on by default, and the SHA-256 that
-  ingest takes.
-- naive: ImageHash's pHash and Pillow's entropy of what Pillow decodes, the variance of OpenCV's
-  Laplacian and the mean luma of what OpenCV decodes, SHA-256. No more than that. The next row gives
-  both libraries one decode.
+- inspect: `Inspect`, with every built-in group of signals that is on by default, and the SHA-256
+  that ingest computes.
+- naive: ImageHash's pHash and Pillow's entropy of the picture decoded by Pillow, the variance of
+  OpenCV's Laplacian and the mean luma of the picture decoded by OpenCV, and SHA-256. In the next
+  row, both libraries share one decode.
 - imagededup: `PHash.encode_image`. cleanvision: `Imagelab.find_issues`, with its defaults.
-- floor: libjpeg-turbo's decode at the smallest of its scales that has room for the small view (a
-  long side of 256 pixels), to RGB, and nothing else: a quarter of 2 megapixels, half of 0.2.
-- all pixels: its strict decode at full size, to RGB, and nothing else. `inspect` needs that: it
-  measures sharpness, blocks and enlarging at full size, and tells damage from pixels. Most of a
-  decode is reading the coded bits, which no scale saves: so the floor is near.
+- floor: only libjpeg-turbo's decode to RGB, at its smallest scale that is large enough for the
+  small view (a long side of 256 pixels): a quarter for 2 megapixels, half for 0.2.
+- all pixels: only its strict decode to RGB, at full size. `inspect` needs it, as it measures
+  sharpness, blocks and enlargement at full size, and detects damage by the pixels. Most of the time
+  of a decode is reading the coded bits, which a scale does not save; so the floor is not far below.
 
-Rates are images a second of processor time. Rounds alternate, ratios are taken within a round, and
-medians are shown. Two processes are timed by the clock, in the third of the rounds in which least
-else ran on the machine, and by their own processor time, in all: a busy machine slows the one, and
-only the caches and the memory that both share slow the other. The last row tells what else ran.
+Rates are images per second of processor time. Rounds alternate, ratios are computed within a round,
+and medians are shown. Two processes are timed by the clock, in the third of the rounds with the
+least other work on the machine; and by their own processor time, in all rounds. Other work slows
+the former; only shared caches and memory slow the latter. The last row shows the other work.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Any
 
-# Before numpy, and for torch: one thread.
+# One thread; must be set before numpy is imported, and also applies to torch.
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import numpy as np
@@ -65,13 +65,13 @@ LARGEST = (6000, 4000)
 
 @dataclass(frozen=True)
 class Setting:
-    """Pictures of one size, and the goals for them.
+    """Pictures of one size, and the goal for them.
 
     Attributes:
         name: The size in words.
-        width: Pixels.
-        height: Pixels.
-        naive_goal: How many times as fast as the naive way.
+        width: Width in pixels.
+        height: Height in pixels.
+        naive_goal: Goal for the speed, as a multiple of the naive way's.
     """
 
     name: str
@@ -92,9 +92,9 @@ class Size:
     """How much is measured.
 
     Attributes:
-        pictures: How many of each size.
-        rounds: How often each way is timed.
-        seconds: Least processor time of a way in a round.
+        pictures: Number of pictures of each size.
+        rounds: Number of rounds.
+        seconds: Minimum processor time of a way in a round.
     """
 
     pictures: int = 12
@@ -109,10 +109,10 @@ Work = Callable[[Files], object]
 
 
 def photographs() -> list[Image.Image]:
-    """Real photographs, out of packages.
+    """Returns real photographs that are part of packages.
 
     Raises:
-        SystemExit: With the command that installs them, if they are missing.
+        SystemExit: The packages are missing; the message has the command that installs them.
     """
     try:
         from skimage import data
@@ -120,11 +120,11 @@ def photographs() -> list[Image.Image]:
     except ImportError as error:
         raise SystemExit(f"the photographs are missing ({error}): {PHOTOGRAPHS}") from error
     pixels = [data.astronaut(), data.chelsea(), data.coffee(), data.rocket()]
-    return [Image.fromarray(found) for found in (*pixels, *load_sample_images().images)]
+    return [Image.fromarray(image) for image in (*pixels, *load_sample_images().images)]
 
 
 def filled(photograph: Image.Image, width: int, height: int) -> Image.Image:
-    """A photograph continued by its mirror image, or its upper left part."""
+    """Returns a photograph's upper left part, continued by its mirror image if it is too small."""
     pixels = np.asarray(photograph)
     missing = (max(0, height - pixels.shape[0]), max(0, width - pixels.shape[1]))
     pixels = np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), "symmetric")
@@ -135,17 +135,17 @@ def make_files(folder: Path, count: int, width: int, height: int) -> list[Path]:
     """Writes JPEGs of photographs.
 
     Args:
-        folder: Where; made.
-        count: How many; after twice the number of photographs they come again.
-        width: Pixels.
-        height: Pixels.
+        folder: The folder to create.
+        count: Number of files; they repeat after twice the number of photographs.
+        width: Width in pixels.
+        height: Height in pixels.
     """
     folder.mkdir(parents=True)
-    found = photographs()
+    originals = photographs()
     files = []
     for index in range(count):
-        photograph = found[index % len(found)]
-        if index // len(found) % 2:
+        photograph = originals[index % len(originals)]
+        if index // len(originals) % 2:
             size = (photograph.width * 3 // 2, photograph.height * 3 // 2)
             photograph = photograph.resize(size, Image.Resampling.BICUBIC)
         files.append(folder / f"{index:03d}.jpg")
@@ -155,7 +155,7 @@ def make_files(folder: Path, count: int, width: int, height: int) -> list[Path]:
 
 
 def inspect() -> Work:
-    """Every group of signals, and the SHA-256."""
+    """Makes the work of `inspect`: every group of signals, and SHA-256."""
     stage = Inspect(InspectSettings())
     stage.setup()
     wanted = frozenset(spec.name for spec in stage.tables())
@@ -175,17 +175,17 @@ def inspect() -> Work:
 
 
 def naive(decodes: int = 2) -> Work:
-    """pHash, Laplacian variance, entropy, luma and SHA-256, a library's line each.
+    """Makes the naive work: pHash, Laplacian variance, entropy, luma and SHA-256, by libraries.
 
     Args:
-        decodes: 2 if each library reads the file; 1 if OpenCV gets what Pillow decoded.
+        decodes: 2 if each library decodes the file; 1 if OpenCV gets the picture of Pillow.
     """
     cv2 = importlib.import_module("cv2")
     imagehash = importlib.import_module("imagehash")
     cv2.setNumThreads(1)
 
     def work(files: Files) -> list[tuple[Any, ...]]:
-        found: list[tuple[Any, ...]] = []
+        values: list[tuple[Any, ...]] = []
         for file in files:
             data = file.read_bytes()
             image = Image.open(io.BytesIO(data)).convert("RGB")
@@ -194,7 +194,7 @@ def naive(decodes: int = 2) -> Work:
                 luma = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
             else:
                 luma = np.asarray(grey)
-            found.append(
+            values.append(
                 (
                     str(imagehash.phash(image)),
                     cv2.Laplacian(luma, cv2.CV_64F).var(),
@@ -203,25 +203,25 @@ def naive(decodes: int = 2) -> Work:
                     hashlib.sha256(data).hexdigest(),
                 )
             )
-        return found
+        return values
 
     return work
 
 
 def naive_decoding_once() -> Work:
-    """The naive way with one decode for both libraries."""
+    """Makes the naive work with one decode for both libraries."""
     return naive(decodes=1)
 
 
 def imagededup() -> Work:
-    """Its perceptual hash."""
+    """Makes the work of imagededup: its perceptual hash."""
     methods = importlib.import_module("imagededup.methods")
     hasher = methods.PHash(verbose=False)
     return lambda files: [hasher.encode_image(image_file=str(file)) for file in files]
 
 
 def cleanvision() -> Work:
-    """All that cleanvision looks for by default."""
+    """Makes the work of cleanvision: all issues that it looks for by default."""
     module = importlib.import_module("cleanvision")
 
     def work(files: Files) -> None:
@@ -237,22 +237,22 @@ def cleanvision() -> Work:
 
 
 def floor() -> Work:
-    """libjpeg-turbo's scaled decode alone."""
+    """Makes the work of libjpeg-turbo's scaled decode alone."""
 
     def work(files: Files) -> list[NDArray[np.uint8]]:
-        found = []
+        decoded = []
         for file in files:
             data = file.read_bytes()
             height, width, _, _ = simplejpeg.decode_jpeg_header(data)
             width, height = fit(width, height, SMALL_SIDE)
-            found.append(simplejpeg.decode_jpeg(data, "RGB", min_width=width, min_height=height))
-        return found
+            decoded.append(simplejpeg.decode_jpeg(data, "RGB", min_width=width, min_height=height))
+        return decoded
 
     return work
 
 
 def all_pixels() -> Work:
-    """libjpeg-turbo's decode alone, as `inspect` uses it."""
+    """Makes the work of libjpeg-turbo's full decode alone, as `inspect` uses it."""
 
     def work(files: Files) -> None:
         for file in files:
@@ -261,7 +261,7 @@ def all_pixels() -> Work:
     return work
 
 
-# A way of working through files, and what installs it.
+# Name -> the function that makes the work, and the command that installs its packages.
 WAYS: dict[str, tuple[Callable[[], Work], str]] = {
     "inspect": (inspect, ""),
     "naive": (naive, "pip install opencv-python-headless imagehash"),
@@ -277,7 +277,7 @@ WAYS: dict[str, tuple[Callable[[], Work], str]] = {
 
 
 def rate(work: Work, files: Files, seconds: float) -> float:
-    """Images a second of processor time."""
+    """Returns images per second of processor time."""
     passes, started = 0, time.process_time()
     while True:
         work(files)
@@ -288,7 +288,7 @@ def rate(work: Work, files: Files, seconds: float) -> float:
 
 
 def bench_rates(setting: Setting, files: Files, size: Size) -> list[Measure]:
-    """Times all ways over the same pictures."""
+    """Times all ways on the same pictures."""
     works: dict[str, Work] = {}
     missing = {}
     for name, (make, install) in WAYS.items():
@@ -297,7 +297,7 @@ def bench_rates(setting: Setting, files: Files, size: Size) -> list[Measure]:
         except ImportError:
             missing[name] = f"not installed: {install}"
             continue
-        works[name](files)  # imports and compiles what it needs
+        works[name](files)  # warms up: imports and compilation
     rates: dict[str, list[float]] = {name: [] for name in works}
     for turn in range(size.rounds):
         for name in list(works)[:: -1 if turn % 2 else 1]:
@@ -325,10 +325,10 @@ _WORK: list[Work] = []
 
 
 def work_for(files: Files, seconds: float) -> int:
-    """In a process of its own: works through files again and again, for so many seconds.
+    """Processes files repeatedly for some seconds; to be called in a process of its own.
 
     Returns:
-        The largest number of bytes that it has held in memory.
+        The peak memory of the process, in bytes.
     """
     import nucleus_data.runner.actor  # noqa: F401 - a worker has Ray loaded
 
@@ -342,10 +342,10 @@ def work_for(files: Files, seconds: float) -> int:
 
 
 def passes_for(files: Files, passes: int) -> float:
-    """In a process of its own: works through files so many times.
+    """Processes files `passes` times; to be called in a process of its own.
 
     Returns:
-        Seconds of its processor time.
+        The processor time, in seconds.
     """
     started = time.process_time()
     for _ in range(passes):
@@ -355,12 +355,12 @@ def passes_for(files: Files, passes: int) -> float:
 
 @dataclass(frozen=True)
 class Together:
-    """One round of two processes that work alone, and then together.
+    """One round of two processes that work alone, and together.
 
     Attributes:
-        by_clock: How many times as fast they were together as one alone.
-        by_processor: How many times as fast by the processor time that they used.
-        others: Processors that were taken by others meanwhile.
+        by_clock: Speed of both together, as a multiple of one alone, by wall-clock time.
+        by_processor: The same by the processor time that they used.
+        others: Mean number of cores that other processes used meanwhile.
     """
 
     by_clock: float
@@ -368,16 +368,16 @@ class Together:
     others: float
 
 
-def together(one: Pool, other: Pool, files: Files, passes: int) -> Together:
-    """One alone, both at once, the other alone."""
+def together(first: Pool, second: Pool, files: Files, passes: int) -> Together:
+    """Times one process alone, both at the same time, and the other alone."""
     clock, used = [], []
-    start, mine, everyone = time.perf_counter(), own_seconds(), machine_seconds()
-    for pools in ((one,), (one, other), (other,)):
+    start, own, everyone = time.perf_counter(), own_seconds(), machine_seconds()
+    for pools in ((first,), (first, second), (second,)):
         started = time.perf_counter()
         waiting = [pool.apply_async(passes_for, (files, passes)) for pool in pools]
         used.append(sum(done.get() for done in waiting))
         clock.append(time.perf_counter() - started)
-    others = machine_seconds() - everyone - (own_seconds() - mine) - sum(used)
+    others = machine_seconds() - everyone - (own_seconds() - own) - sum(used)
     return Together(
         (clock[0] + clock[2]) / clock[1],
         2 * (used[0] + used[2]) / used[1],
@@ -386,19 +386,19 @@ def together(one: Pool, other: Pool, files: Files, passes: int) -> Together:
 
 
 def bench_processes(setting: Setting, files: Files, size: Size) -> list[Measure]:
-    """Two processes against one."""
+    """Compares two processes with one."""
     context = get_context("spawn")
-    with context.Pool(1) as one, context.Pool(1) as other:
-        for ready in [pool.apply_async(work_for, (files, 0.0)) for pool in (one, other)]:
+    with context.Pool(1) as first, context.Pool(1) as second:
+        for ready in [pool.apply_async(work_for, (files, 0.0)) for pool in (first, second)]:
             ready.get()
         passes = max(1, round(120 * size.seconds / len(files)))
         rounds = []
         for _ in range(size.rounds):
-            rounds.append(together(one, other, files, passes))
+            rounds.append(together(first, second, files, passes))
             say("two processes")
-    quiet = sorted(rounds, key=lambda found: found.others)[: -(-len(rounds) // 3)]
+    quiet = sorted(rounds, key=lambda round_: round_.others)[: -(-len(rounds) // 3)]
     name = f"{setting.name}: inspect in two processes"
-    speeds, least = [found.by_clock for found in quiet], [found.others for found in quiet]
+    speeds, least = [round_.by_clock for round_ in quiet], [round_.others for round_ in quiet]
     return [
         measure(name, speeds, "times", ">= 1.9", "one process"),
         measure("other work in those rounds", least, f"cores of {psutil.cpu_count()}"),
@@ -407,13 +407,13 @@ def bench_processes(setting: Setting, files: Files, size: Size) -> list[Measure]
 
 
 def peak(files: Files, seconds: float) -> float:
-    """The most that a fresh process holds in memory, in MB."""
+    """Returns the peak memory of a new process, in MB."""
     with get_context("spawn").Pool(1) as pool:
         return pool.apply(work_for, (files, seconds)) / MB
 
 
 def bench_memory(setting: Setting, files: Files, folder: Path) -> list[Measure]:
-    """Peak memory of a worker."""
+    """Measures the peak memory of a worker."""
     width, height = LARGEST
     large = make_files(folder, 1, width, height)
     say("memory")
@@ -424,25 +424,25 @@ def bench_memory(setting: Setting, files: Files, folder: Path) -> list[Measure]:
 
 
 def say(line: str) -> None:
-    """Progress, for who waits."""
+    """Prints a line of progress to stderr."""
     print(line, file=sys.stderr, flush=True)
 
 
 def own_seconds() -> float:
-    """Processor seconds of this process and of those that it has waited for."""
+    """Returns the processor seconds of this process and of its finished children."""
     times = psutil.Process().cpu_times()
     return float(times.user + times.system + times.children_user + times.children_system)
 
 
 def machine_seconds() -> float:
-    """Processor seconds of the whole machine."""
+    """Returns the processor seconds of the whole machine."""
     times = psutil.cpu_times()
     return float(times.user + times.nice + times.system)
 
 
 def run(size: Size, folder: Path) -> list[Measure]:
-    """Measures everything, in a folder that is the caller's to remove; returns the rows."""
-    start, mine, everyone = time.perf_counter(), own_seconds(), machine_seconds()
+    """Measures everything, and returns the rows; the caller removes the folder."""
+    start, own, everyone = time.perf_counter(), own_seconds(), machine_seconds()
     rows = []
     for setting in SETTINGS:
         files = make_files(folder / setting.name, size.pictures, setting.width, setting.height)
@@ -450,13 +450,13 @@ def run(size: Size, folder: Path) -> list[Measure]:
         if setting is SETTINGS[0]:
             rows += bench_processes(setting, files, size)
             rows += bench_memory(setting, files, folder / "large")
-    others = machine_seconds() - everyone - (own_seconds() - mine)
+    others = machine_seconds() - everyone - (own_seconds() - own)
     load = max(others, 0.0) / (time.perf_counter() - start)
     return [*rows, measure("other work meanwhile", [load], f"cores of {psutil.cpu_count()}")]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Runs the command, and returns the exit code."""
     options = parser(__doc__).parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="bench-inspect-") as folder:
         rows = run(QUICK if options.quick else Size(), Path(folder))
@@ -465,7 +465,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    # Processes import what they run from this module by its name, so it must not be `__main__`'s.
+    # Child processes import their functions by this module's name, so it must not be `__main__`.
     from scripts.bench_inspect import main as imported_main
 
     sys.exit(imported_main())

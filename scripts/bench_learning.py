@@ -1,4 +1,4 @@
-"""Whether the nano transformer learns what captions say: what it draws is looked at by a checker.
+"""Measures whether the nano transformer learns from captions: a checker judges what it draws.
 
     python scripts/bench_learning.py --out learning           # some 25 minutes on two cores
     python scripts/bench_learning.py --quick --json learning.json
@@ -53,8 +53,8 @@ from scripts.benchmark import Measure, measure, parser, publish
 RECIPE = Path(__file__).resolve().parents[1] / "configs/nano/learning.yaml"
 KINDS = ("true", "shuffled")
 SIDE = 64
-STEPS, GUIDANCE = 50, 4.0  # of the sampler
-GRID = (5, 16)  # rows and columns of the first prompts
+STEPS, GUIDANCE = 50, 4.0  # settings of the sampler
+GRID = (5, 16)  # rows and columns of the grid, which shows the first prompts
 GOALS = {"true": ">= 0.8", "shuffled": "<= 0.3"}
 
 
@@ -63,9 +63,9 @@ class Size:
     """How much is done.
 
     Attributes:
-        pictures: To learn from.
+        pictures: Number of pictures to train on.
         steps: Steps of each training; None for the recipe's.
-        prompts: To draw.
+        prompts: Number of prompts to draw.
     """
 
     pictures: int = 12_000
@@ -77,7 +77,7 @@ QUICK = Size(pictures=300, steps=8, prompts=8)
 
 
 def training_set(folder: Path, count: int, shuffled: bool) -> None:
-    """Paints, and runs the line up to the training set, in this process.
+    """Makes the pictures, and runs the line up to the training set, in this process.
 
     Raises:
         RuntimeError: A shard failed.
@@ -95,7 +95,7 @@ def training_set(folder: Path, count: int, shuffled: bool) -> None:
 def trained(
     folder: Path, count: int, settings: QuickTrainSettings, prompts: Sequence[Prompt]
 ) -> "Learned":
-    """Makes the set below a folder, trains on it, draws the prompts and looks at them."""
+    """Makes the set below a folder, trains on it, draws the prompts and checks the pictures."""
     torch.set_num_threads(1)
     if not folder.exists():
         said(f"the training set, captions {folder.name}")
@@ -115,7 +115,7 @@ def trained(
 
 
 def drawn(checkpoint: Path, prompts: Sequence[Prompt]) -> np.ndarray:
-    """A picture a prompt, uint8 (prompts, SIDE, SIDE, 3)."""
+    """Draws a picture for each prompt: uint8 (prompts, SIDE, SIDE, 3)."""
     saved = load_saved(checkpoint)
     return sample_images(
         saved.model,
@@ -133,12 +133,12 @@ def drawn(checkpoint: Path, prompts: Sequence[Prompt]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Learned:
-    """What a training came to.
+    """The result of a training.
 
     Attributes:
-        score: What the checker counted in the pictures that it drew.
-        minutes: It took, by the clock.
-        loss: At its end.
+        score: The checker's counts in the pictures that were drawn.
+        minutes: Wall-clock time, in minutes.
+        loss: Loss at the end.
     """
 
     score: ImageScore
@@ -147,20 +147,20 @@ class Learned:
 
 
 def bench(out: Path, size: Size) -> list[Measure]:
-    """Paints, trains and measures everything; returns the rows of the table."""
+    """Makes pictures, trains and measures everything; returns the rows of the table."""
     recipe = load_recipe(RECIPE, [f"corpus={out}"])
     changed = {} if size.steps is None else {"steps": size.steps, "sample_every": 0}
     settings = recipe.section(Train).model_copy(update=changed)
     prompts = read_prompts()[: size.prompts]
-    # In processes of their own, at once: the minutes of both are then those of a busy machine.
+    # Both at the same time, in processes of their own; so the minutes are those of a busy machine.
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         jobs = {
             kind: pool.submit(trained, out / kind, size.pictures, settings, prompts)
             for kind in KINDS
         }
-        found = {kind: job.result() for kind, job in jobs.items()}
+        results = {kind: job.result() for kind, job in jobs.items()}
     rows = []
-    for kind, learned in found.items():
+    for kind, learned in results.items():
         name, score = f"{kind} captions", learned.score
         rows += [
             measure(f"{name}: objects right", [score.right_share], "share", GOALS[kind]),
@@ -170,18 +170,18 @@ def bench(out: Path, size: Size) -> list[Measure]:
             measure(f"{name}: loss at the end", [learned.loss], ""),
         ]
     (out / "found.json").write_text(
-        json.dumps({kind: vars(learned.score) for kind, learned in found.items()}, indent=1)
+        json.dumps({kind: vars(learned.score) for kind, learned in results.items()}, indent=1)
     )
     return rows
 
 
 def said(line: str) -> None:
-    """A line on what goes on, with the time."""
+    """Prints a line of progress, with the time."""
     print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Runs the command, and returns the exit code."""
     options = parser(__doc__)
     options.add_argument("--out", type=Path, metavar="FOLDER", help="keep everything there")
     chosen = options.parse_args(arguments)

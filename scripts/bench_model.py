@@ -1,32 +1,32 @@
-"""The transformer: a training step against diffusers' class, memory, sampling, and at scale.
+"""Measures the transformer: a training step against diffusers' class, memory, sampling, scale.
 
     python scripts/bench_model.py                      # five minutes on two idle cores
     python scripts/bench_model.py --quick --json model.json
 
-All contestants have the same weights, inputs, optimizer (fused AdamW) and two threads; a step is
-forward, backward, optimizer and freeing the gradients. Rounds alternate, ratios are taken within a
-round, of seconds on the clock and of processor time (of both threads, the system's part included);
-where others use the cores, the latter is the steadier one. In each round the two fast contestants
-take turns for some steps. Memory is the peak of a process of its own, from before its model is
-built to after two steps.
+All contestants have the same weights, inputs, optimizer (fused AdamW) and two threads. A step is
+forward, backward, optimizer and freeing the gradients. Rounds alternate, and ratios are computed
+within a round, of wall-clock time and of processor time (of both threads, including that of the
+system); if others use the cores, the latter is more stable. In each round, the two fast contestants
+alternate for several steps. Memory is the peak of a process of its own, from before its model is
+built until after two steps.
 
-Much of the loop's time are page faults: its backward pass fills a fresh gradient of all experts for
-each expert. With huge pages for torch's memory (THP_MEM_ALLOC_ENABLE=1, not a default) it takes
-less than half of its time; ours reuses its gradients' memory and gains nothing from it.
+Much of the loop's time is page faults: for each expert, its backward pass fills a new gradient of
+all experts. With huge pages for torch's memory (THP_MEM_ALLOC_ENABLE=1, not a default), it takes
+less than half the time; our implementation reuses the memory of its gradients and gains nothing.
 
 Floating-point operations are counted by torch while the `base` preset runs on the meta device. The
 share of an accelerator's peak at scale (MFU) is an *estimate*, no measurement:
 
     MFU = F / (F / MATMUL_SHARE + PEAK * bytes / (BANDWIDTH * BANDWIDTH_SHARE))
 
-with F three times the forward's operations, and bytes what passes over memory outside matrix
-products (PASSES over the stream in bf16, in every block). It takes communication as hidden behind
-computing, and its shares are assumptions, chosen as large runs report them.
+with F three times the operations of the forward pass, and bytes the memory traffic outside of
+matrix products (PASSES over the stream in bf16, in every block). It assumes that communication is
+hidden behind computation; its shares are assumptions as well, in the range that large runs report.
 """
 
 import os
 
-# Before torch: a waiting thread that spins would take the core of one that works.
+# Must be set before torch is imported: spinning threads would take cores from working ones.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import subprocess
@@ -66,12 +66,12 @@ class Size:
     """How much is measured.
 
     Attributes:
-        experts: In each block.
+        experts: Experts per block.
         side: Image tokens on a side.
-        blocks: Blocks.
-        rounds: Rounds of everything.
-        repeats: Steps of the fast contestants in a round.
-        preset: For sampling.
+        blocks: Number of blocks.
+        rounds: Number of rounds.
+        repeats: Steps of the fast contestants per round.
+        preset: The preset for sampling.
         sample_side: Image tokens on a side, for sampling.
         text: Text tokens and width, for sampling.
         steps: Sampling steps.
@@ -95,8 +95,8 @@ class Contestant:
     """A model and its optimizer.
 
     Args:
-        name: Which.
-        size: How large.
+        name: The contestant's name.
+        size: The size of the benchmark.
     """
 
     def __init__(self, name: str, size: Size) -> None:
@@ -104,7 +104,7 @@ class Contestant:
         config = wide(size.experts, size.blocks)
         own = NucleusTransformer(config)
         initialise(own, seed=0)
-        with torch.no_grad():  # what starts as zero would leave the blocks idle
+        with torch.no_grad():  # parameters that are zero at first would leave the blocks idle
             for block in own.blocks:
                 bias = block.img_mod[1].get_parameter("bias")
                 bias.normal_(generator=torch.Generator().manual_seed(0))
@@ -125,7 +125,7 @@ class Contestant:
         self.sigma = torch.tensor([0.5])
 
     def forward(self) -> torch.Tensor:
-        """Returns the model's answer to the contestant's inputs."""
+        """Returns the model's output for the contestant's inputs."""
         if isinstance(self.model, NucleusTransformer):
             text = self.model.encode_text(self.text, None, self.grid)
             return self.model(self.tokens, self.sigma, text, self.grid).tokens_BSP
@@ -148,7 +148,7 @@ class Contestant:
 
 
 def wide(experts: int, blocks: int) -> TransformerConfig:
-    """Returns a configuration of width 512, and experts as wide for it as the published ones."""
+    """Returns a configuration of width 512, with experts in the published proportion."""
     return TransformerConfig(
         patch_size=2,
         in_channels=64,
@@ -171,7 +171,7 @@ def wide(experts: int, blocks: int) -> TransformerConfig:
 
 
 def bench_step(size: Size) -> list[Measure]:
-    """Measures a step of each contestant, and ratios, by the clock and by the processor."""
+    """Measures a step of each contestant, and ratios, by wall-clock and processor time."""
     contestants = {name: Contestant(name, size) for name in NAMES}
     taken: dict[str, list[Seconds]] = {name: [] for name in NAMES}
     for contestant in contestants.values():
@@ -185,10 +185,10 @@ def bench_step(size: Size) -> list[Measure]:
                     steps[name].append(Seconds.by(contestants[name].step))
         for name in NAMES:
             taken[name].append(Seconds.mean(steps[name]))
-            found = taken[name][-1]
+            seconds = taken[name][-1]
             say(
-                f"step, round {number + 1} of {size.rounds}: {name} {found.clock:.3f} s, "
-                f"{found.processor:.3f} s of processor time"
+                f"step, round {number + 1} of {size.rounds}: {name} {seconds.clock:.3f} s, "
+                f"{seconds.processor:.3f} s of processor time"
             )
     what = f"step, {size.experts} experts, width 512, {size.side**2} tokens"
     rows = []
@@ -206,20 +206,20 @@ def bench_step(size: Size) -> list[Measure]:
 
 
 def bench_memory(quick: bool) -> list[Measure]:
-    """Measures the peak of memory of a process for each contestant."""
+    """Measures the peak memory of a process for each contestant."""
     values = {}
     for name in NAMES:
         command = [sys.executable, "-m", "scripts.bench_model", "--peak", name]
-        found = subprocess.run(
+        done = subprocess.run(
             command + ["--quick"] * quick, check=True, capture_output=True, text=True
         )
-        values[name] = float(found.stdout.split()[-1])
+        values[name] = float(done.stdout.split()[-1])
         say(f"memory: {name} {values[name]:.0f} MB")
     return [measure(f"memory of two steps: {name}", [values[name]], "MB") for name in NAMES]
 
 
 def peak(name: str, size: Size) -> float:
-    """Returns the MB that this process takes more at its peak, with a model and two steps of it."""
+    """Returns the increase of this process's peak memory, in MB, by a model and two steps."""
     before = peak_memory()
     contestant = Contestant(name, size)
     for _ in range(2):
@@ -228,7 +228,7 @@ def peak(name: str, size: Size) -> float:
 
 
 class Forgetful(NucleusTransformer):
-    """Encodes its prompt again at every sigma, as a model without a text cache does."""
+    """A model that encodes its prompt again at every sigma, like one without a text cache."""
 
     def forward(  # type: ignore[override]
         self,
@@ -237,7 +237,7 @@ class Forgetful(NucleusTransformer):
         text: TextKV,
         grid: tuple[int, int],
     ) -> object:
-        """Returns the same answer, later."""
+        """Returns the same output, after encoding the prompt."""
         again = self.encode_text(self.states[: text.batch], None, grid)
         return super().forward(tokens_BSP, sigma_B, again, grid)
 
@@ -246,7 +246,7 @@ class Forgetful(NucleusTransformer):
 
 @torch.no_grad()
 def bench_sampling(size: Size) -> list[Measure]:
-    """Measures the seconds of a guided run with the prompt's keys and values kept, and without."""
+    """Measures a guided sampling run, with and without cached keys and values of the prompt."""
     length, width = size.text
     grid = (size.sample_side, size.sample_side)
     model = build_transformer(PRESETS[size.preset], latent_channels=16, text_width=width, seed=0)
@@ -276,7 +276,7 @@ def bench_sampling(size: Size) -> list[Measure]:
 
 
 def operations(tokens: int) -> float:
-    """Counts a forward pass's operations for one image token of `base`, without the text's share.
+    """Counts the operations of `base` per image token in a forward pass, without those of text.
 
     Args:
         tokens: Image tokens of the picture.
@@ -295,10 +295,10 @@ def operations(tokens: int) -> float:
 
 
 def mfu(forward: float) -> float:
-    """Estimates the share of the peak, 0 to 1, by the formula in this module's text.
+    """Estimates the share of the peak, 0 to 1, by the formula in this module's docstring.
 
     Args:
-        forward: Operations of the forward pass for a token.
+        forward: Operations of the forward pass per token.
     """
     preset = PRESETS["base"]
     moved = PASSES * preset.width * 2 * preset.layers
@@ -307,7 +307,7 @@ def mfu(forward: float) -> float:
 
 
 def at_scale() -> list[Measure]:
-    """Counts operations and makes the estimate, at the three resolutions of training."""
+    """Counts operations and estimates MFU, at the three resolutions of training."""
     rows = []
     for resolution in (256, 512, 1024):
         forward = operations((resolution // 16) ** 2)
@@ -324,11 +324,11 @@ def at_scale() -> list[Measure]:
 
 @dataclass(frozen=True)
 class Seconds:
-    """The time that something took, in seconds.
+    """A duration, in seconds.
 
     Attributes:
-        clock: On the clock.
-        processor: Of all threads of this process.
+        clock: Wall-clock time.
+        processor: Processor time of all threads of this process.
     """
 
     clock: float
@@ -343,7 +343,7 @@ class Seconds:
 
     @classmethod
     def mean(cls, found: Sequence["Seconds"]) -> "Seconds":
-        """Returns the mean of some calls."""
+        """Returns the mean of several durations."""
         clock, processor = (sum(t.clock for t in found), sum(t.processor for t in found))
         return cls(clock / len(found), processor / len(found))
 
@@ -354,7 +354,7 @@ def say(line: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the benchmark as the command line says; returns the exit code."""
+    """Runs the benchmark, and returns the exit code."""
     options = parser(__doc__)
     options.add_argument("--peak", metavar="NAME", help="print one contestant's memory in MB")
     given = options.parse_args(arguments)

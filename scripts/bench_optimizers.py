@@ -1,15 +1,15 @@
-"""Muon against AdamW, and merging against none, at equal steps on the same pictures: curves.
+"""Compares Muon with AdamW, and merging with decay, by loss curves on the same pictures.
 
     python -m scripts.bench_learning --out learning           # makes the training set
     python scripts/bench_optimizers.py learning/true --charts nucleus_model/docs
     python scripts/bench_optimizers.py --quick learning/true
 
-All runs are of the nano transformer with the settings of configs/nano/learning.yaml but for fewer
-steps of a quarter of the pictures and what a row names. Each optimizer is tried at three learning
-rates, from the same initial weights, with the same batches and noise. The held-out loss is that of
-64 pictures that nothing is trained on, with fixed noise; rows are its last value, one run each. For
-Warmup-Stable-Merge one more run goes on at Muon's middle rate, undecayed, and its last checkpoints
-are merged in each way; the decayed rate is Muon's row of that rate.
+All runs train the nano transformer with the settings of configs/nano/learning.yaml, except for
+fewer steps with a quarter of the pictures, and the settings that a row names. Each optimizer is
+tried with three learning rates, from the same initial weights, with the same batches and noise. The
+held-out loss is that of 64 pictures that no run trains on, with fixed noise; each row is the final
+value of one run. For Warmup-Stable-Merge, another run uses Muon's middle rate without decay, and
+its last checkpoints are merged in each way; Muon's row with that rate is the decayed counterpart.
 """
 
 import os
@@ -42,7 +42,7 @@ RATES = {"adamw": (1e-3, 3e-3, 9e-3), "muon": (3e-3, 8e-3, 2e-2)}
 MIDDLE = 8e-3
 CONSTANT = f"muon, constant rate {MIDDLE:g}"
 MERGES = ("inverse_sqrt", "uniform", "one_minus_sqrt")
-# An SVG by itself has no style sheet around it.
+# A standalone SVG file has no style sheet.
 STYLE = (
     "<style>text{font:12px sans-serif;fill:#555}.label{font-weight:600}.axis{stroke:#999;fill:none}"
     ".grid{stroke:#ddd}.line{fill:none;stroke-width:2}.mark{stroke:none}"
@@ -59,10 +59,10 @@ class Size:
     """The size of the benchmark.
 
     Attributes:
-        steps: Of each run.
-        batch: Pictures a step.
-        merged: Checkpoints of a merge.
-        every: Steps between them.
+        steps: Steps of each run.
+        batch: Pictures per step.
+        merged: Number of checkpoints in a merge.
+        every: Steps between these checkpoints.
     """
 
     steps: int = 600
@@ -78,7 +78,7 @@ Curve = list[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Ran:
-    """What came of one training.
+    """The result of one training.
 
     Attributes:
         curve: Steps and held-out losses.
@@ -102,14 +102,14 @@ def run(folder: Path, settings: QuickTrainSettings, out: Path) -> Ran:
     for kind in MERGES:
         merge_checkpoints(chosen, merge_weights(kind, len(chosen)), out / kind)
         load_weights(out / kind, parts.model)
-        found = parts.measure(0, settings.steps)
-        assert found is not None
-        merged[kind] = found["holdout_loss"]
+        measured = parts.measure(0, settings.steps)
+        assert measured is not None
+        merged[kind] = measured["holdout_loss"]
     return Ran(curve, merged)
 
 
 def bench(folder: Path, work: Path, size: Size, charts: Path | None) -> list[Measure]:
-    """Runs all trainings; returns all rows, and draws the charts if they are asked for."""
+    """Runs all trainings, draws the charts if there is a folder for them, and returns the rows."""
     base = load_recipe(RECIPE, [f"corpus={folder}"]).quick_train
     shared: dict[str, Any] = {
         "steps": size.steps,
@@ -156,7 +156,7 @@ def bench(folder: Path, work: Path, size: Size, charts: Path | None) -> list[Mea
 
 
 def draw(folder: Path, ran: Mapping[str, Ran]) -> None:
-    """Draws two charts: each optimizer at its best rate, and the schedules."""
+    """Draws two charts: each optimizer with its best rate, and the schedules."""
     folder.mkdir(parents=True, exist_ok=True)
     best = {
         kind: min(
@@ -174,7 +174,7 @@ def draw(folder: Path, ran: Mapping[str, Ran]) -> None:
 
 
 def chart(file: Path, curves: Mapping[str, Curve]) -> None:
-    """Draws an SVG that needs no style sheet. The first measurement, much higher, is left out."""
+    """Draws a standalone SVG, without the first measurement, which is much higher."""
     series = [
         Series(name, curve[1:] if len(curve) > 1 else curve, f"c{number}")
         for number, (name, curve) in enumerate(curves.items())
@@ -185,7 +185,7 @@ def chart(file: Path, curves: Mapping[str, Curve]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the benchmark as the command line says; returns the exit code."""
+    """Runs the benchmark, and returns the exit code."""
     options = parser(__doc__)
     options.add_argument("--charts", type=Path, metavar="FOLDER", help="draw curves into it")
     options.add_argument("folder", type=Path, help="of bench_learning's --out: learning/true")

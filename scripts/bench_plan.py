@@ -1,12 +1,12 @@
-"""How long planning a training set takes, and in how much memory, by the number of records.
+"""Measures time and memory of planning a training set, by the number of records.
 
     python scripts/bench_plan.py                    # 1 and 4 million records, some minutes
     python scripts/bench_plan.py --quick --json plan.json
 
-The corpora are tables alone (10,000 records a shard, mixed sizes, sources, tiers and captions): no
-picture is read to plan. Each size runs in a process of its own, three times, all phases in it one
-after the other, as two workers would do them at once; the largest memory is measured, and processor
-time.
+The corpora consist of tables only (10,000 records per shard, with mixed sizes, sources, tiers and
+captions), as planning reads no pictures. Each size runs three times, in a process of its own, which
+does all phases one after the other, as two workers would do them at the same time. Peak memory and
+processor time are measured.
 """
 
 import argparse
@@ -46,13 +46,13 @@ ROUNDS = 3
 def metadata_corpus(
     folder: Path, shards: int, a_shard: int = A_SHARD, *, seed: int = 0, tiers: bool = True
 ) -> Corpus:
-    """A corpus of tables alone: records, sizes and a selection, without pictures.
+    """Makes a corpus of tables only: records, sizes and a selection, without pictures.
 
     Args:
-        folder: Where it is made.
-        shards: How many image shards it has.
-        a_shard: Records of each.
-        seed: Of the sizes, sources, tiers and captions.
+        folder: The corpus's folder.
+        shards: Number of image shards.
+        a_shard: Records per shard.
+        seed: Seed of the sizes, sources, tiers and captions.
         tiers: Whether the selection has quality tiers and curriculum buckets.
     """
     corpus = Corpus(str(folder), create=True)
@@ -102,51 +102,51 @@ def _write(corpus: Corpus, name: str, shard: int, rows: pa.Table) -> None:
 
 
 def planned(corpus: Corpus, settings: ShardSettings, folder: str = "sets/bench/0") -> Planning:
-    """Plans a set of a corpus, all phases in this process."""
+    """Plans a set of a corpus, with all phases in this process."""
     shards = corpus.at("selection", TABLES["selection"]).shards()
     planning = Planning(corpus.uri, {}, folder, TABLES, settings, pieces_of(shards))
     tars = 0
     for phase in PHASES:
-        one = planning.at(phase)
-        for number in range(one.items(tars)):
-            tars += do_item(one, Item(number)).extra["tars"]
+        task = planning.at(phase)
+        for number in range(task.items(tars)):
+            tars += do_item(task, Item(number)).extra["tars"]
     return planning
 
 
 def run_one(folder: Path) -> dict[str, float]:
-    """Plans in this process; seconds, processor seconds, megabytes, tars."""
+    """Plans in this process; returns seconds, processor seconds, megabytes and tars."""
     settings = ShardSettings(resolutions=RESOLUTIONS)
     for earlier in ("warm", "c/sets"):
         shutil.rmtree(folder / earlier, ignore_errors=True)
     planned(metadata_corpus(folder / "warm", 1, 100), settings)  # imports apart
     before = peak_memory() / 2**20
     start, used = time.perf_counter(), time.process_time()
-    found = planned(Corpus(str(folder / "c")), settings)
+    planning = planned(Corpus(str(folder / "c")), settings)
     return {
         "seconds": time.perf_counter() - start,
         "processor": time.process_time() - used,
         "before": before,
         "memory": peak_memory() / 2**20,
-        "tars": found.totals().tars,
+        "tars": planning.totals().tars,
     }
 
 
 def child() -> None:
-    """What a process of its own does: plans the corpus in the folder that its argument names."""
+    """Plans the corpus in the folder that the argument names; the code of a child process."""
     print(json.dumps(run_one(Path(sys.argv[1]))))
 
 
 def in_process(folder: Path) -> dict[str, float]:
-    """`run_one` in a process of its own, whose largest memory is its own."""
+    """Runs `run_one` in a process of its own, to measure its peak memory."""
     code = "from scripts.bench_plan import child; child()"
     command = [sys.executable, "-c", code, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
 
 
 def main(args: argparse.Namespace) -> list[Measure]:
-    """Plans corpora of growing size."""
+    """Plans corpora of growing sizes, and returns the rows."""
     measures: list[Measure] = []
     memory: list[list[float]] = []
     rounds = 1 if args.quick else ROUNDS
@@ -154,15 +154,15 @@ def main(args: argparse.Namespace) -> list[Measure]:
         shards = round(millions * 1_000_000 / A_SHARD)
         with tempfile.TemporaryDirectory() as name:
             metadata_corpus(Path(name) / "c", shards)
-            found = [in_process(Path(name)) for _ in range(rounds)]
-        processor = [one["processor"] for one in found]
-        memory.append([one["memory"] for one in found])
+            runs = [in_process(Path(name)) for _ in range(rounds)]
+        processor = [run["processor"] for run in runs]
+        memory.append([run["memory"] for run in runs])
         of = f"{millions:g} M records"
         measures += [
-            # Two workers share the tasks: half of one's processor time, where nothing else runs.
+            # Two workers share the tasks: half of the processor time, if nothing else runs.
             measure(
                 f"{of}: a million, two cores",
-                [each / millions / CORES for each in processor],
+                [seconds / millions / CORES for seconds in processor],
                 "s",
                 f"<= {GOAL_S}",
             ),
@@ -170,7 +170,7 @@ def main(args: argparse.Namespace) -> list[Measure]:
             measure(f"{of}: largest memory of a task", memory[-1], "MB"),
         ]
     growth = [large - small for small, large in zip(*memory, strict=True)]
-    # Small corpora fill no partition, so that memory still grows with them.
+    # Small corpora do not fill the partitions, so memory still grows with their size.
     goal = None if args.quick else f"<= {GOAL_MB}"
     measures.append(measure("memory that four times the records take more", growth, "MB", goal))
     return measures

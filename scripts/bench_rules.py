@@ -1,29 +1,30 @@
-"""Whether the rules find what is wrong, and the duplicate search the copies, where truth is known.
+"""Measures how well the rules find planted faults, and the duplicate search planted copies.
 
     python scripts/bench_rules.py                       # four minutes on two busy cores
     python scripts/bench_rules.py --seed 12 --level full --json rules.json
     python scripts/bench_rules.py --pictures stamps --recipe configs/full/recipe.yaml
 
-Every picture of a world is made in memory (its bytes are those that `nucleus world` writes), opened
-and measured, and the recipe's rules decide about it; near duplicates are found among all of them,
-by `hash` and by `canonical`. The default seed is one that no threshold was chosen on (those were: 0
-to 10, and 22).
+Every picture of a world is made in memory (with the same bytes as by `nucleus world`), decoded and
+measured, and the recipe's rules decide about it. Near duplicates are searched among all pictures,
+by `hash` and by `canonical`. No threshold was chosen on the default seed (they were chosen on 0 to
+10, and 22).
 
-With `--pictures`, the same faults and copies are planted into pictures of a folder. Nothing is
-planted into what the recipe rejects as it is; what it rejects by its looks is listed with the
-reasons. Real pictures are for the full recipe: more than half of the stamps are below 128 pixels,
-where a blur of a sixtieth of the side, or a border of a twentieth, is hardly a pixel or two.
+With `--pictures`, the same faults and copies are planted into the pictures of a folder. Nothing is
+planted into pictures that the recipe rejects unchanged; those that it rejects by their looks are
+listed with the reasons. Use the full recipe for real pictures: more than half of the stamps are
+smaller than 128 pixels, where a blur of a sixtieth of the side, or a border of a twentieth, is
+hardly a pixel or two.
 
-A rule's precision is the share of fitting pictures among all that it finds, but for those that an
-earlier rule (any rule, for a flag) rejects anyway. `RIGHTLY` (nucleus_data/world/expected.py) says
-which faults fit beside its own: what is nearly black has no detail left. Beside a rule's precision
-stand the pictures that don't fit. Rare files (CMYK, palettes, profiles) are no fault: they are
-counted as clean. Not here, because a model is needed to see them: unsafe, watermarked, dense_text,
-and faults of captions.
+A rule's precision is the share of right findings among all its findings, without pictures that an
+earlier rule (any rule, for a flag) rejects anyway. `RIGHTLY` (nucleus_data/world/expected.py) lists
+the other faults that a rule may rightly find: a nearly black picture also has no detail. The wrong
+findings are listed beside the precision. Rare files (CMYK, palettes, profiles) are not faults, and
+count as clean. Not measured, as they need a model: unsafe, watermarked, dense_text, and faults of
+captions.
 
-Each fault that a rule is there for has a goal. Of copies, the duplicate search is asked for what a
-hash of the whole picture can tell; crops and logos are reported and have none. `false ones` are
-wrong pairs by known truth: among candidates by 64 bits, and among confirmed pairs.
+Each fault that a rule is meant for has a goal. For copies, there are goals for the kinds that a
+hash of the whole picture can find; crops and logos are reported without a goal. `false ones` are
+pairs known to be wrong, among the candidates by 64 bits and among the confirmed pairs.
 """
 
 import os
@@ -31,7 +32,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-# Before numpy: more threads would only get in each other's way.
+# Must be set before numpy is imported; more threads would compete with the processes.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 from nucleus_data.line.recipe import Recipe, load_recipe
@@ -48,42 +49,42 @@ from scripts.rules.pictures import ORIGINAL, clean_rows, pictures_of, planted_ro
 
 
 def table(rows: Sequence[Row], recipe: Recipe) -> Iterator[Measure]:
-    """Decides about measured pictures; yields the rows of the benchmark."""
-    found = counting.decided(rows, recipe)
-    yield from counting.recalls(rows, found)
-    yield from counting.precisions(rows, found, recipe)
+    """Decides about measured pictures, and yields the rows of the benchmark."""
+    decided = counting.decided(rows, recipe)
+    yield from counting.recalls(rows, decided)
+    yield from counting.precisions(rows, decided, recipe)
     yield from copies(rows, PLAIN, recipe.section(Dedup))
     yield from copies(rows, CANONICAL, recipe.section(Dedup))
-    yield from counting.clean(rows, found, recipe)
+    yield from counting.clean(rows, decided, recipe)
 
 
 def on_pictures(
     folder: Path, recipe: Recipe, bases: int, turns: int, workers: int
 ) -> tuple[list[Measure], list[str]]:
-    """The table of one folder, the files lost by how they look, and near pairs among all.
+    """Measures one folder: the table, the files rejected by their looks, and near pairs.
 
     Args:
-        folder: Where the pictures are.
-        recipe: The configuration whose rules are asked.
-        bases: At most so many pictures are planted into, evenly spread over the folder.
-        turns: In how many of the three strengths each fault is planted into each.
-        workers: Processes.
+        folder: The folder with the pictures.
+        recipe: The recipe whose rules decide.
+        bases: Maximum number of pictures to plant into, evenly spread over the folder.
+        turns: Number of strengths (of three) in which each fault is planted into each picture.
+        workers: Number of processes.
     """
     signals = _signals(recipe)
     paths = pictures_of(folder)
     clean = clean_rows(paths, signals, workers)
     whole = [row for row in clean if row["fault"] == ORIGINAL]
-    found = counting.decided(clean, recipe)
+    decided = counting.decided(clean, recipe)
     flags = counting.flags_of(recipe)
-    rejected = {row["scene"] for row, names in zip(clean, found, strict=True) if names - flags}
+    rejected = {row["scene"] for row, names in zip(clean, decided, strict=True) if names - flags}
     good = [number for number in range(len(paths)) if number not in rejected]
     chosen = good[:: max(1, -(-len(good) // bases))]
     rows = planted_rows(paths, chosen, signals, turns, workers)
     rows += [row for row in clean if row["fault"] == NONE and row["scene"] in set(chosen)]
     measures, listed = [], []
-    for measure, names in counting.originals(clean, found, recipe):
+    for measure, names in counting.originals(clean, decided, recipe):
         measures.append(measure)
-        listed = names  # those lost by how they look; others are too many
+        listed = names  # only those rejected by their looks, as all would be too many
     pairs, named = among_originals(whole, PLAIN, recipe.section(Dedup))
     return [*measures, *pairs, *table(rows, recipe)], [*listed, *named]
 
@@ -93,7 +94,7 @@ def _signals(recipe: Recipe) -> tuple[str, ...]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Runs the command, and returns the exit code."""
     command = parser(__doc__)
     command.add_argument("--seed", type=int, default=11, help="of the world; default 11")
     command.add_argument("--images", type=int, default=6000, help="pictures; default 6000")

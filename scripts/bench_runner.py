@@ -1,16 +1,17 @@
-"""What the runner costs: a shard, against a plain loop, with two workers, and in memory.
+"""Measures the runner's overhead: per shard, against a plain loop, with two workers, in memory.
 
     python scripts/bench_runner.py                      # twelve minutes on two idle cores
     python scripts/bench_runner.py --quick --json runner.json
 
-Ray runs before the clock does, and every stage has done some shards before. The plain loop is what
-one would write without this package: decode, measure, write Parquet, in one process. Rounds
-alternate, ratios are taken within a round, and medians are shown. Ray gives its workers niceness
-15; here it is 0, as that of the loop, or a busy machine would show nothing but its scheduler.
+Ray is started, and every stage has processed some shards, before anything is timed. The plain loop
+is the obvious code without this package: it decodes, measures and writes Parquet in one process.
+Rounds alternate, ratios are computed within a round, and medians are shown. Ray gives its workers a
+niceness of 15; here it is 0, like that of the loop. Otherwise, on a busy machine, the figures would
+reflect the scheduler only.
 
-Where other work takes the cores (last row), wall seconds say little of the runner. CPU seconds (of
-driver, Ray and workers) still show what it adds, and the share of the time in which workers had
-work shows how far two of them can be faster than one.
+If other work uses the cores (last row), wall-clock times tell little about the runner. CPU times
+(of driver, Ray and workers) still show its overhead, and the share of the time in which workers
+were busy shows how much faster two of them can be than one.
 """
 
 import itertools
@@ -24,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-# Before numpy: as Ray does in its workers, so that the plain loop is no faster.
+# Set before numpy is imported, as Ray does in its workers, so that the plain loop is no faster.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import psutil
@@ -54,11 +55,11 @@ class Size:
     """How much is measured.
 
     Attributes:
-        shards: Shards of the corpus of images.
-        images: Images in each.
+        shards: Number of shards of the corpus of images.
+        images: Images per shard.
         idle_rounds: Rounds of the stage that does nothing.
         real_rounds: Rounds of the real stage.
-        tiny: Shards of one row, for the driver's memory.
+        tiny: Number of one-row shards, for the driver's memory.
     """
 
     shards: int = 20
@@ -72,11 +73,11 @@ QUICK = Size(shards=4, images=150, idle_rounds=3, real_rounds=2, tiny=400)
 
 
 class NoSettings(BaseModel):
-    """Nothing to set."""
+    """Settings without fields."""
 
 
 class Idle(RowStage[NoSettings]):
-    """Does nothing with a row, not even read its image."""
+    """A stage that does nothing, and does not read images."""
 
     name = "idle"
     help = "Do nothing."
@@ -84,27 +85,27 @@ class Idle(RowStage[NoSettings]):
     reads_images: ClassVar[bool] = False
 
     def tables(self) -> Sequence[TableSpec]:
-        """One table of one column."""
+        """Returns one table with one column."""
         return [TableSpec(self.name, pa.schema([("nothing", pa.int8())]), version=1)]
 
     def process(self, rows: Iterator[Row]) -> Iterator[Result]:
-        """The same result for every row."""
+        """Yields the same result for every row."""
         for row in rows:
             yield Result(row, {self.name: {"nothing": 0}})
 
 
 class IdleReader(Idle):
-    """Does nothing either, but the runner reads every image and checks its SHA-256."""
+    """A stage that does nothing, for which the runner reads every image and checks its SHA-256."""
 
     reads_images: ClassVar[bool] = True
 
 
 class Bench:
-    """Runs stages over one corpus, each run into tables of its own.
+    """Runs stages over one corpus; each run writes to new tables.
 
     Args:
-        corpus: What is worked on.
-        shards: How many shards it has.
+        corpus: The corpus.
+        shards: The corpus's number of shards.
     """
 
     def __init__(self, corpus: Corpus, shards: int) -> None:
@@ -113,24 +114,24 @@ class Bench:
         self.runs = itertools.count()
 
     def job(self, stage: RowStage[Any]) -> StageJob:
-        """A job whose tables no run has written to."""
+        """Makes a job with new tables."""
         run = next(self.runs)
         hashes = {spec.name: f"run{run:04d}" for spec in stage.tables()}
         return StageJob(self.corpus.uri, {}, stage, {"records": RECORDS_HASH, **hashes})
 
     def run(self, stage: RowStage[Any], workers: int | None) -> StageReport:
-        """A stage through the runner, over all shards."""
+        """Runs a stage over all shards, and returns the report."""
         from nucleus_data.runner.loop import Loop
 
         loop = Loop(stage.name, self.job(stage), Resources(workers=workers), progress=False)
         report = loop.run(self.items())
-        done, asked = report.summary.done, report.summary.rows
-        if report.shards != self.shards or done != asked:
-            raise RuntimeError(f"{stage.name}: {done} of {asked} rows, failed: {report.failed[:3]}")
+        done, rows = report.summary.done, report.summary.rows
+        if report.shards != self.shards or done != rows:
+            raise RuntimeError(f"{stage.name}: {done} of {rows} rows, failed: {report.failed[:3]}")
         return report
 
     def items(self) -> Iterator[Item]:
-        """All shards."""
+        """Yields all shards."""
         return (Item(number) for number in range(self.shards))
 
     def plain(self, settings: InspectSettings, folder: Path) -> None:
@@ -143,7 +144,7 @@ class Bench:
                 for number, member in enumerate(tar):
                     file = tar.extractfile(member)
                     picture = open_picture(file.read() if file else b"")
-                    picture.luma_full  # noqa: B018 - as Inspect does: decodes all of it
+                    picture.luma_full  # noqa: B018 - decodes the whole picture, as Inspect does
                     key = {"shard": shard, "row": number, "id": Path(member.name).stem}
                     for group in groups:
                         rows[group.name].append({**key, **group.measure(picture, member.name)})
@@ -153,30 +154,30 @@ class Bench:
 
 
 class TinyBench(Bench):
-    """Notes the driver's memory, in MB, at every tenth of the shards and at the end."""
+    """Records the driver's memory, in MB, after each tenth of the shards and at the end."""
 
     def __init__(self, corpus: Corpus, shards: int) -> None:
         super().__init__(corpus, shards)
         self.memory: list[float] = []
 
     def items(self) -> Iterator[Item]:
-        """All shards, with a note on the way."""
+        """Yields all shards, and records the memory in between."""
         for item in super().items():
             if item.number and item.number % (self.shards // 10) == 0:
                 self.note()
             yield item
 
     def note(self) -> None:
-        """Notes what this process holds in memory now."""
+        """Records the current memory of this process."""
         self.memory.append(psutil.Process().memory_info().rss / MB)
 
 
 def bench_idle(bench: Bench, size: Size) -> list[Measure]:
-    """Milliseconds a shard of a stage that does nothing, with one worker."""
+    """Measures milliseconds per shard of stages that do nothing, with one worker."""
     stages = {"does nothing": Idle(NoSettings()), "reads images": IdleReader(NoSettings())}
     taken: dict[str, list[float]] = {name: [] for name in stages}
     for stage in stages.values():
-        bench.run(stage, WORKERS)  # starts the workers, which import what they need
+        bench.run(stage, WORKERS)  # starts the workers, with their imports
     for _ in range(size.idle_rounds):
         for name, stage in stages.items():
             taken[name].append(1000 * bench.run(stage, 1).seconds / size.shards)
@@ -185,7 +186,7 @@ def bench_idle(bench: Bench, size: Size) -> list[Measure]:
 
 
 def bench_real(bench: Bench, size: Size, folder: Path) -> list[Measure]:
-    """`inspect` with one and with two workers, and the same in a plain loop."""
+    """Compares `inspect` with one and with two workers, and a plain loop."""
     settings = InspectSettings()
     stage = Inspect(settings)
     bench.run(stage, WORKERS)
@@ -210,20 +211,36 @@ def bench_real(bench: Bench, size: Size, folder: Path) -> list[Measure]:
     def ratios(of: dict[str, list[float]], over: str, under: str) -> list[float]:
         return [a / b for a, b in zip(of[over], of[under], strict=True)]
 
-    plain, one, two = names
+    plain, one_worker, two_workers = names
     images = size.shards * size.images
     return [
         *(measure(f"inspect, {n}", [images / s for s in wall[n]], "images/s") for n in names),
-        measure("inspect, one worker: time", ratios(wall, one, plain), "times", "<= 1.10", plain),
-        measure("inspect, one worker: CPU time", ratios(cpu, one, plain), "times", None, plain),
-        measure("inspect, two workers: speed", ratios(wall, one, two), "times", ">= 1.7", one),
-        measure("inspect, two workers: CPU time", ratios(cpu, two, one), "times", None, one),
+        measure(
+            "inspect, one worker: time", ratios(wall, one_worker, plain), "times", "<= 1.10", plain
+        ),
+        measure(
+            "inspect, one worker: CPU time", ratios(cpu, one_worker, plain), "times", None, plain
+        ),
+        measure(
+            "inspect, two workers: speed",
+            ratios(wall, one_worker, two_workers),
+            "times",
+            ">= 1.7",
+            one_worker,
+        ),
+        measure(
+            "inspect, two workers: CPU time",
+            ratios(cpu, two_workers, one_worker),
+            "times",
+            None,
+            one_worker,
+        ),
         measure("inspect, two workers: at work", occupied, "of the time"),
     ]
 
 
 def bench_memory(bench: TinyBench) -> list[Measure]:
-    """The driver's memory over many one-row shards, from a tenth of them on."""
+    """Measures the driver's memory over many one-row shards, from a tenth of them on."""
     name = f"{bench.shards:,} one-row shards"
     say(name)
     seconds = bench.run(Idle(NoSettings()), None).seconds
@@ -237,13 +254,13 @@ def bench_memory(bench: TinyBench) -> list[Measure]:
 
 
 class CpuMeter:
-    """CPU seconds of this process and all below it, Ray's among them, those that ended too."""
+    """Measures CPU seconds of this process and its descendants, such as Ray's, even ended ones."""
 
     def __init__(self) -> None:
         self.seen: dict[psutil.Process, float] = {}
 
     def seconds(self) -> float:
-        """CPU seconds used so far."""
+        """Returns the CPU seconds used so far."""
         me = psutil.Process()
         for process in (me, *me.children(recursive=True)):
             try:
@@ -255,22 +272,22 @@ class CpuMeter:
 
 
 def machine_seconds() -> float:
-    """CPU seconds so far of the whole machine."""
+    """Returns the CPU seconds of the whole machine so far."""
     times = psutil.cpu_times()
     return float(times.user + times.nice + times.system)
 
 
 def say(line: str) -> None:
-    """Progress, for who waits."""
+    """Prints a line of progress to stderr."""
     print(line, file=sys.stderr, flush=True)
 
 
 def run(size: Size, folder: Path) -> list[Measure]:
-    """Measures everything; returns the rows. Starts Ray if it does not run.
+    """Measures everything, and returns the rows. Starts Ray if it is not running.
 
     Args:
-        size: How much is measured.
-        folder: Where the corpora are made; the caller's to remove.
+        size: How much to measure.
+        folder: Folder for the corpora; the caller removes it.
     """
     say(f"making {size.shards} shards of {size.images} images, and {size.tiny:,} of one row")
     images = repeated_corpus(folder / "images", size.shards, scene_jpegs(size.images, SIDE))
@@ -278,19 +295,19 @@ def run(size: Size, folder: Path) -> list[Measure]:
     bench = Bench(images, size.shards)
     with connected(RaySettings(num_cpus=WORKERS)):
         meter = CpuMeter()
-        start, mine, everyone = time.perf_counter(), meter.seconds(), machine_seconds()
+        start, own, everyone = time.perf_counter(), meter.seconds(), machine_seconds()
         measures = [
             *bench_idle(bench, size),
             *bench_real(bench, size, folder),
             *bench_memory(TinyBench(tiny, size.tiny)),
         ]
-        others = machine_seconds() - everyone - (meter.seconds() - mine)
+        others = machine_seconds() - everyone - (meter.seconds() - own)
         load = max(others, 0.0) / (time.perf_counter() - start)
     return [*measures, measure("other work meanwhile", [load], f"cores of {psutil.cpu_count()}")]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Runs the command, and returns the exit code."""
     options = parser(__doc__).parse_args(arguments)
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - as Ray spells it
     with tempfile.TemporaryDirectory(prefix="bench-runner-") as folder:
@@ -300,7 +317,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    # Workers import the stages from this module by its name, so they must not be `__main__`'s.
+    # Workers import the stages by this module's name, so it must not be `__main__`.
     from scripts.bench_runner import main as imported_main
 
     sys.exit(imported_main())

@@ -1,12 +1,13 @@
-"""How fast other heads score stored vectors again: `score`, on a corpus of tables alone.
+"""Measures how fast `score` scores stored vectors again with other heads.
 
     python scripts/bench_score.py                           # a million vectors; some 1 GB of disk
     python scripts/bench_score.py --quick --json score.json
 
-The vectors are random and of the nano model's width; the heads are the three of the package, with
-other weights each round, so that each round scores all of it. Reading the tables and writing the
-scores is part of it; Ray is started before the clock. Beside it stands what a published head takes
-(LAION's improved predictor: 768, 1024, 128, 64, 16, 1), in this process.
+The corpus consists of tables only. The vectors are random, with the nano model's width. The heads
+are the three of the package, with other weights in each round, so that each round scores all
+vectors. Reading the tables and writing the scores is included; Ray is started before anything is
+timed. For comparison, the cost of a published head (LAION's improved predictor: 768, 1024, 128, 64,
+16, 1) is measured in this process.
 """
 
 import os
@@ -44,7 +45,7 @@ PUBLISHED = ((1024, 768), (128, 1024), (64, 128), (16, 64), (1, 16))
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured: records, and rounds."""
+    """How much is measured: numbers of records and of rounds."""
 
     rows: int = GOAL_ROWS
     rounds: int = 5
@@ -54,12 +55,12 @@ QUICK = Size(rows=100_000, rounds=2)
 
 
 def make_corpus(folder: Path, rows: int) -> Corpus:
-    """A corpus of records, all kept, and their vectors; no scores."""
+    """Makes a corpus of records, which are all kept, with their vectors, but without scores."""
     corpus = Corpus(str(folder), create=True)
     hashes = recipe(corpus).pins().tables
     width = next(iter(load_heads().heads.values())).width
     rng = np.random.default_rng(rows)
-    for shard in range(rows // ROWS_A_SHARD):  # whole shards: what is left over is not made
+    for shard in range(rows // ROWS_A_SHARD):  # whole shards only; a remainder is dropped
         count = ROWS_A_SHARD
         ids = hex_texts(rng, count, 32)
         row = pa.array(np.arange(count, dtype=np.int32))
@@ -80,12 +81,12 @@ def make_corpus(folder: Path, rows: int) -> Corpus:
 
 
 def recipe(corpus: Corpus, *overrides: str) -> Recipe:
-    """The laptop's recipe over a corpus; Ray does the work, however small."""
+    """Returns the laptop's recipe for a corpus, with Ray for all work, however small."""
     return load_recipe(RECIPE, [f"corpus={corpus.uri}", "ray.local.items=0", *overrides])
 
 
 def score(corpus: Corpus, *overrides: str) -> int:
-    """Scores what is not scored yet; returns how many rows that were."""
+    """Scores all rows without a score, and returns their number."""
     made = recipe(corpus, *overrides)
     run = open_run(made, "score", say=lambda _: None)
     run.pin({"selection": SELECTION})
@@ -97,7 +98,7 @@ def score(corpus: Corpus, *overrides: str) -> int:
 
 
 def other_heads(folder: Path, seed: int) -> str:
-    """The package's heads with somewhat other weights, in a folder of their own."""
+    """Writes the package's heads with slightly different weights to a new folder."""
     rng = np.random.default_rng(seed)
     heads = load_heads()
 
@@ -111,7 +112,7 @@ def other_heads(folder: Path, seed: int) -> str:
 
 
 def bench(corpus: Corpus, size: Size) -> list[Measure]:
-    """Measures everything; returns the rows of the table."""
+    """Measures everything, and returns the rows of the table."""
     first = score(corpus)  # starts the workers
     if first != size.rows // ROWS_A_SHARD * ROWS_A_SHARD:
         raise AssertionError(f"{first:,} rows were scored at first")
@@ -137,7 +138,7 @@ def bench(corpus: Corpus, size: Size) -> list[Measure]:
 
 
 def published(rounds: int, rows: int = 5_000) -> list[float]:
-    """CPU seconds for a million vectors of a head of LAION's sizes."""
+    """Returns CPU seconds per million vectors, for a head of LAION's sizes."""
     rng = np.random.default_rng(0)
     layers = [
         Layer(rng.standard_normal(shape, np.float32), np.zeros(shape[0], np.float32))
@@ -154,13 +155,13 @@ def published(rounds: int, rows: int = 5_000) -> list[float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Runs the command, and returns the exit code."""
     options = parser(__doc__).parse_args(arguments)
     size = QUICK if options.quick else Size()
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - as Ray spells it
     with tempfile.TemporaryDirectory(prefix="bench-score-") as folder:
         corpus = make_corpus(Path(folder, "corpus"), size.rows)
-        os.sync()  # or the disk would write the corpus while it is measured
+        os.sync()  # otherwise the disk would still be writing the corpus during measurements
         with connected(RaySettings(num_cpus=WORKERS)):
             measures = bench(corpus, size)
     publish(measures, options.json)

@@ -1,11 +1,12 @@
-"""How fast all records are decided about again, with changed rules: `select`, and a what-if.
+"""Measures the speed of `select`, and of a what-if, over all records with changed rules.
 
     python scripts/bench_select.py                          # 10 million rows; some 5 GB of disk
     python scripts/bench_select.py --quick --json select.json
 
-The corpus is tables alone, no tars: `records` with a caption and a URL, the nine groups of
-`inspect`, and pairs (2 % of the records are copies). Every round changes a threshold. The rules and
-the order of preference are those of configs/full/recipe.yaml. Ray is started before the clock.
+The corpus consists of tables only, without tars: `records` with a caption and a URL, the nine
+groups of `inspect`, and pairs (2 % of the records are copies). Every round changes a threshold. The
+rules and the order of preference are those of configs/full/recipe.yaml. Ray is started before
+anything is timed.
 """
 
 import contextlib
@@ -52,7 +53,7 @@ WORDS = np.array(["a", "red", "small", "old", "cat", "tree", "house", "street", 
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured: records, and rounds."""
+    """How much is measured: numbers of records and of rounds."""
 
     rows: int = GOAL_ROWS
     rounds: int = 3
@@ -62,7 +63,7 @@ QUICK = Size(rows=300_000, rounds=2)
 
 
 def records(rng: np.random.Generator, keys: dict[str, pa.Array]) -> pa.Table:
-    """A shard's records; one in 200 was not downloaded."""
+    """Makes a shard's records; one in 200 was not downloaded."""
     ids, count = keys["id"], len(keys["id"])
     lost = rng.random(count) < 0.005
     captions = WORDS[rng.integers(0, len(WORDS), (count, 9))]
@@ -87,7 +88,7 @@ def records(rng: np.random.Generator, keys: dict[str, pa.Array]) -> pa.Table:
 
 
 def signals(rng: np.random.Generator, keys: dict[str, pa.Array]) -> dict[str, pa.Table]:
-    """The groups of `inspect`, with values of the spread of web pictures."""
+    """Makes the groups of `inspect`, with values distributed like those of web pictures."""
     count = len(keys["id"])
 
     def single(values: np.ndarray) -> pa.Array:
@@ -172,13 +173,13 @@ def signals(rng: np.random.Generator, keys: dict[str, pa.Array]) -> dict[str, pa
 
 
 def make_corpus(folder: Path, rows: int) -> Corpus:
-    """A corpus of tables alone, measured and compared, with nothing selected."""
+    """Makes a corpus of tables only, measured and compared, but not selected."""
     corpus = Corpus(str(folder), create=True)
     made = recipe(corpus)
     hashes = made.pins().tables
     rng = np.random.default_rng(rows)
     copies: list[tuple[int, int, str]] = []
-    for shard in range(rows // ROWS_A_SHARD):  # whole shards: what is left over is not made
+    for shard in range(rows // ROWS_A_SHARD):  # whole shards only; a remainder is dropped
         row = np.arange(ROWS_A_SHARD, dtype=np.int32)
         places = pa.array(np.full(ROWS_A_SHARD, shard, np.int32))
         keys = {"shard": places, "row": pa.array(row), "id": hex_texts(rng, ROWS_A_SHARD, 32)}
@@ -197,16 +198,16 @@ def make_corpus(folder: Path, rows: int) -> Corpus:
 def write_pairs(
     table: Table, copies: Sequence[tuple[int, int, str]], rng: np.random.Generator
 ) -> None:
-    """Pairs of random records, each in one pair, as `dedup` leaves them."""
+    """Writes pairs of random records, each in one pair, in the format of `dedup`."""
     order = rng.permutation(len(copies))
     half = len(order) // 2
-    found: dict[int, list[tuple[object, ...]]] = {}
+    by_shard: dict[int, list[tuple[object, ...]]] = {}
     for a, b in zip(order[:half], order[half : 2 * half], strict=True):
-        one, other = sorted((copies[a], copies[b]))
+        first, second = sorted((copies[a], copies[b]))
         exact = bool(a % 2)
         near = (0, 0, 0.0) if exact else (3, 21, 0.01)
-        found.setdefault(one[0], []).append((*one, *other, *near, exact))
-    for shard, lines in found.items():
+        by_shard.setdefault(first[0], []).append((*first, *second, *near, exact))
+    for shard, lines in by_shard.items():
         columns = zip(*sorted(lines), strict=True)
         content = [pa.array(c, f.type) for c, f in zip(columns, PAIRS, strict=True)]
         write_part(table, shard, pa.table(content, schema=PAIRS))
@@ -215,17 +216,17 @@ def write_pairs(
 
 
 def recipe(corpus: Corpus, *overrides: str) -> Recipe:
-    """The full recipe over a corpus; Ray does the work, however small."""
+    """Returns the full recipe for a corpus, with Ray for all work, however small."""
     return load_recipe(RECIPE, [f"corpus={corpus.uri}", "ray.local.items=0", *overrides])
 
 
 def quiet_run(made: Recipe, command: str) -> Run:
-    """A run of a recipe that says nothing."""
+    """Makes a run of a recipe that prints nothing."""
     return open_run(made, command, say=lambda _: None)
 
 
 def select(made: Recipe) -> dict[str, int]:
-    """Decides about all records as `nucleus select` does; returns how many are in each state."""
+    """Decides about all records like `nucleus select`; returns the number in each state."""
     run = quiet_run(made, "select")
     step(run, made.stages(), "select")
     published = published_selection(run.corpus.store, run.tables["selection"])
@@ -235,7 +236,7 @@ def select(made: Recipe) -> dict[str, int]:
 
 
 def worker_seconds() -> float:
-    """CPU seconds of Ray's workers on this machine so far."""
+    """Returns the CPU seconds of Ray's workers on this machine so far."""
     taken = 0.0
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -246,9 +247,9 @@ def worker_seconds() -> float:
 
 
 def bench(corpus: Corpus, size: Size) -> list[Measure]:
-    """Measures everything; returns the rows of the table."""
+    """Measures everything, and returns the rows of the table."""
     now = recipe(corpus)
-    select(now)  # starts the workers, and is what the what-ifs are compared with
+    select(now)  # starts the workers, and is the selection that the what-ifs are compared with
     wall: dict[str, list[float]] = {"what-if": [], "select": []}
     busy: dict[str, list[float]] = {"what-if": [], "select": []}
 
@@ -266,23 +267,23 @@ def bench(corpus: Corpus, size: Size) -> list[Measure]:
             raise AssertionError(f"the records are no case of what is measured: {states}")
 
     for turn in range(size.rounds):
-        # Another threshold each time: the same one would find its selection made before.
+        # Another threshold each time, as the selection of a previous one would be reused.
         changed = recipe(corpus, f"select.rules.too_small=least(width, height) < {300 + turn}")
         timed("what-if", partial(what_if, quiet_run(now, "what-if"), now, changed))
         timed("select", partial(select_and_check, changed))
-        said = ", ".join(f"{name} {wall[name][-1]:.2f} s ({busy[name][-1]:.2f})" for name in wall)
-        print(f"round {turn + 1} of {size.rounds}: {said}", file=sys.stderr, flush=True)
+        line = ", ".join(f"{name} {wall[name][-1]:.2f} s ({busy[name][-1]:.2f})" for name in wall)
+        print(f"round {turn + 1} of {size.rounds}: {line}", file=sys.stderr, flush=True)
     scale = GOAL_ROWS / size.rows
     return [
         *(
             measure(
-                f"{name}: {size.rows:,} rows, {WORKERS} workers" + said,
+                f"{name}: {size.rows:,} rows, {WORKERS} workers" + line,
                 [seconds * scale for seconds in taken[name]],
                 "s a 10 million",
                 goal,
             )
             for name in wall
-            for taken, said, goal in (
+            for taken, line, goal in (
                 (wall, "", f"<= {GOAL_S}"),
                 (busy, ", CPU of all processes", None),
             )
@@ -292,7 +293,7 @@ def bench(corpus: Corpus, size: Size) -> list[Measure]:
 
 
 def alone(corpus: Corpus) -> list[float]:
-    """CPU milliseconds a shard of the last pass, a group of shards at a time, without Ray."""
+    """Returns CPU milliseconds per shard of the last pass, by group of shards, without Ray."""
     made = recipe(corpus, f"select.rules.too_small=width < {ROWS_A_SHARD}")
     planned, stage = quiet_run(made, "select"), made.stages()["select"]
     assert isinstance(stage, Select)
@@ -308,13 +309,13 @@ def alone(corpus: Corpus) -> list[float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Runs the command, and returns the exit code."""
     options = parser(__doc__).parse_args(arguments)
     size = QUICK if options.quick else Size()
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - as Ray spells it
     with tempfile.TemporaryDirectory(prefix="bench-select-") as folder:
         corpus = make_corpus(Path(folder, "corpus"), size.rows)
-        os.sync()  # or the disk would write the corpus while it is measured
+        os.sync()  # otherwise the disk would still be writing the corpus during measurements
         with connected(RaySettings(num_cpus=WORKERS)):
             measures = bench(corpus, size)
     publish(measures, options.json)

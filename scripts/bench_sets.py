@@ -1,14 +1,18 @@
-"""How fast training sets are written: against webdataset's own writer, and against img2dataset.
+"""Measures the writing of training sets, against webdataset's own writer and img2dataset.
 
     python scripts/bench_sets.py                          # some minutes on two idle cores
     python scripts/bench_sets.py --quick --json sets.json
 
-Passing bytes through: originals that fit are stored as they are, from one tar to another. The peer
-reads the same tar by webdataset and writes its samples by `webdataset.ShardWriter`; then it hashes
-what it wrote, as a set's manifest has the hash. Resizing: JPEGs of two megapixels to 512, quality
-95. The peer is img2dataset's own resizer (its decoder, area interpolation and encoder) and its own
-writer, on the bytes that it would have downloaded. Both sides have two threads, and the same bytes
-in the page cache; rounds alternate. What is written is compared before anything is timed.
+Passing bytes through: originals that fit are copied unchanged from one tar to another. The peer
+reads the same tar with webdataset and writes its samples with `webdataset.ShardWriter`; then it
+hashes its output, as a set's manifest contains the hash.
+
+Resizing: JPEGs of two megapixels to 512 pixels, with quality 95. The peer is img2dataset's own
+resizer (its decoder, area interpolation and encoder) and its own writer, on the bytes that it would
+have downloaded.
+
+Both sides have two threads, and the same bytes in the page cache. Rounds alternate. The outputs are
+compared before anything is timed.
 """
 
 import argparse
@@ -53,7 +57,7 @@ PASSED_GOAL, RESIZED_GOAL = ">= 1.3", ">= 1.5"
 
 
 def photo(number: int, size: tuple[int, int]) -> bytes:
-    """A scene with noise, so that its JPEG is as large as a photograph's."""
+    """Makes a JPEG of a scene with noise, so that it is as large as that of a photograph."""
     width, height = size
     image = np.asarray(render(scene(7, number), width, height), np.int16)
     noise = np.random.default_rng(number).normal(0, 6, (height // 2, width // 2, 3))
@@ -66,7 +70,7 @@ def photo(number: int, size: tuple[int, int]) -> bytes:
 
 
 def corpus_of(folder: Path, count: int, size: tuple[int, int], kinds: int = 16) -> Corpus:
-    """A corpus of one shard whose records are all kept; some pictures, again and again."""
+    """Makes a corpus of one shard whose records are all kept, and whose pictures repeat."""
     corpus = Corpus(str(folder), create=True)
     made = [photo(number, size) for number in range(kinds)]
     write_shard(corpus, 0, {f"{n}.jpg": made[n % kinds] for n in range(count)})
@@ -81,7 +85,7 @@ def corpus_of(folder: Path, count: int, size: tuple[int, int], kinds: int = 16) 
 
 
 def ours(corpus: Corpus, settings: ShardSettings, name: str) -> Callable[[], float]:
-    """Writes the set's one tar; what is timed is its task, planning apart."""
+    """Makes a function that writes a set of one tar, and times the task without its planning."""
 
     def run() -> float:
         folder = f"sets/{name}/0"
@@ -97,14 +101,14 @@ def ours(corpus: Corpus, settings: ShardSettings, name: str) -> Callable[[], flo
 
 
 def samples(tar: Path) -> Iterator[dict[str, Any]]:
-    """The samples of an image shard, as webdataset reads them."""
+    """Yields the samples of an image shard, read by webdataset."""
     import webdataset as wds
 
     yield from wds.WebDataset(str(tar), shardshuffle=False, empty_check=False)
 
 
 def shard_writer(corpus: Corpus, out: Path) -> Callable[[], float]:
-    """Webdataset's writer, with a `.json` as ours, and the SHA-256 of what it wrote."""
+    """Makes a function that times webdataset's writer, with a `.json` as ours, and SHA-256."""
     import webdataset as wds
 
     about = json.dumps(dict.fromkeys(("key", "url", "licence", "sha256", "source")))
@@ -126,7 +130,7 @@ def shard_writer(corpus: Corpus, out: Path) -> Callable[[], float]:
 
 
 def img2dataset(corpus: Corpus, out: Path) -> Callable[[], float]:
-    """img2dataset's resizer in threads, and its writer, on the originals of an image shard."""
+    """Makes a function that times img2dataset's resizer, in threads, and its writer."""
     from img2dataset.resizer import Resizer
     from img2dataset.writer import WebDatasetSampleWriter
 
@@ -141,8 +145,8 @@ def img2dataset(corpus: Corpus, out: Path) -> Callable[[], float]:
         writer = WebDatasetSampleWriter(0, str(out), False, 5, schema, "jpg")
         with kept_output(), ThreadPoolExecutor(THREADS) as pool:
             read = ((s["__key__"], io.BytesIO(s["jpg"])) for s in samples(tar))
-            for key, found in pool.map(lambda one: (one[0], resizer(one[1])), read):
-                data, width, height, *_, error = found
+            for key, result in pool.map(lambda item: (item[0], resizer(item[1])), read):
+                data, width, height, *_, error = result
                 assert error is None, error
                 writer.write(data, key, None, {"key": key, "width": width, "height": height})
         writer.close()
@@ -153,7 +157,7 @@ def img2dataset(corpus: Corpus, out: Path) -> Callable[[], float]:
 
 @contextmanager
 def kept_output() -> Iterator[None]:
-    """Puts output back: threads of img2dataset's resizer race in silencing it, and lose it."""
+    """Restores stdout and stderr: threads of img2dataset's resizer race in redirecting them."""
     kept = [os.dup(number) for number in (1, 2)]
     try:
         yield
@@ -171,19 +175,19 @@ def faster(
     count: int,
     goal: str,
 ) -> list[Measure]:
-    """How many times faster one is than the other, rounds alternating, after one that warms up."""
+    """Compares the speed of two functions, in alternating rounds, after a round to warm up."""
     times = [(one(), other()) for _ in range(rounds + 1)][1:]
-    mine, theirs = zip(*times, strict=True)
-    peer = measure(f"{name}: the peer", [count / t for t in theirs], "pictures/s")
+    own_times, peer_times = zip(*times, strict=True)
+    peer = measure(f"{name}: the peer", [count / t for t in peer_times], "pictures/s")
     return [
-        measure(f"{name}: ours", [count / t for t in mine], "pictures/s"),
+        measure(f"{name}: ours", [count / t for t in own_times], "pictures/s"),
         peer,
         measure(name, [b / a for a, b in times], "times", goal, peer.name),
     ]
 
 
 def main(args: argparse.Namespace) -> list[Measure]:
-    """Writes the same pictures by us and by the peers."""
+    """Writes the same pictures with our writer and with the peers, and returns the rows."""
     warnings.simplefilter("ignore")
     rounds, passed, resized = (2, 500, 24) if args.quick else (5, 4000, 200)
     measures = []
@@ -193,19 +197,19 @@ def main(args: argparse.Namespace) -> list[Measure]:
         settings = ShardSettings(
             resolutions=(SIDE,), format="original", bytes_per_tar=1 << 40, samples_per_tar=A_SHARD
         )
-        one, other = ours(small, settings, "passed"), shard_writer(small, folder / "shards")
-        check_passed(small, one, other, folder / "shards/000000.tar")
-        measures += faster("bytes passed through", one, other, rounds, passed, PASSED_GOAL)
+        own, peer = ours(small, settings, "passed"), shard_writer(small, folder / "shards")
+        check_passed(small, own, peer, folder / "shards/000000.tar")
+        measures += faster("bytes passed through", own, peer, rounds, passed, PASSED_GOAL)
         large = corpus_of(folder / "large", resized, PHOTO, kinds=8)
         settings = settings.model_copy(update={"format": "jpeg", "aspects": ("1x1",)})
-        one, other = ours(large, settings, "resized"), img2dataset(large, folder / "resized")
-        check_resized(large, one, other, folder / "resized/00000.tar")
-        measures += faster("2 megapixels to 512", one, other, rounds, resized, RESIZED_GOAL)
+        own, peer = ours(large, settings, "resized"), img2dataset(large, folder / "resized")
+        check_resized(large, own, peer, folder / "resized/00000.tar")
+        measures += faster("2 megapixels to 512", own, peer, rounds, resized, RESIZED_GOAL)
     return measures
 
 
 def check_passed(corpus: Corpus, one: Any, other: Any, tar: Path) -> None:
-    """Both hold the original bytes of the same keys."""
+    """Checks that both outputs have the original bytes, under the same keys."""
     one(), other()
     made = SetFolder(corpus.store, "sets/passed/0")
     mine = {s["__key__"]: s["jpg"] for s in samples(Path(made.url(f"{SIDE}/1x1/000000.tar")))}
@@ -216,7 +220,7 @@ def check_passed(corpus: Corpus, one: Any, other: Any, tar: Path) -> None:
 
 
 def check_resized(corpus: Corpus, one: Any, other: Any, tar: Path) -> None:
-    """Both hold pictures of 512 pixels that look alike."""
+    """Checks that both outputs have pictures of 512 pixels that look alike."""
     one(), other()
     made = SetFolder(corpus.store, "sets/resized/0")
     mine = {s["__key__"]: s["jpg"] for s in samples(Path(made.url(f"{SIDE}/1x1/000000.tar")))}

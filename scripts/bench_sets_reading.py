@@ -1,21 +1,21 @@
-"""How fast the trainer's loader starts and reads, against others: the reading half of bench_sets.
+"""Measures start and reading speed of the trainer's loader, against others.
 
     python scripts/bench_sets_reading.py                          # some ten minutes, quiet
     python scripts/bench_sets_reading.py --quick --part memory --json out.json
     scripts/get_readers OTHER                                     # an environment with the peers
     python scripts/bench_sets_reading.py --peers OTHER/bin/python # and the peers; half an hour
 
-What it prints, medians of five:
+It is the reading counterpart of `bench_sets`. It prints medians of five:
 
-- the time to the first batch of 32 (imports apart) of a set of 20,000 on a store of 100 MB/s and
-  30 ms a request, by a process that has no copy of anything; beside it webdataset's;
-- pictures a second with two workers: stored ones of 512 pixels, and originals of 2 megapixels to
-  256 and 512 pixels; beside each what the peers reach in the environment of `--peers`;
-- the share of its time that a trainer stand-in waits which takes 80 % of the rate just measured;
-- what a process's memory grows to when it opens 1 M and 16 M samples and takes batches;
-- the variance of batch means of a signal that differs by tar, over that of an exact shuffle.
+- the time to the first batch of 32 (without imports) of a set of 20,000 samples, on a store with
+  100 MB/s and 30 ms per request, for a process without local copies; and that of webdataset;
+- pictures per second with two workers: stored pictures of 512 pixels, and originals of 2 megapixels
+  scaled to 256 and 512 pixels; and those of the peers, in the environment of `--peers`;
+- the share of its time that a stand-in for the trainer waits, if it consumes 80 % of that rate;
+- the memory of a process that opens 1 M and 16 M samples and takes batches;
+- the variance of batch means of a signal that differs by tar, relative to an exact shuffle.
 
-The peers' copies hold the same bytes. Nothing here is a GPU's business.
+The peers' copies have the same bytes. No GPU is used.
 """
 
 import subprocess
@@ -54,11 +54,11 @@ class Size:
     """How much is measured.
 
     Attributes:
-        samples: Of the set on the slow store.
-        stored: Different pictures of each kind.
-        seconds: For each rate.
-        rounds: Of each measure.
-        rows: Samples of the sets whose memory is compared.
+        samples: Number of samples of the set on the slow store.
+        stored: Number of different pictures of each kind.
+        seconds: Duration of measuring a rate.
+        rounds: Number of rounds of each measure.
+        rows: Numbers of samples of the sets whose memory is compared.
     """
 
     samples: int = 20_000
@@ -72,13 +72,13 @@ QUICK = Size(2_000, 16, 1.5, 1, (100_000, 400_000))
 
 
 def settings(**changes: object) -> QuickTrainSettings:
-    """Settings of a run that reads with two workers and holds nothing out."""
+    """Returns settings of a run that holds nothing out and caches no pictures."""
     values = {"batch_size": BATCH, "holdout_share": 0.0, "image_cache_bytes": 0}
     return QuickTrainSettings.model_validate(values | changes)
 
 
 def feed(folder: str, given: QuickTrainSettings) -> Feed:
-    """The batches of a set, from the first one on."""
+    """Returns the batches of a set, from the first one on."""
     opened = TrainingSet(folder, loader=given.loader, cache_bytes=0, exact_below=given.exact_below)
     (phase,) = given.plan()
     plans = Plans(opened, choose_samples(opened, given), phase, given, 16)
@@ -87,17 +87,17 @@ def feed(folder: str, given: QuickTrainSettings) -> Feed:
 
 
 def first_batch(url: str, loader: Mapping[str, object]) -> float:
-    """Seconds until a process that has nothing yet has its first batch."""
+    """Returns the seconds until a process without any copies has its first batch."""
     start = time.perf_counter()
-    with feed(url, settings(loader=loader)) as found:
-        next(iter(found))
+    with feed(url, settings(loader=loader)) as batches:
+        next(iter(batches))
         return time.perf_counter() - start
 
 
 def rate(folder: str, seconds: float) -> float:
-    """Pictures a second with two workers, after the first ten batches."""
-    with feed(folder, settings(loader={"workers": WORKERS})) as found:
-        batches = iter(found)
+    """Returns pictures per second with two workers, after the first ten batches."""
+    with feed(folder, settings(loader={"workers": WORKERS})) as opened:
+        batches = iter(opened)
         for _ in islice(batches, 10):
             pass
         start, count = time.perf_counter(), 0
@@ -107,23 +107,23 @@ def rate(folder: str, seconds: float) -> float:
 
 
 def waiting(folder: str, seconds: float, pictures_a_second: float) -> float:
-    """The share of its time, in %, that a trainer of that speed waits."""
+    """Returns the share of its time, in percent, that a trainer of a given speed waits."""
     step = BATCH / pictures_a_second
-    with feed(folder, settings(loader={"workers": WORKERS})) as found:
-        batches = iter(found)
+    with feed(folder, settings(loader={"workers": WORKERS})) as opened:
+        batches = iter(opened)
         for _ in islice(batches, 10):
             time.sleep(step)
         start, waited = time.perf_counter(), 0.0
         while time.perf_counter() - start < seconds:
-            asked = time.perf_counter()
+            requested = time.perf_counter()
             next(batches)
-            waited += time.perf_counter() - asked
+            waited += time.perf_counter() - requested
             time.sleep(step)
         return 100 * waited / (time.perf_counter() - start)
 
 
 def write_tars(folder: Path, stored: list[bytes]) -> None:
-    """The peers' copy: tars of `.jpg` and `.txt`."""
+    """Writes the peers' copy: tars of `.jpg` and `.txt`."""
     (folder / "tars").mkdir(parents=True)
     for number in range(4):
         with tarfile.open(folder / f"tars/{number}.tar", "w") as tar:
@@ -135,7 +135,7 @@ def write_tars(folder: Path, stored: list[bytes]) -> None:
 
 
 def memory(folder: Path) -> float:
-    """MB that a process takes which opens a set by its indexes and plans batches."""
+    """Returns the memory, in MB, of a process that opens a set by its indexes and plans batches."""
     code = (
         "import sys; from itertools import islice; from scripts.memory import peak_memory; "
         "from scripts.bench_sets_reading import *; given = settings(exact_below=0); "
@@ -150,7 +150,7 @@ def memory(folder: Path) -> float:
 
 
 def mixing(tars: int, a_tar: int) -> float:
-    """Variance of batch means of a signal that differs by tar, over an exact shuffle's."""
+    """Returns the variance of batch means of a signal by tar, relative to an exact shuffle."""
     signal = np.random.default_rng(0).normal(size=tars)
     counts = np.full(tars, a_tar)
     order = StreamOrder(counts, batch_size=BATCH, streams=256, seed=0, epoch=0, bucket=0)
@@ -159,7 +159,7 @@ def mixing(tars: int, a_tar: int) -> float:
 
 
 def start_rows(root: Path, size: Size, python: str | None) -> list[Measure]:
-    """Time to the first batch on a slow store."""
+    """Measures the time to the first batch on a slow store."""
     stored = pictures(size.stored, 512, 512)
     write_set(root / "slow", size.samples, 1000, stored, (512, 512), (512, 512))
     write_tars(root / "slow_tars", stored)
@@ -187,7 +187,7 @@ def start_rows(root: Path, size: Size, python: str | None) -> list[Measure]:
 
 
 def decoding_rows(root: Path, size: Size, python: str | None) -> list[Measure]:
-    """Pictures a second, and how long a trainer waits."""
+    """Measures pictures per second, and how long a trainer waits."""
     rows = []
     kinds = (("stored 512", (512, 512), 512), ("2 MP to 256", (1632, 1224), 256))
     for name, stored_size, side in (*kinds, ("2 MP to 512", (1632, 1224), 512)):
@@ -195,16 +195,16 @@ def decoding_rows(root: Path, size: Size, python: str | None) -> list[Measure]:
         write_set(folder, len(stored) * 16, 500, stored, stored_size, (side, side))
         write_tars(folder / "peers", stored)
         rates, theirs = [], []
-        for _ in range(size.rounds):  # by turns: the machine's own pace changes in minutes
+        for _ in range(size.rounds):  # alternating, as the machine's speed changes over minutes
             rates.append(rate(str(folder), size.seconds))
             if python:
                 theirs.append(peers(python, folder / "peers", WORKERS, side, size.seconds))
         rows.append(measure(f"{name}, 2 workers", rates, "pictures/s"))
-        for other in (peer for peer in PEERS if theirs and all(peer in one for one in theirs)):
-            values = [one[other] for one in theirs]
-            rows.append(measure(f"{name}, {other}", values, "pictures/s"))
-            ahead = [mine / their for mine, their in zip(rates, values, strict=True)]
-            rows.append(measure(f"{name}, over {other}", ahead, "times", ">= 1", other))
+        for peer in (peer for peer in PEERS if theirs and all(peer in round_ for round_ in theirs)):
+            values = [round_[peer] for round_ in theirs]
+            rows.append(measure(f"{name}, {peer}", values, "pictures/s"))
+            ahead = [ours / value for ours, value in zip(rates, values, strict=True)]
+            rows.append(measure(f"{name}, over {peer}", ahead, "times", ">= 1", peer))
         if name == "stored 512":
             busy = BUSY * float(np.median(rates))
             waits = [waiting(str(folder), size.seconds, busy) for _ in range(size.rounds)]
@@ -213,20 +213,23 @@ def decoding_rows(root: Path, size: Size, python: str | None) -> list[Measure]:
 
 
 def memory_rows(root: Path, size: Size) -> list[Measure]:
-    """Memory at two numbers of samples."""
-    found = []
+    """Measures the memory at two numbers of samples."""
+    megabytes = []
     for samples in size.rows:
         write_indexes(root / f"rows-{samples}", samples // 10_000, 10_000, 10)
-        found.append(memory(root / f"rows-{samples}"))
+        megabytes.append(memory(root / f"rows-{samples}"))
     rows = [
         measure(f"memory at {samples:,} samples", [value], "MB")
-        for samples, value in zip(size.rows, found, strict=True)
+        for samples, value in zip(size.rows, megabytes, strict=True)
     ]
-    return [*rows, measure("memory, largest less smallest", [found[-1] - found[0]], "MB", "<= 100")]
+    return [
+        *rows,
+        measure("memory, largest less smallest", [megabytes[-1] - megabytes[0]], "MB", "<= 100"),
+    ]
 
 
 def mixing_rows() -> list[Measure]:
-    """Mixing, of few and of many tars."""
+    """Measures the mixing of few and of many tars."""
     rows = []
     for tars in (70, 700):
         value = abs(100 * mixing(tars, 280_000 // tars) - 100)
@@ -235,7 +238,7 @@ def mixing_rows() -> list[Measure]:
 
 
 def main() -> None:
-    """Measures, and prints."""
+    """Measures the chosen parts, and prints the rows."""
     options = parser(__doc__ or "")
     options.add_argument("--peers", metavar="PYTHON", help="an environment with the peers")
     options.add_argument("--part", action="append", choices=PARTS, help="some rows alone")

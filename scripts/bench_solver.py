@@ -1,12 +1,12 @@
-"""How near a sampler's short runs come to a long one, from the same noise, for each solver.
+"""Measures how close short sampling runs come to a long one, from the same noise, by solver.
 
     python scripts/bench_solver.py corpus/runs/RUN/quick_train/checkpoints/000600
     python scripts/bench_solver.py --quick --json solver.json CHECKPOINT
 
-Distance is the root mean square between the latents of a run and those of 400 steps of Euler from
-the same noise, in percent of the root mean square between two seeds' latents; a row is the median
-over the pictures, its spread from the best to the worst. Guidance is the default. (Where a model's
-guided flow branches, a short run can end at another picture: those are the worst.)
+Distance is the root mean square between the latents of a run and those of 400 Euler steps from the
+same noise, in percent of the root mean square between the latents of two seeds. A row shows the
+median over the pictures, and the range from the best to the worst. Guidance has its default. If a
+model's guided flow branches, a short run can end at another picture; these are the worst.
 """
 
 import sys
@@ -22,14 +22,14 @@ from nucleus_model.sampling.sample import encode_prompts, sample_latents
 from nucleus_model.sampling.solver import SOLVERS
 from scripts.benchmark import Measure, measure, parser, publish
 
-SEED = 424_242  # of the prompts' scenes, that no training set of ours has
+SEED = 424_242  # seed of the prompts' scenes, which no training set of this project uses
 STEPS = (8, 12, 20, 50)
 REFERENCE = 400
 GUIDANCE = 4.0
 
 
 def latents(saved: Saved, prompts: Sequence[str], solver: str, steps: int) -> torch.Tensor:
-    """Draws the latents of one picture a prompt, at the trained size: (B, C, H, W)."""
+    """Samples the latents of one picture per prompt, at the size of the training: (B, C, H, W)."""
     side = saved.resolution // saved.codec.factor
     grid = (side // saved.model.config.patch_size,) * 2
     shape = (saved.codec.channels, side, side)
@@ -60,15 +60,15 @@ def distances(saved: Saved, pictures: int, reference: int) -> list[Measure]:
     rows = []
     for solver in SOLVERS:
         for steps in STEPS:
-            found = 100 * apart(latents(saved, prompts, solver, steps), end_BCHW) / seeds
+            shares = 100 * apart(latents(saved, prompts, solver, steps), end_BCHW) / seeds
             name = f"{solver}, {steps} steps: distance from {reference} of euler"
-            rows.append(measure(name, found.tolist(), "%"))
+            rows.append(measure(name, shares.tolist(), "%"))
             print(f"{name}: {rows[-1].value} %", file=sys.stderr, flush=True)
     return rows
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the benchmark as the command line says; returns the exit code."""
+    """Runs the benchmark, and returns the exit code."""
     options = parser(__doc__ or "")
     options.add_argument("checkpoint", type=Path, help="of a quick-train, or a pipeline's folder")
     given = options.parse_args(arguments)

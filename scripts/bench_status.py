@@ -1,10 +1,11 @@
-"""How long `nucleus status` takes on very many image shards, and what it asks of the store.
+"""Measures the time of `nucleus status` on very many image shards, and its requests to the store.
 
 One image shard of five pictures is ingested, measured, compared and selected; all others are copies
-of its parts (`nucleus_data.world.many`). Measured is the answer in this process, imports apart: on
-a local disk, with the counts that a finished run left and without them; and on a store that answers
-each request in 30 ms. Of that store also: how many requests there were, how many of them one after
-the other (the most of which no two overlap), and the most that were under way at once.
+of its parts (`nucleus_data.world.many`). The time of the answer is measured in this process,
+without imports: on a local disk, with and without the counts that a finished run left; and on a
+store that answers each request in 30 ms. For that store, the rows also show the number of requests,
+the number of sequential ones (the largest set in which no two overlap), and the maximum number of
+concurrent ones.
 
     python scripts/bench_status.py                          # 100 and 1,000 shards, five rounds
     python scripts/bench_status.py --quick --json status.json
@@ -34,7 +35,7 @@ from nucleus_data.world.throttled import counted, throttled
 from scripts.benchmark import Measure, measure, parser, publish
 
 RECIPE = Path(__file__).parents[1] / "configs/nano/recipe.yaml"
-# Fewer groups than the recipe has, so that a corpus is made in seconds: three tables of signals.
+# Three tables of signals, fewer than in the recipe, so that a corpus is made in seconds.
 SETTINGS = (
     "inspect.signals=[file, hash, tone]",
     "select.rules={tiny: 'least(width, height) < 20'}",
@@ -60,12 +61,12 @@ QUICK = Size((20, 60), 1)
 def recipe(
     folder: Path, corpus: str, options: Mapping[str, Any] | None = None, *overrides: str
 ) -> Recipe:
-    """The recipe that the corpora are made with, of pictures that lie in a folder.
+    """Returns the recipe of the corpora, for pictures in a folder.
 
     Args:
-        folder: Holds the pictures.
+        folder: The folder that contains the pictures.
         corpus: Path or URL of the corpus.
-        options: For fsspec.
+        options: Options for fsspec.
         overrides: Further settings.
     """
     given = [f"storage_options.{name}={value}" for name, value in (options or {}).items()]
@@ -74,7 +75,7 @@ def recipe(
 
 
 def make_one(folder: Path) -> Corpus:
-    """The corpus of one shard that all others are copied from: three pictures, a copy, a broken."""
+    """Makes the shard that all others copy: three pictures, a duplicate and a broken one."""
     pictures = folder / "pictures"
     pictures.mkdir(parents=True)
     images = scene_jpegs(3, 64)
@@ -85,13 +86,13 @@ def make_one(folder: Path) -> Corpus:
 
 
 def make_corpus(folder: Path, one: Corpus, shards: int, first: int = 0) -> Corpus:
-    """A corpus of so many shards, measured and selected.
+    """Makes a corpus of many shards, measured and selected.
 
     Args:
-        folder: Where `make_one` made the corpus that is copied.
-        one: That corpus.
-        shards: How many shards it gets.
-        first: The number of the first one.
+        folder: The folder in which `make_one` made the corpus to copy.
+        one: The corpus to copy.
+        shards: Number of shards.
+        first: Number of the first shard.
     """
     corpus = Corpus(str(folder / f"{shards}-from-{first}"), create=True)
     numbers = range(first, first + shards)
@@ -102,8 +103,8 @@ def make_corpus(folder: Path, one: Corpus, shards: int, first: int = 0) -> Corpu
             copy_parts(one.store.path(table), corpus, table, numbers)
     made = recipe(folder, corpus.uri)
     stages, run = made.stages(), quiet(made)
-    # The hashes of corpus-wide tables follow from all parts, so each is known once those before
-    # it are there.
+    # The hash of a corpus-wide table depends on all parts of earlier tables, so it is only known
+    # once these exist.
     for name, table in (("dedup", "dedup"), ("compare", "compare"), ("select", "selection")):
         stage: Any = stages[name]
         hashed = stage.pin(run)[table]
@@ -115,12 +116,12 @@ def make_corpus(folder: Path, one: Corpus, shards: int, first: int = 0) -> Corpu
 
 
 def quiet(made: Recipe, command: str = "look") -> Run:
-    """A run that looks and says nothing."""
+    """Makes a dry run that prints nothing."""
     return open_run(made, command, dry_run=True, say=lambda _: None)
 
 
 def finish_a_run(made: Recipe) -> None:
-    """Leaves what a run leaves that ends: its counts."""
+    """Stores the counts that a finished run leaves."""
     run, stages = open_run(made, "select", say=lambda _: None), made.stages()
     select: Any = stages["select"]
     run.pin(select.found(run))
@@ -128,30 +129,30 @@ def finish_a_run(made: Recipe) -> None:
 
 
 def asked(made: Recipe) -> list[str]:
-    """What `nucleus status` prints."""
+    """Returns the lines that `nucleus status` prints."""
     return list(status_lines(status(quiet(made), made.stages())))
 
 
 def bench(folder: Path, size: Size) -> Iterator[Measure]:
-    """Measures everything."""
-    one = make_one(folder)
+    """Measures everything, and yields the rows."""
+    original = make_one(folder)
     for shards in size.shards:
-        corpus = make_corpus(folder, one, shards)
-        said = f"{shards:,} shards"
+        corpus = make_corpus(folder, original, shards)
+        title = f"{shards:,} shards"
         for left in (False, True):
             how = "counts left by a run" if left else "from footers"
             if left:
                 finish_a_run(recipe(folder, corpus.uri))
             taken = [_timed(recipe(folder, corpus.uri)) for _ in range(size.rounds)]
             goal = f"<= {GOAL_S}"
-            yield measure(f"status, {said}, local, {how}", taken, "s", goal)
+            yield measure(f"status, {title}, local, {how}", taken, "s", goal)
             url, options = throttled(corpus.store.path(""), DELAY_S)
             seconds, rounds = [], []
             for _ in range(size.rounds):
                 with counted() as requests:
                     seconds.append(_timed(recipe(folder, url, options)))
                     rounds.append((requests.count(), requests.depth, requests.at_once))
-            where = f"status, {said}, 30 ms a request, {how}"
+            where = f"status, {title}, 30 ms a request, {how}"
             yield measure(where, seconds, "s")
             for name, values in zip(
                 ("requests", "one after the other", "at once"),
@@ -163,14 +164,14 @@ def bench(folder: Path, size: Size) -> Iterator[Measure]:
 
 
 def _timed(made: Recipe) -> float:
-    check._upstream.clear()  # of earlier rounds, which a command has not
+    check._upstream.clear()  # caches of earlier rounds, which a new process would not have
     started = time.perf_counter()
     asked(made)
     return time.perf_counter() - started
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Runs the command, and returns the exit code."""
     options = parser(__doc__).parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="bench-status-") as folder:
         publish(list(bench(Path(folder), QUICK if options.quick else Size())), options.json)

@@ -1,13 +1,13 @@
-"""How often the truth tests of captions stop a right engine, and how often a wrong one.
+"""Measures how often the truth tests of captions stop correct and faulty engines.
 
     python scripts/bench_truth.py              # pretended engines: 100 right, 20 of each fault
     python scripts/bench_truth.py --nano 3     # and the nano captioner, as often of each
     python scripts/bench_truth.py --quick
 
-Right engines say the same of the same picture but for noise among others: the world's captions of
-four lengths, one of five labels, "no watermark" of nearly all pictures, a refusal of one in eight;
-pictures of distinct scenes, and near-equal ones. Wrong ones show the model another picture. What is
-printed is Markdown; how it is drawn is in `scripts/truth`.
+Correct engines give the same answer for the same picture, except for noise due to other requests:
+the world's captions in four lengths; one of five labels; "no watermark" for nearly all pictures; a
+refusal for one in eight. The pictures are of distinct scenes, or near-equal. Faulty engines show
+the model another picture. The output is Markdown; `scripts/truth` defines the engines.
 """
 
 import argparse
@@ -56,28 +56,28 @@ WRONG_SEED = 50_000
 
 @dataclass(frozen=True)
 class Line:
-    """Some runs, and how they ended."""
+    """The outcomes of several runs."""
 
     what: str
     outcomes: tuple[Outcome, ...]
 
     def text(self) -> str:
-        """A line of the table."""
+        """Returns a line of the table."""
         runs = len(self.outcomes)
-        stopped = sum(bool(one.stopped) for one in self.outcomes)
-        warned = sum(not one.stopped and one.warned for one in self.outcomes)
-        probes = sum(one.counts.get("truth_probes", 0) for one in self.outcomes)
-        same = sum(one.counts.get("truth_same", 0) for one in self.outcomes)
+        stopped = sum(bool(outcome.stopped) for outcome in self.outcomes)
+        warned = sum(not outcome.stopped and outcome.warned for outcome in self.outcomes)
+        probes = sum(outcome.counts.get("truth_probes", 0) for outcome in self.outcomes)
+        same = sum(outcome.counts.get("truth_same", 0) for outcome in self.outcomes)
         return f"| {self.what} | {runs} | {stopped} | {warned} | {same / max(probes, 1):.1%} |"
 
 
 def right_runs(runs: int) -> Iterator[Line]:
-    """Right engines, each kind of model in turn, with all noises, lengths and kinds of pictures."""
+    """Runs correct engines of all kinds, noises, lengths and pictures."""
     cases = list(product(NOISES, VARIANTS, (1, 4, 20)))
     for name, model in MODELS.items():
         outcomes = []
         for number in range(runs // len(MODELS)):
-            # 7 and 60 share no factor: all cases come before one comes again.
+            # 7 and 60 are coprime, so all cases occur before one is repeated.
             noise, variant, copies = cases[7 * number % len(cases)]
             pictures = draw_pictures(number, PICTURES, copies=copies)
             engine = Pretended(pictures, model, noise, number)
@@ -86,7 +86,7 @@ def right_runs(runs: int) -> Iterator[Line]:
 
 
 def wrong_runs(runs: int, count: int) -> Iterator[Line]:
-    """Wrong engines: each fault, on the world's captions with a little noise."""
+    """Runs faulty engines: each fault, on the world's captions with a little noise."""
     for fault in get_args(FaultName):
         for share in SHARES[fault]:
             outcomes = []
@@ -99,7 +99,7 @@ def wrong_runs(runs: int, count: int) -> Iterator[Line]:
 
 
 def nano_runs(runs: int) -> Iterator[Line]:
-    """The nano captioner, right and wrong."""
+    """Runs the nano captioner, correct and faulty."""
     engine = load_engine(EngineSettings(max_in_flight=IN_FLIGHT))
     for copies in (1, 4):
         outcomes = []
@@ -121,12 +121,12 @@ def _nano_wrong(engine: Engine, fault: FaultName, share: float, number: int) -> 
 
 def main() -> None:
     """Prints the tables."""
-    asked = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    asked.add_argument("--right", type=int, default=100, help="runs of right engines")
-    asked.add_argument("--wrong", type=int, default=20, help="runs of each fault")
-    asked.add_argument("--nano", type=int, default=0, help="runs of the nano captioner, of each")
-    asked.add_argument("--quick", action="store_true", help="a fifth of the runs")
-    args = asked.parse_args()
+    command = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    command.add_argument("--right", type=int, default=100, help="runs of right engines")
+    command.add_argument("--wrong", type=int, default=20, help="runs of each fault")
+    command.add_argument("--nano", type=int, default=0, help="runs of the nano captioner, of each")
+    command.add_argument("--quick", action="store_true", help="a fifth of the runs")
+    args = command.parse_args()
     part = 5 if args.quick else 1
     start = time.perf_counter()
     print("| engine | runs | stopped | warned | probes that said the same alone |")

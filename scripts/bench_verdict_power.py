@@ -1,12 +1,13 @@
-"""How much a seed makes of the loss's difference: what a verdict's power is foreseen by.
+"""Measures the spread of the loss's difference between seeds, which determines a verdict's power.
 
     nice python scripts/bench_verdict_power.py --out power --write   # 24 runs; a killed one goes on
     python scripts/bench_verdict_power.py --out power --preset debug --seeds 3
 
-Two sets, of the same 1,000 pictures of the world (64 x 64), of which 5 % have another one's caption
-in B; 160 of another world are the reference. *Equal pictures*: the deviation of a seed's
-difference. *Other pictures*, where seeds are no pairs: what the seeds of each set make alone, added
-up. `--write` puts what is done into `nucleus_model/training/verdict/power.json`.
+The two sets have the same 1,000 pictures of the world (64 x 64); in B, 5 % of them have the caption
+of another picture. 160 pictures of another world are the reference. *Equal pictures* is the
+standard deviation of a seed's difference. *Other pictures*, where seeds are not paired, adds the
+variances of both sets over their seeds. `--write` stores the finished results in
+`nucleus_model/training/verdict/power.json`.
 """
 
 import argparse
@@ -44,25 +45,25 @@ TAR, EDITION = f"{SIDE}/1x1/000000.tar", "e" * 16
 
 
 def write_set(folder: Path, world: int, numbers: Sequence[int], swapped: float = 0.0) -> Arm:
-    """Publishes a set of pictures of a world, unless it is there.
+    """Publishes a set of pictures of a world, unless it exists.
 
     Args:
-        folder: Of the set.
+        folder: The set's folder.
         world: Seed of the world.
-        numbers: Of the scenes.
-        swapped: Share of them that have the caption of another one.
+        numbers: Numbers of the scenes.
+        swapped: Share of the pictures that get the caption of another one.
     """
     made = SetFolder(Store(str(folder)))
     if made.published:
         return Arm(str(folder), name=folder.name)
     scenes = [scene(world, number) for number in numbers]
-    told = list(range(len(scenes)))
+    caption_of = list(range(len(scenes)))
     count = round(swapped * len(scenes))
-    told[:count] = [*told[1:count], *told[:1]] if count else []
+    caption_of[:count] = [*caption_of[1:count], *caption_of[:1]] if count else []
     tar, rows, texts = folder / TAR, [], []
     tar.parent.mkdir(parents=True, exist_ok=True)
     with TarWriter(tar) as writer:
-        for number, shown, other in zip(numbers, scenes, told, strict=True):
+        for number, shown, other in zip(numbers, scenes, caption_of, strict=True):
             ident = hashlib.md5(f"{world} {number}".encode(), usedforsecurity=False).hexdigest()
             stream = io.BytesIO()
             render(shown, SIDE, SIDE).save(stream, "JPEG", quality=95, subsampling=0)
@@ -97,7 +98,7 @@ def write_set(folder: Path, world: int, numbers: Sequence[int], swapped: float =
 
 
 def planned(out: Path, preset: str) -> tuple[Path, Planned]:
-    """The comparison of a preset, planned in its folder."""
+    """Plans the comparison of a preset, and returns its folder and the plan."""
     sets = out / "sets"
     a = write_set(sets / "a", WORLD, range(PICTURES))
     b = write_set(sets / "swapped", WORLD, range(PICTURES), SWAPPED)
@@ -109,7 +110,7 @@ def planned(out: Path, preset: str) -> tuple[Path, Planned]:
 
 
 def spread(folder: Path, plan: Planned, *, pairs: bool) -> power.Spread | None:
-    """The deviation of the loss's difference over the replicates that are done."""
+    """Returns the standard deviation of the loss's difference over the finished replicates."""
     count = 0
     while all(RunSpec(str(folder), arm, count).done for arm in "ab"):
         count += 1
@@ -125,7 +126,7 @@ def spread(folder: Path, plan: Planned, *, pairs: bool) -> power.Spread | None:
 
 
 def main() -> None:
-    """Does the runs that are missing, and says what a seed makes."""
+    """Executes the missing runs, and prints the spread."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder; what is there goes on")
     parser.add_argument("--preset", choices=sorted(FIXED), action="append", help="[all]")
@@ -135,7 +136,7 @@ def main() -> None:
     given = parser.parse_args()
     presets = given.preset or sorted(FIXED)
     comparisons = {preset: planned(given.out, preset) for preset in presets}
-    # Seed by seed, so that what is done after a kill is of both sets alike.
+    # Seed by seed, so that after a kill both sets have the same number of runs.
     for number in range(0 if given.stored else given.seeds):
         for folder, _ in comparisons.values():
             for arm in "ab":

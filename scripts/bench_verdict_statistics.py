@@ -1,11 +1,12 @@
-"""Whether the verdict's intervals hold what they say: simulated comparisons whose truth is known.
+"""Checks the coverage of the verdict's intervals, by simulated comparisons with a known truth.
 
     python scripts/bench_verdict_statistics.py              # 20,000 comparisons a row; minutes
     python scripts/bench_verdict_statistics.py --quick --json statistics.json
 
 A comparison is a table of seeds and pictures: the loss of a picture under a seed's model in arm B
-minus that in arm A. Both arms draw their seeds' effects from the same law, so that nothing but the
-planted difference is true. An interval over pictures alone stands beside as what must fail.
+minus that in arm A. Both arms draw the effects of their seeds from the same distribution, so the
+planted difference is the only true one. As a negative control, an interval over pictures alone is
+included, which must fail.
 """
 
 import sys
@@ -27,9 +28,9 @@ from scripts.benchmark import Measure, parser, publish
 
 Numbers = NDArray[np.float64]
 Shape = Callable[[np.random.Generator, tuple[int, ...]], Numbers]
-# In the unit of the held-out loss: the deviation of a seed pair's difference with equal ids, and of
-# what other ids add (measured once, nano, 100 steps); of a picture's difference, and of what is
-# left of it under a seed (assumed: what they are is fitted by the self-test).
+# Standard deviations, in the unit of the held-out loss: of a seed pair's difference with equal ids;
+# of what different ids add (both measured once, nano, 100 steps); of a picture's difference; and of
+# its residual under a seed (both assumed, as the self-test fits them).
 SEED, DATA, PICTURE, REST = 0.0032, 0.013, 0.02, 0.01
 SEEDS, PICTURES, MEASURES = 6, 160, 6
 TRUTH = 0.0104
@@ -38,7 +39,7 @@ GOAL = 94.5
 
 @dataclass(frozen=True)
 class Size:
-    """How many comparisons a row of the table simulates; resamples of the negative control."""
+    """Number of simulated comparisons per row, and of resamples of the negative control."""
 
     draws: int = 20_000
     resamples: int = 400
@@ -48,17 +49,17 @@ QUICK = Size(draws=400, resamples=100)
 
 
 def normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Numbers:
-    """Standard normal."""
+    """Draws from the standard normal distribution."""
     return rng.standard_normal(shape)
 
 
 def skewed(rng: np.random.Generator, shape: tuple[int, ...]) -> Numbers:
-    """A gamma of shape 2, mean 0 and deviation 1: skewness 1.4."""
+    """Draws from a shifted gamma distribution of shape 2, mean 0, deviation 1, skewness 1.4."""
     return (rng.standard_gamma(2.0, shape) - 2) / np.sqrt(2)
 
 
 def heavy(rng: np.random.Generator, shape: tuple[int, ...]) -> Numbers:
-    """Student's t with 5 degrees of freedom, of deviation 1."""
+    """Draws from Student's t with 5 degrees of freedom, scaled to deviation 1."""
     return rng.standard_t(5, shape) / np.sqrt(5 / 3)
 
 
@@ -66,25 +67,25 @@ SHAPES: dict[str, Shape] = {"normal": normal, "skewed": skewed, "t(5)": heavy}
 
 
 def arms(rng: np.random.Generator, shape: Shape, deviation: float, size: int) -> Numbers:
-    """Differences of two arms, each drawn by itself; of a deviation."""
-    one, other = shape(rng, (2, size)) * deviation / np.sqrt(2)
-    difference: Numbers = other - one
+    """Draws the differences of two independent arms, with a given standard deviation."""
+    a, b = shape(rng, (2, size)) * deviation / np.sqrt(2)
+    difference: Numbers = b - a
     return difference
 
 
 def coverage(found: Iterator[Interval], truth: float = TRUTH) -> float:
-    """The share of intervals that hold the truth, in percent."""
-    return 100 * float(np.mean([each.low <= truth <= each.high for each in found]))
+    """Returns the share of intervals that contain the truth, in percent."""
+    return 100 * float(np.mean([interval.low <= truth <= interval.high for interval in found]))
 
 
 def fixed(rng: np.random.Generator, shape: Shape, draws: int) -> Iterator[Interval]:
-    """Six seed pairs of two sets with equal ids, on these pictures."""
+    """Yields intervals from six seed pairs of two sets with equal ids, on fixed pictures."""
     for _ in range(draws):
         yield paired(TRUTH + arms(rng, shape, SEED, SEEDS))
 
 
 def staged(rng: np.random.Generator, shape: Shape, draws: int, most: int) -> Iterator[Interval]:
-    """Stein's two stages: a pilot of six, then as many as its deviation asks for, up to `most`."""
+    """Yields intervals by Stein's two stages: a pilot of six, then up to `most` runs."""
     for _ in range(draws):
         differences = TRUTH + arms(rng, shape, SEED, most)
         pilot = differences[:SEEDS].std(ddof=1)
@@ -93,7 +94,7 @@ def staged(rng: np.random.Generator, shape: Shape, draws: int, most: int) -> Ite
 
 
 def differing(rng: np.random.Generator, shape: Shape, draws: int) -> Iterator[Interval]:
-    """Six and six replicates of two recipes: each draws a seed and its data; no pairs."""
+    """Yields intervals from six replicates each of two recipes, unpaired, with data drawn anew."""
     deviation = np.hypot(SEED, DATA) / np.sqrt(2)
     for _ in range(draws):
         a, b = shape(rng, (2, SEEDS)) * deviation
@@ -101,7 +102,7 @@ def differing(rng: np.random.Generator, shape: Shape, draws: int) -> Iterator[In
 
 
 def tables(rng: np.random.Generator, shape: Shape, draws: int) -> Iterator[Numbers]:
-    """Seeds and pictures, both drawn."""
+    """Yields tables of differences, with random seeds and pictures."""
     for _ in range(draws):
         seeds, pictures = arms(rng, shape, SEED, SEEDS), arms(rng, shape, PICTURE, PICTURES)
         rest = rng.standard_normal((SEEDS, PICTURES)) * REST
@@ -111,10 +112,10 @@ def tables(rng: np.random.Generator, shape: Shape, draws: int) -> Iterator[Numbe
 def over_pictures(
     rng: np.random.Generator, shape: Shape, draws: int, resamples: int
 ) -> Iterator[Interval]:
-    """What must fail: a bootstrap over pictures alone, of one seed pair on these pictures.
+    """Yields the negative control: bootstrap intervals over pictures alone, of one seed pair.
 
-    Two sets on the same pictures: a picture's own difference is part of the truth, so that the
-    residuals of the pictures are `REST`, and a seed's effect is seen by none of them.
+    Both sets are evaluated on the same pictures, so a picture's own difference is part of the
+    truth. The residuals of the pictures are `REST`, and do not show the effect of the seed.
     """
     for _ in range(draws):
         (seed,) = arms(rng, shape, SEED, 1)
@@ -125,29 +126,29 @@ def over_pictures(
 
 
 def false_alarms(rng: np.random.Generator, shape: Shape, draws: int) -> float:
-    """Percent of comparisons of equals in which Holm rejects one of six correlated measures."""
+    """Returns the percentage of equal arms where Holm rejects any of six correlated measures."""
     alarms = 0
     for _ in range(draws):
         shared = arms(rng, shape, 1.0, SEEDS)[:, None]
         own = np.stack([arms(rng, shape, 1.0, SEEDS) for _ in range(MEASURES)], axis=1)
         p = [paired(column).p for column in (shared + own).T]
-        alarms += min(p) * MEASURES < 0.05  # Holm rejects one exactly where this does
+        alarms += min(p) * MEASURES < 0.05  # equivalent to Holm rejecting any
     return 100 * alarms / draws
 
 
 def together(rng: np.random.Generator, shape: Shape, draws: int) -> float:
-    """Percent of comparisons in which all six of Bonferroni's intervals hold the truth."""
+    """Returns the percentage of comparisons whose six Bonferroni intervals all hold the truth."""
     level, held = bonferroni(0.95, MEASURES), 0
     for _ in range(draws):
         shared = arms(rng, shape, 1.0, SEEDS)[:, None]
         own = np.stack([arms(rng, shape, 1.0, SEEDS) for _ in range(MEASURES)], axis=1)
-        found = [paired(column, level) for column in (shared + own).T]
-        held += all(each.low <= 0 <= each.high for each in found)
+        intervals = [paired(column, level) for column in (shared + own).T]
+        held += all(interval.low <= 0 <= interval.high for interval in intervals)
     return 100 * held / draws
 
 
 def bench(size: Size) -> list[Measure]:
-    """Simulates everything; returns the rows of the table."""
+    """Simulates everything, and returns the rows of the table."""
     rows = []
 
     def row(name: str, value: float, goal: str | None) -> None:
@@ -155,7 +156,7 @@ def bench(size: Size) -> list[Measure]:
         rows.append(Measure(name, float(f"{value:.4g}"), "%", goal, size.draws))
 
     for word, shape in SHAPES.items():
-        # One generator a row of the table, so that a row does not depend on the others.
+        # A generator per row of the table, so that rows do not depend on each other.
         def rng(number: int, word: str = word) -> np.random.Generator:
             return np.random.default_rng([number, *word.encode()])
 
@@ -181,7 +182,7 @@ def bench(size: Size) -> list[Measure]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Runs the command, and returns the exit code."""
     options = parser(__doc__).parse_args(arguments)
     publish(bench(QUICK if options.quick else Size()), options.json)
     return 0

@@ -1,10 +1,10 @@
-"""How fast the synthetic world is written: one process, two, and what encoding alone would take.
+"""Measures the writing of the synthetic world: one process, two, and the floor of encoding alone.
 
     python scripts/bench_world.py                       # four minutes on two idle cores
     python scripts/bench_world.py --quick --json world.json
 
-The floor is the same pictures, painted beforehand, encoded and written by Pillow in one process: no
-generator that writes these files can be faster than that on one core.
+For the floor, the same pictures are painted beforehand, then encoded and written by Pillow in one
+process: no generator of these files can be faster on one core.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-# Before numpy: more threads would only get in each other's way.
+# Must be set before numpy is imported; more threads would compete with the processes.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 from nucleus_data.world import WorldSettings, render, scene, write_world
@@ -32,9 +32,9 @@ class Size:
     """How much is measured.
 
     Attributes:
-        images: Pictures of the large world.
-        sample: Pictures of the comparisons.
-        rounds: How often each comparison is made.
+        images: Number of pictures of the large world.
+        sample: Number of pictures of the comparisons.
+        rounds: Number of rounds of each comparison.
     """
 
     images: int = 10_000
@@ -46,15 +46,15 @@ QUICK = Size(images=600, sample=150, rounds=2)
 
 
 def written(folder: Path, images: int, workers: int, level: str = "core") -> float:
-    """Seconds to write a world."""
+    """Writes a world, and returns the seconds."""
     started = time.perf_counter()
     write_world(folder, WorldSettings(images, SEED, level), workers=workers)  # type: ignore[arg-type]
     return time.perf_counter() - started
 
 
 def floor(images: int) -> float:
-    """Seconds a picture, to encode and write clean pictures that are painted already."""
-    # Painted before the clock starts: what is timed is what no generator could leave out.
+    """Returns seconds per picture to encode and write clean pictures that are already painted."""
+    # Painted before anything is timed, so that only the unavoidable work is measured.
     lines = [line for line in WorldPlan(WorldSettings(images, SEED)) if line.fault == NONE][:60]
     pictures = [render(scene(SEED, p.scene), p.width, p.height) for p in lines]
     with tempfile.TemporaryDirectory() as folder:
@@ -65,7 +65,7 @@ def floor(images: int) -> float:
 
 
 def digest(folder: Path) -> str:
-    """One hash over all files and their names."""
+    """Returns a hash of all files and their names."""
     total = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         total.update(str(path.relative_to(folder)).encode() + path.read_bytes())
@@ -73,7 +73,7 @@ def digest(folder: Path) -> str:
 
 
 def run(size: Size, root: Path) -> list[Measure]:
-    """Measures everything; returns the rows of the table."""
+    """Measures everything, and returns the rows of the table."""
     one, two, full, floors, equal = [], [], [], [], []
     for turn in range(size.rounds):
         print(f"round {turn + 1} of {size.rounds}", file=sys.stderr, flush=True)
@@ -86,8 +86,8 @@ def run(size: Size, root: Path) -> list[Measure]:
     whole = written(root / "whole", size.images, 2)
     bytes_ = sum(p.stat().st_size for p in (root / "whole").rglob("*") if p.is_file())
     pixels = sum(p.width * p.height for p in WorldPlan(WorldSettings(2000, SEED))) / 2000
-    each = [1000 * seconds / size.sample for seconds in one]
-    ratios = [ms / floor_ms for ms, floor_ms in zip(each, floors, strict=True)]
+    per_picture = [1000 * seconds / size.sample for seconds in one]
+    ratios = [ms / floor_ms for ms, floor_ms in zip(per_picture, floors, strict=True)]
     return [
         measure(
             f"{size.images:,} pictures, two workers",
@@ -95,7 +95,7 @@ def run(size: Size, root: Path) -> list[Measure]:
             "minutes a 10,000",
             "<= 3",
         ),
-        measure("core, one worker: a picture", each, "ms"),
+        measure("core, one worker: a picture", per_picture, "ms"),
         measure("full, one worker: a picture", [1000 * s / size.sample for s in full], "ms"),
         measure("encoding and writing alone: a picture", floors, "ms"),
         measure("core, one worker: time", ratios, "times", None, "encoding and writing alone"),
@@ -113,7 +113,7 @@ def run(size: Size, root: Path) -> list[Measure]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Runs the command, and returns the exit code."""
     options = parser(__doc__).parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="bench-world-") as folder:
         measures = run(QUICK if options.quick else Size(), Path(folder))

@@ -1,9 +1,11 @@
-"""One YAML file and its overrides as a settings model, with errors that name what is allowed.
+"""Loads a YAML file and overrides into a settings model, with errors that name what is allowed.
 
-A file may name another as its `base` and say only what differs. Overrides are `key.sub=value`.
-Unknown keys are errors; every error names the file or the override, the key, what was found and
-what is allowed. Which settings there are is their owners' business: every function here takes the
-model.
+A file can name another file as its `base`, and contain only what differs from it. Overrides have
+the form `key.sub=value`. Unknown keys are errors. Every error names the file or the override, the
+key, the value found and the values allowed.
+
+This package defines no settings itself: every function takes the pydantic model, which is defined
+next to the code that uses it.
 """
 
 from nucleus_data.config.layers import (

@@ -1,4 +1,4 @@
-"""Configuration files with their bases, and overrides laid over them."""
+"""Reads configuration files, merges them over their bases, and applies overrides."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,18 +8,22 @@ from nucleus_data.config.words import shown
 from nucleus_data.config.yaml_text import TooDeepError, parsed
 from nucleus_data.errors import RequestError
 
-SHIPPED = "configs"  # the folder of the recipes that come with the project
+SHIPPED = "configs"  # folder of the recipes that come with the project
 
 
 def read_layers(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """A file's content, laid over that of its `base`.
+    """Reads a file and merges it over its `base`, recursively.
 
     Args:
-        path: YAML file.
-        above: Files that it is the base of.
+        path: A YAML file.
+        above: The files that led here, each the base of the one before; detects cycles.
+
+    Returns:
+        The merged content, without `base`.
 
     Raises:
-        RequestError: There is no such file, or it is not keys and values.
+        RequestError: A file is missing, can't be read, is not a YAML mapping in UTF-8, or is its
+            own base.
     """
     path = located(path)
     try:
@@ -47,7 +51,7 @@ def read_layers(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         )
     try:
         found = located(path.parent / base, Path(base))
-    except OSError as error:  # a name of too many letters
+    except OSError as error:  # such as a file name that is too long
         reason = (error.strerror or str(error)).lower()
         raise RequestError(f"base: {shown(base)} can't be read: {reason} ({path})") from None
     if found.resolve() in [p.resolve() for p in (*above, path)]:
@@ -56,14 +60,14 @@ def read_layers(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def located(path: Path, named: Path | None = None) -> Path:
-    """Finds a file by the path that it has in a clone, `configs/...`, from wherever one is.
+    """Finds a shipped file by its path in a clone, `configs/...`, from any working directory.
 
     Args:
-        path: Where it is; what is there counts first.
-        named: How it was named, if not so.
+        path: Where to look first.
+        named: The path as the user wrote it, if it differs from `path`.
 
     Returns:
-        Where it is: `path`, if no such file comes with the project either.
+        `path` if it exists, or if the project has no such file either; else the shipped file.
     """
     first, *rest = (named or path).parts or ("",)
     if path.exists() or first != SHIPPED or not (found := shipped(*rest)).is_file():
@@ -72,15 +76,15 @@ def located(path: Path, named: Path | None = None) -> Path:
 
 
 def shipped(*names: str) -> Path:
-    """The place of a configuration that comes with the project, by its path below `configs`."""
-    # Inside the package where it was installed from a wheel, beside it in a clone.
+    """Returns the path of a shipped configuration, given its path below `configs`."""
+    # A wheel has the folder inside the package, a clone beside it.
     package = Path(__file__).resolve().parents[1]
     inside = package.joinpath(SHIPPED, *names)
     return inside if inside.exists() else package.parent.joinpath(SHIPPED, *names)
 
 
 def _laid_over(base: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
-    """A file's content over its base's: sections are merged, anything else is replaced."""
+    """Merges a file's content over its base: mappings recursively; other values are replaced."""
     return {
         **base,
         **{
@@ -93,10 +97,10 @@ def _laid_over(base: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str,
 
 
 def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
-    """`key.sub=value` as keys and a YAML value; what is not YAML (some SQL) is text.
+    """Parses `key.sub=value` to keys and a YAML value; text that is not YAML stays text.
 
     Raises:
-        RequestError: There is no `=`.
+        RequestError: There is no `=` or no key, or the value is nested too deeply.
     """
     key, sign, value = text.partition("=")
     if not sign or not key.strip():
@@ -108,14 +112,20 @@ def parse_override(text: str) -> tuple[tuple[str, ...], Any]:
     except TooDeepError as error:
         raise RequestError(f"override {key.strip()}=...: {error}") from None
     except ValueError:
-        return tuple(key.strip().split(".")), value  # SQL and URLs may not be YAML; they are text
+        return tuple(key.strip().split(".")), value  # some SQL and URLs are not valid YAML
 
 
 def set_key(content: dict[str, Any], keys: tuple[str, ...], value: Any, override: str) -> None:
-    """Sets a key inside keys, in place.
+    """Sets a nested key, in place; missing sections are created.
+
+    Args:
+        content: The configuration to change.
+        keys: The path of keys.
+        value: The new value.
+        override: The override's text, for the error message.
 
     Raises:
-        RequestError: One of the keys on the way has a single value.
+        RequestError: A key on the path has a value that is not a section.
     """
     place: Any = content
     for key in keys[:-1]:

@@ -1,4 +1,4 @@
-"""Settings models: how they are filled, what their errors say, and what of them enters a hash."""
+"""Fills settings models, words their validation errors, and selects what enters a config hash."""
 
 import json
 import types
@@ -16,10 +16,11 @@ from nucleus_data.errors import RequestError
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 SHOWN_PLACES = 3
-# Of a field (`json_schema_extra`): another value changes how the work is done, and no result of it.
+# Marks a field (in `json_schema_extra`) that changes how the work is done but no result, so that it
+# does not enter config hashes.
 KEEPS_VALUES: dict[str, Any] = {"keeps_values": True}
-# Of a field: it came when there were tables and runs without it. Those are of its default, which
-# therefore enters no hash.
+# Marks a field that was added after tables and runs existed. Those behaved as with its default;
+# the default therefore does not enter config hashes, so that theirs stay valid.
 ADDED: dict[str, Any] = {"added": True}
 
 
@@ -32,14 +33,14 @@ def load(
     """Reads a configuration file, with its bases, and applies overrides.
 
     Args:
-        model: The settings.
-        path: YAML file.
-        overrides: `key.sub=value`; the value is YAML (`shard.resolutions=[64,128]`).
-        check: Asked about each override before it is applied: keys, value, the content so far, and
-            its text.
+        model: The settings model.
+        path: A YAML file.
+        overrides: `key.sub=value`, where the value is YAML (`shard.resolutions=[64,128]`).
+        check: Called with each override before it is applied, as (keys, value, content so far,
+            text); may raise RequestError.
 
     Raises:
-        RequestError: With every problem, one a line.
+        RequestError: The configuration is wrong; the message lists every problem, one per line.
     """
     content = read_layers(path)
     given: dict[tuple[str, ...], str] = {}
@@ -58,19 +59,19 @@ def load(
 def explain(
     model: type[BaseModel], error: ValidationError, path: str, given: Mapping[tuple[str, ...], str]
 ) -> str:
-    """What is wrong with a configuration, one line a problem.
+    """Words what is wrong with a configuration, one line per problem.
 
     Args:
-        model: The settings that were validated.
-        error: What pydantic said.
-        path: The file.
+        model: The settings model that was validated.
+        error: The validation error of pydantic.
+        path: The configuration file.
         given: Keys -> the override that set them.
     """
     lines = []
     for problem in error.errors():
         keys = tuple(str(k) for k in problem["loc"])
         unknown = problem["type"] == "extra_forbidden"
-        # What a section's settings say together: the message names those that do not fit.
+        # A validator of a whole section: its message names the settings that do not fit together.
         together = problem["type"] == "value_error" and isinstance(problem.get("input"), Mapping)
         origin = path
         for given_keys, override in given.items():
@@ -90,7 +91,7 @@ def explain(
         else:
             message = problem["msg"].removeprefix("Value error, ")
             message = message[0].lower() + message[1:]
-            if problem["type"] == "secret":  # what was given may be a key: it is not repeated
+            if problem["type"] == "secret":  # the value may be a credential: it is not repeated
                 lines.append(f"{name}: {message}")
             elif together:
                 lines.append(f"{name}: {message} ({origin})")
@@ -100,7 +101,7 @@ def explain(
 
 
 def _moved(model: type[BaseModel], keys: Sequence[str]) -> str | None:
-    """Where a key went that was in a section before (`moved` in `json_schema_extra`)."""
+    """Returns the new place of a key that was moved (`moved` in `json_schema_extra`), or None."""
     section = _model_at(model, keys[:-1])
     extra = section.model_config.get("json_schema_extra") if section is not None else None
     moved = extra.get("moved") if isinstance(extra, dict) else None
@@ -109,18 +110,20 @@ def _moved(model: type[BaseModel], keys: Sequence[str]) -> str | None:
 
 
 def elsewhere(model: type[BaseModel], keys: Sequence[str]) -> str:
-    """A hint for a key that is known in another place, with a space before it; or nothing."""
+    """Returns a hint if a key exists in another section, with a leading space; else empty."""
     end = f".{keys[-1]}"
-    found = [key for key, _, _ in describe(model) if key.endswith(end)][:SHOWN_PLACES]
-    return f" Did you mean {' or '.join(map(repr, found))}?" if found else ""
+    places = [key for key, _, _ in describe(model) if key.endswith(end)][:SHOWN_PLACES]
+    return f" Did you mean {' or '.join(map(repr, places))}?" if places else ""
 
 
 def deciding(settings: BaseModel, without: Collection[str] = ()) -> dict[str, Any]:
-    """The settings that change values, as JSON: what enters a config hash.
+    """Returns the settings that change results, as JSON: the content of a config hash.
+
+    Fields marked `KEEPS_VALUES` are left out. So are fields marked `ADDED` that have their default,
+    in nested models too.
 
     Args:
-        settings: A settings model. Fields marked with `KEEPS_VALUES` are left out, and those
-            marked with `ADDED`, also of models inside it, where they have their default.
+        settings: The settings.
         without: Further fields to leave out, because they enter the hash in another form.
     """
     left_out = set(without)
@@ -135,23 +138,28 @@ def deciding(settings: BaseModel, without: Collection[str] = ()) -> dict[str, An
 
 
 def _key_of(name: str, field: FieldInfo) -> str:
-    """A field's key in a configuration, where Python has another meaning for that word."""
+    """Returns a field's key in configuration files: its alias, such as `from`, or its name."""
     return field.alias or name
 
 
 def _marked(field: FieldInfo, mark: Mapping[str, Any]) -> bool:
-    """Whether a field has a mark, such as `KEEPS_VALUES`."""
+    """Returns whether a field has a mark, such as `KEEPS_VALUES`."""
     extra = field.json_schema_extra
     return isinstance(extra, dict) and mark.items() <= extra.items()
 
 
 def _added(field: FieldInfo, value: Any) -> bool:
-    """Whether a value is the default of a field that was added."""
+    """Returns whether a field is marked `ADDED` and has its default."""
     return _marked(field, ADDED) and value == field.get_default(call_default_factory=True)
 
 
 def _without_added(value: Any, content: Any) -> Any:
-    """JSON of a setting without those fields of models inside it that were added, at defaults."""
+    """Returns a value's JSON without `ADDED` fields at their defaults, in models at any depth.
+
+    Args:
+        value: The setting's value.
+        content: The value's JSON, which has the same structure.
+    """
     if isinstance(value, BaseModel):
         return {
             _key_of(name, field): _without_added(
@@ -168,9 +176,9 @@ def _without_added(value: Any, content: Any) -> Any:
 
 
 def describe(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    """Every key with its default and its sentence, those of inner models too.
+    """Yields (key, default as JSON, description) for every field, in nested models too.
 
-    Of what has names of the user's choice, the keys of each are told once, as those of `NAME`.
+    In mappings whose keys the user chooses, `NAME` stands for such a key.
     """
     for name, field in model.model_fields.items():
         key, inner = f"{prefix}{_key_of(name, field)}", _model_in(field.annotation)
@@ -189,7 +197,7 @@ def describe(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, st
 
 
 def _as_json(value: Any) -> str:
-    """A default as it stands in a YAML file, which JSON is, too."""
+    """Returns a default as JSON, which is also how it may be written in a YAML file."""
     return json.dumps(value, default=_plain, ensure_ascii=False)
 
 
@@ -200,18 +208,18 @@ def _plain(value: Any) -> Any:
 
 
 def _allowed_keys(model: Any, keys: Sequence[str]) -> list[str]:
-    """The keys that the model at the end of a path of keys has, sorted."""
-    found = _model_at(model, keys)
-    return sorted(_fields(found)) if found is not None else []
+    """Returns the keys of the model at a path of keys, sorted; none if there is no model."""
+    section = _model_at(model, keys)
+    return sorted(_fields(section)) if section is not None else []
 
 
 def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
-    """A model's fields by their keys in a configuration."""
+    """Returns a model's fields by their keys in configuration files."""
     return {_key_of(name, field): field for name, field in model.model_fields.items()}
 
 
 def _model_at(model: Any, keys: Sequence[str]) -> Any:
-    """The settings model at the end of a path of keys; None if there is none."""
+    """Returns the settings model at a path of keys; None if there is none."""
     for key in keys:
         if isinstance(model, type) and issubclass(model, BaseModel) and key in _fields(model):
             model = _model_in(_fields(model)[key].annotation)
@@ -221,13 +229,13 @@ def _model_at(model: Any, keys: Sequence[str]) -> Any:
 
 
 def _model_in(annotation: Any) -> Any:
-    """The settings model inside `Model | None`, `dict[str, Model]` and the like."""
+    """Returns the settings model inside `Model | None`, `dict[str, Model]` etc.; None without."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     origin = typing.get_origin(annotation)
     if origin in (types.UnionType, typing.Union, dict, tuple, list, Mapping):
         for argument in typing.get_args(annotation):
-            found = _model_in(argument)
-            if found is not None:
-                return found
+            inner = _model_in(argument)
+            if inner is not None:
+                return inner
     return None

@@ -1,4 +1,4 @@
-"""Values and names as messages show them."""
+"""Words values and names for error messages."""
 
 import difflib
 import re
@@ -10,23 +10,23 @@ MOST_SHOWN = 200  # characters of a value in a message
 
 
 def shown(value: object) -> str:
-    """A value as a message shows it: the beginning of a long one."""
+    """Returns a value's `repr`, truncated to 200 characters with a note of its length."""
     text = repr(value)
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}... ({len(text):,} characters)"
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
-    """A hint for a mistyped name, with a space before it: ` Did you mean 'x'?`; or nothing."""
+    """Returns a hint for a mistyped name, ` Did you mean 'x'?`; empty if no name is close."""
     close = difflib.get_close_matches(name, list(allowed), 1)
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def spelled(pattern: str, words: str) -> AfterValidator:
-    """A field's validator for texts that match a pattern as a whole.
+    """Makes a field validator that requires a text to match a pattern completely.
 
     Args:
         pattern: A regular expression.
-        words: What it allows, as the message says it after "must be", with an example.
+        words: What the pattern allows, with an example; the message puts it after "must be".
     """
     matches = re.compile(pattern).fullmatch
 
@@ -38,7 +38,7 @@ def spelled(pattern: str, words: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-# Names that become columns of tables.
+# For names that become columns of tables.
 SNAKE_CASE = spelled(
     "[a-z][a-z0-9_]*", "lower-case letters, digits and _, beginning with a letter, such as my_name"
 )

@@ -1,19 +1,27 @@
-"""YAML texts as values: each key once, of bounded size, and whatever is wrong in one line."""
+"""Parses YAML strictly: duplicate keys and huge documents are errors, each of one line."""
 
 from typing import Any
 
 import yaml
 
-MOST_VALUES = 100_000  # aliases written out
+MOST_VALUES = 100_000  # in a document, with its aliases expanded
 TOO_DEEP = "brackets or indents are nested too deeply"
 
 
 class TooDeepError(ValueError):
-    """Brackets or indents are nested too deeply; it is no text that happens not to be YAML."""
+    """Brackets or indents are nested too deeply.
+
+    A class of its own, as other text that is not valid YAML can be meant as plain text (SQL).
+    """
 
 
 def parsed(text: str) -> Any:
-    """The value that a YAML text is of. Raises ValueError, in one line."""
+    """Parses a YAML text to a value; None for an empty text.
+
+    Raises:
+        TooDeepError: It is nested too deeply.
+        ValueError: It is not valid YAML, has a key twice, or is too large; one line.
+    """
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
@@ -29,18 +37,18 @@ def parsed(text: str) -> Any:
         mark = error.problem_mark
         where = f", in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise ValueError(f"{error.problem or error.context}{where}") from error
-    except (yaml.YAMLError, ValueError) as error:  # of a character, of a date such as 2024-99-99
+    except (yaml.YAMLError, ValueError) as error:  # a bad character, a date such as 2024-99-99
         raise ValueError(" ".join(str(error).split())) from error
     except (LookupError, TypeError, ArithmeticError, AttributeError) as error:
-        # PyYAML's constructors raise whatever they meet: `!!int ''` has no first letter.
+        # PyYAML's constructors do not check their input: `!!int ''` raises IndexError.
         raise ValueError("a value does not fit its tag (!!...)") from error
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """YAML in which no key is there twice: the first one's value would be lost unnoticed."""
+    """A loader that rejects duplicate keys, where PyYAML would drop the first value silently."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        """A mapping's keys and values."""
+        """Constructs a mapping; raises ConstructorError if a key occurs twice."""
         seen = set()
         for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if not isinstance(key, yaml.ScalarNode):
@@ -55,24 +63,25 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 
 
 def _check_size(node: yaml.Node) -> None:
-    """Refuses aliases of aliases that stand for more than any configuration holds.
+    """Rejects documents that become huge when aliases of aliases are expanded.
 
     Raises:
-        ValueError: They do, or one stands for what it is a part of.
+        ValueError: The document has more than `MOST_VALUES` values, or an alias contains itself.
     """
     if _written_out(node, {}) > MOST_VALUES:
         raise ValueError(f"it holds more than {MOST_VALUES:,} values")
 
 
 def _written_out(node: yaml.Node, known: dict[int, int]) -> int:
-    """How many values a node holds, those of its aliases as often as they are there.
+    """Counts the values of a node with its aliases expanded.
 
     Args:
-        node: As it was parsed.
-        known: By `id`, of nodes that were seen; 0 while it is counted, which a node in itself sees.
+        node: The parsed node.
+        known: `id` of a node -> its count. It is 0 while the node is being counted, so that a node
+            that contains itself is noticed.
 
     Raises:
-        ValueError: It holds itself.
+        ValueError: The node contains itself.
     """
     if id(node) in known:
         if not known[id(node)]:

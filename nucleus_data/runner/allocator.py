@@ -1,4 +1,4 @@
-"""Keeps what a worker has freed from staying with it: allocators hold memory for later use."""
+"""Makes a worker return freed memory to the system, which allocators would keep for later use."""
 
 import ctypes
 import sys
@@ -10,14 +10,14 @@ ARENAS = 2
 
 @cache
 def limit_arenas() -> bool:
-    """Limits glibc to two heaps, from now on, in this process.
+    """Limits glibc's malloc to two heaps (arenas), from now on, in this process.
 
-    By default each thread that allocates gets its own, up to eight a processor, and none gives back
-    what is free in it. Our threads wait for a store most of the time: one heap for each makes a
-    planning worker 150 MB larger, and nothing faster (`scripts/bench_plan.py`).
+    By default, each thread that allocates gets a heap of its own, up to eight per processor, and a
+    heap does not return its free memory. As our threads mostly wait for a store, a heap for each
+    makes a planning worker 150 MB larger, and nothing faster (`scripts/bench_plan.py`).
 
     Returns:
-        Whether it is so; False if this is no glibc.
+        Whether the limit is set; False with another C library.
     """
     try:
         return bool(ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS))
@@ -26,6 +26,6 @@ def limit_arenas() -> bool:
 
 
 def release_unused() -> None:
-    """Returns to the system what Arrow has freed and keeps."""
+    """Returns the memory that Arrow has freed to the system."""
     if arrow := sys.modules.get("pyarrow"):
         arrow.default_memory_pool().release_unused()

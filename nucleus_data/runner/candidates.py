@@ -81,7 +81,7 @@ def passing_rows(
         target: The table.
         shard: The shard's number.
         repeated: Reasons to leave out.
-        those: Whether to return only rows with these reasons instead.
+        those: Whether to return only the rows with the reasons in `repeated` instead.
     """
     failed = target.failed.read(shard, ["row", "reason"])
     if failed is None:

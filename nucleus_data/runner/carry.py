@@ -51,13 +51,13 @@ class CarryTask:
     folder: str
 
     def run(self, number: int) -> Summary:
-        """Copies the list of a shard, its rows, and its failures that may pass."""
+        """Copies a shard's part of the list, its rows, and its retryable failures."""
         corpus = Corpus(self.uri, self.storage_options)
-        found = draft_of(corpus.store, self.listed, self.folder).read(number)
+        listed = draft_of(corpus.store, self.listed, self.folder).read(number)
         again = np.empty(0, np.int64)
-        if found is not None:
-            again = found.column("row").to_numpy()
-            Table(corpus.store, list_name(self.listed), self.list_hash).append(number, found, {})
+        if listed is not None:
+            again = listed.column("row").to_numpy()
+            Table(corpus.store, list_name(self.listed), self.list_hash).append(number, listed, {})
         summary = Summary()
         for move in self.moves:
             before, after = (Table(corpus.store, move.name, h) for h in (move.before, move.after))
@@ -68,24 +68,24 @@ class CarryTask:
 
 
 def moves_between(before: Pins, after: Pins, store: Any) -> list[Move]:
-    """The tables of row stages that have another config hash, and of which there are rows.
+    """Returns the tables of row stages whose config hash changes, and that have rows.
 
     Args:
-        before: What is pinned without the list.
-        after: What is pinned with it.
+        before: The pins without the list.
+        after: The pins with the list.
         store: The corpus's store.
     """
-    found = []
+    moves = []
     for name in after.specs:
         old, new = before.tables[name], after.tables[name]
         table = Table(store, name, old)
         if old != new and (table.part_names() or table.failed.part_names()):
-            found.append(Move(name, old, new))
-    return found
+            moves.append(Move(name, old, new))
+    return moves
 
 
 def _copy(before: Table, after: Table, shard: int, again: np.ndarray) -> int:
-    """Copies a shard's rows that are not computed again; returns how many were new."""
+    """Copies a shard's rows that are not computed again; returns the number of new rows."""
     rows: pa.Table | None = before.read(shard)
     if rows is None:
         return 0

@@ -67,9 +67,9 @@ class Child:
 
 
 def connect_to_parent() -> Connection:
-    """Called in the child: ties its life to the parent's, ignores Ctrl-C, and connects to it."""
+    """Connects a child to its parent; makes it end with the parent, and ignore Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":  # elsewhere it ends when the socket is closed
+    if sys.platform == "linux":  # elsewhere, the child ends when the socket is closed
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     stand_somewhere()
     return Connection(int(sys.argv[1]))

@@ -55,11 +55,11 @@ def limited_items(
         except DamagedError:
             return None
 
-    for shard, found in growing(corpus.store, rows, shards):
-        if found is None:
+    for shard, available in growing(corpus.store, rows, shards):
+        if available is None:
             yield Item(shard)  # its worker will report the damage
             continue
-        count = min(remaining, found)
+        count = min(remaining, available)
         remaining -= count
         if count:
             yield Item(shard, count)
@@ -109,7 +109,7 @@ def size_of(corpus: Corpus, choice: Choice, items: int, rows: int | None) -> Siz
 
 def _records(corpus: Corpus, most: int) -> int:
     """Counts the corpus's records; stops once there are more than `most`."""
-    found, records = 0, corpus.records
+    counted, records = 0, corpus.records
 
     def rows(name: str) -> int:
         with contextlib.suppress(DamagedError):  # reported when the shard is processed
@@ -117,7 +117,7 @@ def _records(corpus: Corpus, most: int) -> int:
         return 0
 
     for _, count in growing(corpus.store, rows, records.whole_parts()):
-        found += count
-        if found > most:
+        counted += count
+        if counted > most:
             break
-    return found
+    return counted

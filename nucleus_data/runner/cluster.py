@@ -185,8 +185,8 @@ def wait_for(references: Sequence[Any], timeout_s: float) -> list[Any]:
 
     if lost := _lost():
         raise LostError(lost)
-    found: list[Any] = ray.wait(list(references), timeout=timeout_s)[0]
-    return found
+    done: list[Any] = ray.wait(list(references), timeout=timeout_s)[0]
+    return done
 
 
 def _lost() -> str:

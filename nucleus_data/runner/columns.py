@@ -77,8 +77,8 @@ def _compute(
             for half in piece.halves():
                 _compute(state, stage, half, touch)
             return
-        (found,) = piece.rows.select([*KEY, "file"]).to_pylist()
-        row = Row(**found, image=None, columns={}, wanted=piece.wanted)
+        (record,) = piece.rows.select([*KEY, "file"]).to_pylist()
+        row = Row(**record, image=None, columns={}, wanted=piece.wanted)
         state.accept(RowFailure(row, RAISED, raised(error), retryable=True))
         return
     tables = {
@@ -120,11 +120,11 @@ def _pieces(state: ShardRows, columns: pa.Table) -> Iterator[Piece]:
     kinds, kind_of = np.unique(lacks, axis=0, return_inverse=True)
     for number, kind in enumerate(kinds):
         wanted = frozenset(name for name, lacking in zip(names, kind, strict=True) if lacking)
-        mine = pa.array(kind_of.reshape(-1) == number)
+        of_kind = pa.array(kind_of.reshape(-1) == number)
         if len(kinds) == 1:
             yield Piece(state.todo, columns, wanted)
             continue
-        yield Piece(state.todo.filter(mine), columns.filter(mine), wanted)
+        yield Piece(state.todo.filter(of_kind), columns.filter(of_kind), wanted)
 
 
 def _columns(state: ShardRows, stage: ColumnStage[Any]) -> pa.Table:

@@ -33,12 +33,14 @@ class Computed:
             done |= np.asarray(errors.is_null())
             summary.tables[name].done += errors.null_count
             for error in errors.unique().drop_null().to_pylist():
-                mine = np.asarray(pc.fill_null(pc.equal(errors, error), fill_value=False))
+                has_reason = np.asarray(pc.fill_null(pc.equal(errors, error), fill_value=False))
                 reason = error.split(":")[0]
-                summary.tables[name].failed[reason] += int(mine.sum())
-                reasons[reason] = reasons.get(reason, False) | mine
+                summary.tables[name].failed[reason] += int(has_reason.sum())
+                reasons[reason] = reasons.get(reason, False) | has_reason
         summary.done += int(done.sum())
-        summary.failed.update({reason: int(mine.sum()) for reason, mine in reasons.items()})
+        summary.failed.update(
+            {reason: int(has_reason.sum()) for reason, has_reason in reasons.items()}
+        )
 
 
 def joined(tables: list[pa.Table], part: pa.Table | None) -> pa.Table | None:
@@ -53,5 +55,5 @@ def joined(tables: list[pa.Table], part: pa.Table | None) -> pa.Table | None:
     whole = [*tables, *([part] if part is not None else [])]
     if len(whole) == 1:
         return whole[0]
-    found = pa.concat_tables(whole, promote_options="default").sort_by("row")
-    return found.combine_chunks()  # so that the stored bytes do not depend on the pieces
+    rows = pa.concat_tables(whole, promote_options="default").sort_by("row")
+    return rows.combine_chunks()  # so that the stored bytes do not depend on the pieces

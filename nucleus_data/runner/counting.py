@@ -42,8 +42,8 @@ def count_by_footers(run: Run, stage: RowStage[Any]) -> Summary:
     known = Known.left(corpus.store) if len(records) > 1 else Known()
     summary = Summary()
     for number, group in records.items():
-        mine = [groups.get(number) for groups in others]
-        rows, already = _known(known, group, mine) or _count(corpus, group, mine)
+        of_tables = [groups.get(number) for groups in others]
+        rows, already = _known(known, group, of_tables) or _count(corpus, group, of_tables)
         summary.rows += rows
         summary.already += already
     return summary
@@ -51,14 +51,14 @@ def count_by_footers(run: Run, stage: RowStage[Any]) -> Summary:
 
 def _known(known: Known, records: Group, tables: Sequence[Group | None]) -> tuple[int, int] | None:
     """Returns the counts of a group that is known to be complete or empty; else None."""
-    found = known.counts.get(records.key) if records.lasting else None
-    if found is None:
+    of_records = known.counts.get(records.key) if records.lasting else None
+    if of_records is None:
         return None
-    images = found.rows - found.failed
+    images = of_records.rows - of_records.failed
     if not all(tables):
         return images, 0
     counts = [known.counts.get(group.key) for group in tables if group]
-    done = all(one is not None and one.rows + one.retryable == images for one in counts)
+    done = all(c is not None and c.rows + c.retryable == images for c in counts)
     return (images, images) if done else None
 
 
@@ -68,14 +68,14 @@ def _count(corpus: Corpus, records: Group, tables: Sequence[Group | None]) -> tu
     images = sum(footer.num_rows - footer.count("error") for footer in footers)
     if not all(tables):  # a table without rows in this group lacks every image
         return images, 0
-    there = {corpus.records.shard_of(name) for name in records.parts}
+    shards = {corpus.records.shard_of(name) for name in records.parts}
     done: dict[int, list[list[str]]] = {}
     for at, group in enumerate(tables):
         assert group is not None
         for table, names in ((group.table, group.parts), (group.table.failed, group.failed)):
             for footer in table.footers(names):
                 shard = int(footer.keys["shard"])
-                if shard in there:
+                if shard in shards:
                     texts = done.setdefault(shard, [[] for _ in tables])
                     texts[at].append(footer.rows)
     return images, sum(_in_all(texts) for texts in done.values())
@@ -88,6 +88,6 @@ def _in_all(texts: Sequence[Sequence[str]]) -> int:
         texts: For each table, the encoded row numbers of its parts.
     """
     first = texts[0]
-    if len(first) == 1 and all(each == first for each in texts):
+    if len(first) == 1 and all(text == first for text in texts):
         return rows_in(first[0])
     return len(reduce(np.intersect1d, map(row_numbers, texts)))

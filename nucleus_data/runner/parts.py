@@ -40,9 +40,9 @@ def count_outcomes(summary: Summary, outcomes: Sequence[Outcome]) -> None:
     """Counts outcomes, overall and by table."""
     for outcome in outcomes:
         # Overall, a reason counts once per row, in however many tables it occurs.
-        found = {name: of_table(name, outcome) for name in sorted(outcome.row.wanted)}
+        by_table = {name: of_table(name, outcome) for name in sorted(outcome.row.wanted)}
         reasons: dict[str, bool] = {}
-        for name, values in found.items():
+        for name, values in by_table.items():
             if not values.get("error"):
                 summary.tables[name].done += 1
                 continue
@@ -52,21 +52,21 @@ def count_outcomes(summary: Summary, outcomes: Sequence[Outcome]) -> None:
             reasons[reason] = reasons.get(reason, False) or may_pass(values)
         summary.failed.update(list(reasons))
         summary.retryable += any(reasons.values())
-        summary.done += not found or not all(v.get("error") for v in found.values())
+        summary.done += not by_table or not all(v.get("error") for v in by_table.values())
 
 
 def _divided(stage: RowStage[Any], spec: TableSpec, outcomes: Sequence[Outcome]) -> Divided:
-    mine = [(o.row, of_table(spec.name, o)) for o in outcomes]
-    final = [(row, found) for row, found in mine if not may_pass(found)]
+    of_spec = [(o.row, of_table(spec.name, o)) for o in outcomes]
+    final = [(row, values) for row, values in of_spec if not may_pass(values)]
     again = [
         {
             **_key(row),
-            "reason": found["error"],
-            "detail": clean(found.get("detail", "")),
-            "attempts": found.get("attempts"),
+            "reason": failure["error"],
+            "detail": clean(failure.get("detail", "")),
+            "attempts": failure.get("attempts"),
         }
-        for row, found in mine
-        if may_pass(found)
+        for row, failure in of_spec
+        if may_pass(failure)
     ]
     # The column is added only if needed, so that other parts keep the same bytes.
     counted = any(row["attempts"] is not None for row in again)
@@ -92,8 +92,8 @@ def _part(stage: RowStage[Any], spec: TableSpec, outcomes: Sequence[tuple[Row, F
     """Builds a table's rows. Raises CorpusError if a result has other columns."""
     schema = table_schema(spec.schema)
     rows = []
-    for row, found in outcomes:
-        values = as_row(found, with_detail=stage.keeps_details)
+    for row, outcome in outcomes:
+        values = as_row(outcome, with_detail=stage.keeps_details)
         if values.keys() - {*spec.schema.names, *AFTER}:
             raise CorpusError(
                 f"stage {stage.name!r}, table {spec.name!r}: needs columns "

@@ -95,7 +95,7 @@ class Pins:
         )
 
     def variants(self, prefix: str) -> list[str]:
-        """Returns, sorted, the rest of all table names that start with a prefix (`caption.`)."""
+        """Returns the table names with a prefix (`caption.`), without the prefix, sorted."""
         return sorted(n.removeprefix(prefix) for n in self.specs if n.startswith(prefix))
 
     def signals(self) -> dict[tuple[str, str], pa.DataType]:
@@ -114,15 +114,15 @@ class Pins:
         Raises:
             RequestError: Two tables have a signal of the same name.
         """
-        found: dict[str, str] = {}
+        tables: dict[str, str] = {}
         for table, name in self.signals():
-            if name in found:
+            if name in tables:
                 raise RequestError(
-                    f"inspect.signals, score.heads: {name!r} is in {found[name]} and in {table}; "
+                    f"inspect.signals, score.heads: {name!r} is in {tables[name]} and in {table}; "
                     "rename one"
                 )
-            found[name] = table
-        return found
+            tables[name] = table
+        return tables
 
 
 def _newest(

@@ -58,10 +58,10 @@ class Load:
         others, as these would be guarded, too, if it kills another worker.
         """
         count = len(self.items)
-        suspect = item.deaths or any(one.deaths for one in self.items)
+        suspect = item.deaths or any(running.deaths for running in self.items)
         if count < SHARDS_PER_ACTOR or suspect:
             return count < SHARDS_PER_ACTOR
-        rows = sum(self.takes if one.rows is None else one.rows for one in self.items)
+        rows = sum(self.takes if running.rows is None else running.rows for running in self.items)
         return count < MOST_SHARDS and rows < SHARE * self.takes
 
 

@@ -41,7 +41,7 @@ def do_rows(run: Run, stage: RowStage[Any], *, retry: bool = False) -> None:
 def count_rows(
     run: Run, stage: RowStage[Any], look: Callable[[ShardRows], Any] | None = None
 ) -> list[Any]:
-    """Says how many rows have a result, and how many would be processed.
+    """Prints how many rows have a result, and how many would be processed.
 
     Args:
         run: The run.
@@ -87,8 +87,8 @@ def _count_each(
         return state.summary, look(state) if look else None
 
     whole = Summary()
-    for found, about in at_once(run.corpus.store, count, run.items(job, shards)):
-        whole.add(found)
+    for summary, about in at_once(run.corpus.store, count, run.items(job, shards)):
+        whole.add(summary)
         if look:
             noted.append(about)
     return whole
@@ -104,7 +104,7 @@ def retry_rows(run: Run, stage: RowStage[Any]) -> None:
 
 
 def count_failures(run: Run, stage: RowStage[Any]) -> None:
-    """Says what `retry_rows` would do."""
+    """Prints what `retry_rows` would do."""
     tables = [Table(run.corpus.store, spec.name, run.tables[spec.name]) for spec in stage.tables()]
 
     def failed(shard: int) -> int:
@@ -116,10 +116,10 @@ def count_failures(run: Run, stage: RowStage[Any]) -> None:
 
     shards = sorted(shards_with_failures(run, stage))
     rows = sum(at_once(run.corpus.store, failed, shards))
-    said = [f"{rows:,} rows to try again, in {len(shards):,} shards"] * bool(shards)
+    parts = [f"{rows:,} rows to try again, in {len(shards):,} shards"] * bool(shards)
     lost = run.newest_failed_shards(stage.name)
-    said += [f"{len(lost):,} shards that failed"] * bool(lost)
-    run.say(f"{stage.name}: {', and '.join(said)}")
+    parts += [f"{len(lost):,} shards that failed"] * bool(lost)
+    run.say(f"{stage.name}: {', and '.join(parts)}")
 
 
 def has_failures(run: Run, stage: RowStage[Any]) -> bool:
@@ -144,12 +144,12 @@ def shards_with_failures(run: Run, stage: RowStage[Any], *, repeated: bool = Fal
     tables: Iterable[Table] = (
         Table(run.corpus.store, spec.name, run.tables[spec.name]) for spec in stage.tables()
     )
-    asked = [(table, shard) for table in tables for shard in table.failed.shards()]
+    pairs = [(table, shard) for table in tables for shard in table.failed.shards()]
 
-    def has_failed(one: tuple[Table, int]) -> bool:
-        return _has_failed(*one, stage.repeated, repeated)
+    def has_failed(pair: tuple[Table, int]) -> bool:
+        return _has_failed(*pair, stage.repeated, repeated)
 
-    answers = zip(asked, at_once(run.corpus.store, has_failed, asked), strict=True)
+    answers = zip(pairs, at_once(run.corpus.store, has_failed, pairs), strict=True)
     return {shard for (_, shard), failed in answers if failed}
 
 

@@ -96,21 +96,21 @@ class ShardRows:
         selection = self.table("selection") if job.stage.chooses == "kept" else None
         candidates = chosen_records(self.corpus, shard, selection, job.sample)
         if job.only_again:
-            mine = pa.array(sorted(self.attempts), pa.int32())
-            candidates = candidates.filter(pc.is_in(candidates.column("row"), mine))
+            kept_rows = pa.array(sorted(self.attempts), pa.int32())
+            candidates = candidates.filter(pc.is_in(candidates.column("row"), kept_rows))
         listed = {name: self._listed(name) for name in self.specs}
         specs = list(self.specs.values())
         if job.trial is not None:
-            mine = pa.array(job.trial.get(shard, ()), pa.int32())
-            candidates = candidates.filter(pc.is_in(candidates.column("row"), mine))
+            kept_rows = pa.array(job.trial.get(shard, ()), pa.int32())
+            candidates = candidates.filter(pc.is_in(candidates.column("row"), kept_rows))
             specs = [replace(spec, chosen=RowChoice(), needs=()) for spec in specs]
-        found = DueRows(
+        due_rows = DueRows(
             candidates, shard, self.table, job.conditions, self._lacking, self.summary, listed
         )
-        asked = found.ask(specs)
-        self.due, self.lacking = found.due, found.lacking
+        is_due = due_rows.ask(specs)
+        self.due, self.lacking = due_rows.due, due_rows.lacking
         if self.specs:
-            candidates = candidates.filter(pa.array(asked))
+            candidates = candidates.filter(pa.array(is_due))
         if limit is not None:
             candidates = candidates.slice(0, limit)
         self.summary.rows = candidates.num_rows
@@ -140,11 +140,11 @@ class ShardRows:
     @cached_property
     def attempts(self) -> dict[int, dict[str, int]]:
         """Row -> table -> number of attempts so far, for rows that are computed again."""
-        found: dict[int, dict[str, int]] = {}
+        by_row: dict[int, dict[str, int]] = {}
         for name in self.targets:
             for row, attempts in self._listed(name).items():
-                found.setdefault(row, {})[name] = attempts
-        return found
+                by_row.setdefault(row, {})[name] = attempts
+        return by_row
 
     def _listed(self, name: str) -> dict[int, int]:
         """Returns a table's rows that are computed again, with their attempts so far."""
@@ -152,7 +152,7 @@ class ShardRows:
 
     @property
     def complete(self) -> bool:
-        """Whether every row that was handed out has come back."""
+        """Whether every row has an outcome or a computed result."""
         computed = sum(piece.rows.num_rows for piece in self.computed)
         return len(self.outcomes) + computed == self.todo.num_rows
 
@@ -212,9 +212,9 @@ class ShardRows:
 
     def took(self, stage: RowStage[Any]) -> None:
         """Adds the stage's own counts, and its breakdown of the seconds of `process`."""
-        for phase, found in stage.spent().items():
-            self.summary.seconds[phase] += found
-            self.summary.seconds["process"] -= found
+        for phase, seconds in stage.spent().items():
+            self.summary.seconds[phase] += seconds
+            self.summary.seconds["process"] -= seconds
         self.summary.extra.update(stage.counted())
 
     def commit(self) -> Summary:
@@ -227,8 +227,8 @@ class ShardRows:
             )
         outcomes = [self.outcomes[row] for row in sorted(self.outcomes)]
         for name, target in self.targets.items():
-            mine = [o for o in outcomes if name in o.row.wanted]
-            part, again = divided(self.job.stage, self.specs[name], mine)
+            of_table = [o for o in outcomes if name in o.row.wanted]
+            part, again = divided(self.job.stage, self.specs[name], of_table)
             part = joined([*(p.tables[name] for p in self.computed if name in p.tables)], part)
             # Retryable failures are stored apart, as a row of the table would count as done.
             if part is not None:
@@ -243,16 +243,16 @@ class ShardRows:
 
     def _columns(self) -> dict[str, dict[int, Any]]:
         """Reads the input columns: `table:column` -> row -> value."""
-        found: dict[str, dict[int, Any]] = {}
+        columns: dict[str, dict[int, Any]] = {}
         for path in self.job.stage.columns:
             name, _, column = path.partition(":")
             table = self.table(name).read(self.shard)
             if table is None or column not in table.column_names:
-                found[path] = {}  # an upstream column that this source lacks: all NULL
+                columns[path] = {}  # an upstream column that this source lacks: all NULL
                 continue
             rows = table.column("row").to_pylist()
-            found[path] = dict(zip(rows, _values(table.column(column)), strict=True))
-        return found
+            columns[path] = dict(zip(rows, _values(table.column(column)), strict=True))
+        return columns
 
     def _part_footer(self) -> dict[str, str]:
         keys = ("tar_size", "tar_sha256")

@@ -121,7 +121,7 @@ class Run:
         return self.pins.tables
 
     def newest_failed_shards(self, stage: str) -> list[int]:
-        """Shards that failed when a stage was last run, before this run, ascending."""
+        """Returns the shards that failed when a stage was last run before this run, ascending."""
         if self._folder is not None:
             return self._folder.newest_failed_shards(stage)
         store = self.corpus.store
@@ -280,7 +280,7 @@ class Run:
             self.say(line)
 
     def had_nothing(self, stage: str) -> None:
-        """Says and notes that a stage was asked to try again, and had nothing to."""
+        """Prints, and writes to the plan, that a stage had nothing to retry."""
         self._plan["nothing_to_retry"] = [*self._plan.get("nothing_to_retry", ()), stage]
         self._write_plan()
         self.say(f"{stage}: nothing to retry")

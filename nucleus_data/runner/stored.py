@@ -75,6 +75,6 @@ def _places(table: pa.Table, wanted: np.ndarray) -> pa.Array | None:
     if np.array_equal(rows, wanted):
         return None
     places = np.searchsorted(rows, wanted)
-    there = places < len(rows)
-    there[there] = rows[places[there]] == wanted[there]
-    return pa.array(np.where(there, places, 0), mask=~there)
+    in_range = places < len(rows)
+    in_range[in_range] = rows[places[in_range]] == wanted[in_range]
+    return pa.array(np.where(in_range, places, 0), mask=~in_range)

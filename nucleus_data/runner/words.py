@@ -100,16 +100,16 @@ def left_out(summary: Summary) -> list[str]:
     """Returns a line for each table that leaves records out: how many, and why."""
     lines = []
     for name, table in sorted(summary.tables.items()):
-        found = [f"{n:,} {WHY[reason]}" for reason, n in sorted(table.left_out.items()) if n]
-        if found:
-            lines.append(f"  {name}: asked about {table.rows:,}, not about {', '.join(found)}")
+        counts = [f"{n:,} {WHY[reason]}" for reason, n in sorted(table.left_out.items()) if n]
+        if counts:
+            lines.append(f"  {name}: asked about {table.rows:,}, not about {', '.join(counts)}")
     return lines
 
 
 def waiting(summary: Summary) -> list[str]:
     """Returns how many records wait for a row in which tables."""
-    found = sorted(summary.extra.items())
-    return [f"{count:,} {name}" for name, count in found if name.startswith(WAITING)]
+    counts = sorted(summary.extra.items())
+    return [f"{count:,} {name}" for name, count in counts if name.startswith(WAITING)]
 
 
 def _busy(summary: Summary) -> str:

@@ -55,8 +55,8 @@ class TableSummary:
 
     def _left_out(self) -> dict[str, Any]:
         """Returns the counts of left-out records, if there are any."""
-        found = {reason: count for reason, count in sorted(self.left_out.items()) if count}
-        return {"left_out": found} if found else {}
+        left_out = {reason: count for reason, count in sorted(self.left_out.items()) if count}
+        return {"left_out": left_out} if left_out else {}
 
 
 @dataclass
@@ -152,7 +152,7 @@ class SharingTask(Task, Protocol):
     """A task whose workers share a common limit, such as a host's request rate."""
 
     def among(self, workers: int) -> "SharingTask":
-        """Returns the task for one of so many concurrent workers."""
+        """Returns the task for each of `workers` concurrent workers."""
 
 
 @runtime_checkable

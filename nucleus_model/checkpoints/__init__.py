@@ -1,17 +1,17 @@
-"""Weights on disk: checkpoints, what a killed run goes on from, merges, diffusers' layout.
+"""Weights on disk: checkpoints, resuming, merging, and the layout of diffusers.
 
-| module | what it holds |
+| module | contents |
 |---|---|
-| `checkpoint` | a checkpoint's files; a folder that is there whole or not at all |
-| `resume` | the checkpoints of one run; optimizer state and position, kept and restored |
-| `lineage` | whether checkpoints are of one run, or of its extension |
+| `checkpoint` | a checkpoint's files; writes folders atomically |
+| `resume` | the checkpoints of one run; saves and restores optimizer state and position |
+| `lineage` | decides whether checkpoints belong to the same run, or to its extension |
 | `merge` | the weighted mean of several checkpoints |
-| `exchange` | to and from the folder that diffusers' pipeline runs on |
-| `tower` | the text encoder, so that the pipeline finds the right states |
-| `card` | the model card beside it, with a call that draws |
-| `saved` | a checkpoint or a pipeline, loaded with its text encoder and codec |
-| `export` | a checkpoint as a pipeline's folder: `nucleus export-model` |
+| `exchange` | writes and reads folders of diffusers' pipeline |
+| `tower` | adapts the text encoder, so that the pipeline uses the right hidden state |
+| `card` | the model card of such a folder, with an example call |
+| `saved` | loads a checkpoint or a pipeline with its text encoder and codec |
+| `export` | writes a checkpoint as a pipeline: `nucleus export-model` |
 
-Its rule: equal runs write equal bytes, a folder is renamed into place once all of it is on the
-disk, and nothing is pickled.
+Equal runs write equal bytes. A folder is renamed into place once all its files are synced to disk.
+Nothing is pickled.
 """

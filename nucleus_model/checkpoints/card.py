@@ -1,4 +1,4 @@
-"""The card of an exported pipeline: what it is, and a call that draws, in diffusers and here."""
+"""Writes the model card of an exported pipeline, with example calls for diffusers and `nucleus`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -58,11 +58,12 @@ def card(
     """Returns the card, as Markdown.
 
     Args:
-        name: Of the model.
-        about: A sentence on where it comes from; may be empty.
+        name: Name of the model.
+        about: A sentence on the model's origin; may be empty.
         arguments: Further arguments of the pipeline's call.
-        resolution: Side of a square of as many pixels as it was trained on; None for the published.
-        multiple: What the sides of a picture are multiples of, in pixels.
+        resolution: Side, in pixels, of a square with the area of the training images; None for that
+            of the published model.
+        multiple: Number of pixels that a picture's sides must be multiples of.
         dtype: The transformer's precision; None for float32.
     """
     side = resolution or PUBLISHED_RESOLUTION

@@ -1,11 +1,11 @@
-"""Checkpoints that are there whole or not at all: a folder that is renamed into place.
+"""Writes and reads checkpoints. A checkpoint's folder is complete or does not exist.
 
 | file | content |
 |---|---|
 | `model.safetensors` | the weights, float32, under diffusers' names |
-| `checkpoint.json` | format, configuration, step, settings, where it came from |
-| `optimizer.safetensors` | in the newest one of a run: the tensors that `resume` needs |
-| `trainer.json` | in the newest one of a run: all else that `resume` needs |
+| `checkpoint.json` | format, configuration, step, settings, origin |
+| `optimizer.safetensors` | the tensors that `resume` needs; only in a run's newest checkpoint |
+| `trainer.json` | everything else that `resume` needs; only in a run's newest checkpoint |
 
 Nothing in it is pickled.
 """
@@ -34,11 +34,11 @@ STATE, TRAINER = "optimizer.safetensors", "trainer.json"
 
 @dataclass(frozen=True)
 class State:
-    """What a run needs to go on, beside the weights.
+    """The state that a run needs to resume, in addition to the weights.
 
     Attributes:
-        tensors: Optimizer state and generator, by name.
-        facts: JSON-able: step, position in the data, settings and so on.
+        tensors: Optimizer state and generator state, by name.
+        facts: JSON-able content: step, position in the data, settings and so on.
     """
 
     tensors: Mapping[str, torch.Tensor]
@@ -47,29 +47,29 @@ class State:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """Makes a hidden folder to write into, which takes its name once all is on the disk.
+    """Creates a folder atomically: yields a hidden one, and renames it when the context ends.
 
     Args:
-        folder: The final one; if it is there, it is replaced.
+        folder: The final folder; an existing one is replaced.
 
     Yields:
-        Where to write. It is removed if something is raised.
+        The hidden folder to write to. If the context raises, it is removed.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     hidden = folder.with_name(f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    hidden.mkdir()  # not mkdtemp, which lets nobody else in
+    hidden.mkdir()  # not by mkdtemp, which gives access to the owner only
     try:
         yield hidden
-        # safetensors writes for the owner alone. What others may do, the umask says; the folder has
-        # just been made by it.
+        # safetensors creates files that only the owner can read. They get the mode of the folder,
+        # which follows the umask.
         mode = hidden.stat().st_mode & 0o666
         for path in hidden.rglob("*"):
             if path.is_file():
                 path.chmod(mode)
-        # Without the syncs a crash could leave the new name on files that are still empty.
+        # Without the syncs, a crash could leave a renamed folder whose files are still empty.
         for path in (*hidden.rglob("*"), hidden):
             _sync(path)
-        if folder.exists():  # a rename does not replace a folder that is not empty
+        if folder.exists():  # a rename can't replace a folder that is not empty
             shutil.rmtree(folder)
         hidden.rename(folder)
         _sync(folder.parent)
@@ -86,20 +86,20 @@ def save_checkpoint(
     weights: Mapping[str, torch.Tensor] | None = None,
     state: State | None = None,
 ) -> None:
-    """Writes a checkpoint; one of the same name is replaced.
+    """Writes a checkpoint; an existing one is replaced.
 
     Args:
-        folder: The checkpoint's own folder.
-        model: What to save.
-        record: JSON-able facts (step, settings, where the text came from).
-        weights: The model's state, if it is not the model's own (gathered, or merged).
-        state: For a run to go on.
+        folder: The checkpoint's folder.
+        model: The model to save.
+        record: Further JSON-able content of `checkpoint.json` (step, settings and so on).
+        weights: Weights to save instead of the model's own (gathered or merged ones).
+        state: The state that a run needs to resume; None for none.
     """
     from safetensors.torch import save_file
 
     with whole_folder(folder) as hidden:
-        found = model.state_dict() if weights is None else weights
-        save_file(_plain(found), hidden / WEIGHTS)
+        tensors = model.state_dict() if weights is None else weights
+        save_file(_plain(tensors), hidden / WEIGHTS)
         content = {
             "format": FORMAT,
             "transformer": model.config.model_dump(mode="json"),
@@ -115,7 +115,7 @@ def load_checkpoint(folder: Path) -> tuple[NucleusTransformer, dict[str, Any]]:
     """Loads the transformer, on the CPU, and the content of `checkpoint.json`.
 
     Args:
-        folder: The checkpoint's.
+        folder: The checkpoint's folder.
 
     Raises:
         FileNotFoundError: There is no checkpoint.
@@ -128,38 +128,39 @@ def load_checkpoint(folder: Path) -> tuple[NucleusTransformer, dict[str, Any]]:
     model = empty_model(folder, record)
     try:
         model.load_state_dict(load_file(weights_of(folder)), strict=True, assign=True)
-    except (SafetensorError, RuntimeError) as error:  # the latter for tensors that do not fit
+    except (SafetensorError, RuntimeError) as error:  # RuntimeError: tensors that do not fit
         raise damaged(folder / WEIGHTS, error) from error
     return model.eval(), record
 
 
 def empty_model(folder: Path, record: Mapping[str, Any]) -> NucleusTransformer:
-    """A checkpoint's transformer without weights, on the meta device, which takes no memory.
+    """Builds a checkpoint's transformer without weights, on the meta device (without memory).
 
     Args:
-        folder: The checkpoint's, for the error.
-        record: What `read_record` found there.
+        folder: The checkpoint's folder, for the error message.
+        record: The content of its `checkpoint.json`, from `read_record`.
 
     Raises:
-        ValueError: There can be no transformer of its configuration.
+        ValueError: The configuration is invalid.
     """
     try:
         config = TransformerConfig.model_validate(record["transformer"])
     except ValidationError as error:
-        found = "; ".join(
+        problems = "; ".join(
             f"transformer.{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
             for problem in error.errors()
         )
-        raise ValueError(f"{folder / RECORD} has no configuration of ours ({found})") from None
+        raise ValueError(f"{folder / RECORD} has no configuration of ours ({problems})") from None
     with torch.device("meta"):
         return NucleusTransformer(config)
 
 
 def weights_of(folder: Path) -> Path:
-    """A checkpoint's file of weights.
+    """Returns the path of a checkpoint's weights.
 
     Raises:
-        FileNotFoundError: It is not there; with its name, which safetensors' own error lacks.
+        FileNotFoundError: There is no such file. The error names it, as that of safetensors does
+            not.
     """
     if not (file := folder / WEIGHTS).is_file():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))
@@ -167,7 +168,7 @@ def weights_of(folder: Path) -> Path:
 
 
 def damaged(file: Path, why: object) -> ValueError:
-    """The error for a file of a checkpoint that can't be what was written."""
+    """Makes the error for a damaged file of a checkpoint."""
     first = str(why).strip().partition("\n")[0]
     return ValueError(f"{file} is damaged ({first}); put a copy back, or take another checkpoint")
 
@@ -176,7 +177,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     """Reads the content of `checkpoint.json`.
 
     Args:
-        folder: The checkpoint's.
+        folder: The checkpoint's folder.
 
     Raises:
         FileNotFoundError: There is no checkpoint.
@@ -200,7 +201,7 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
-    """Writes JSON, sorted and indented, so that equal content is equal bytes."""
+    """Writes JSON, sorted and indented, so that equal content gives equal bytes."""
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     file.write_text(text, encoding="utf-8")
 

@@ -1,16 +1,18 @@
-"""To and from the layout of diffusers: a folder that its pipeline runs on, and back.
+"""Writes and reads models in the layout of diffusers, as folders that its pipeline can load.
 
     arguments = save_pipeline(Path("out"), model, TextSettings(), vae="nano")
     image = NucleusMoEImagePipeline.from_pretrained("out")("a red square", **arguments).images[0]
 
-    saved = load_saved(Path("out"))   # of `nucleus_model.checkpoints.saved`
+    saved = load_saved(Path("out"))   # from `nucleus_model.checkpoints.saved`
 
-The folder holds `model_index.json`, `transformer/`, `scheduler/`, `text_encoder/`, `processor/`,
-`vae/` and `README.md`, the card. The pipeline has a system prompt of its own and takes the hidden
-state -8. A model that was trained with another system prompt gets it through the saved chat
-template, and its hidden state is put where the pipeline looks (module `tower`). Its limit of tokens
-is an argument of the call, which `save_pipeline` returns and notes, with the rest that diffusers
-has no place for, in `nucleus.json`.
+The folder contains `model_index.json`, `transformer/`, `scheduler/`, `text_encoder/`, `processor/`,
+`vae/`, and the model card as `README.md`.
+
+The pipeline has a system prompt of its own, and uses the hidden state -8. If a model was trained
+with another system prompt, the saved chat template inserts that one; if with another hidden state,
+the text encoder is changed so that the state is at -8 (module `tower`). Its maximum number of
+tokens has to be an argument of the pipeline's call. `save_pipeline` returns such arguments, and
+stores them in `nucleus.json`, together with other facts for which diffusers has no place.
 """
 
 import json
@@ -56,13 +58,14 @@ def save_transformer(
     dtype: torch.dtype | None = None,
     shard_bytes: int = SHARD_BYTES,
 ) -> None:
-    """Writes `config.json` and the weights as diffusers' class loads them.
+    """Writes `config.json` and the weights in the format of diffusers' class.
 
     Args:
-        folder: Where; a folder of that name is replaced.
-        model: What.
-        dtype: In which precision; None for the model's own.
-        shard_bytes: Files grow no larger; more of them have an index. A tensor is never split.
+        folder: The folder to write; an existing one is replaced.
+        model: The transformer.
+        dtype: Precision of the weights; None for the model's own.
+        shard_bytes: Maximum size of a file of weights, in bytes. Several files get an index. A
+            tensor is never split.
     """
     tensors = {
         name: tensor.detach().to("cpu", dtype or tensor.dtype).contiguous()
@@ -81,15 +84,16 @@ def save_transformer(
 
 
 def load_transformer(folder: Path, dtype: torch.dtype | None = None) -> NucleusTransformer:
-    """Loads the transformer of a pipeline's folder, or of its subfolder, on the CPU.
+    """Loads the transformer of a pipeline, on the CPU.
 
     Args:
-        folder: As diffusers or `save_transformer` wrote it.
-        dtype: In which precision; None for that of the files.
+        folder: The pipeline's folder or its subfolder `transformer`, written by diffusers or
+            `save_transformer`.
+        dtype: Precision to convert the weights to; None for that of the files.
 
     Raises:
-        FileNotFoundError: There is none.
-        ValueError: It is of another class, or weights are missing, too many or of another shape.
+        FileNotFoundError: There is no transformer.
+        ValueError: It is of another class, or weights are missing, unexpected or of another shape.
     """
     from safetensors.torch import load_file
 
@@ -98,7 +102,7 @@ def load_transformer(folder: Path, dtype: torch.dtype | None = None) -> NucleusT
     content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if content.get("_class_name", CLASS_NAME) != CLASS_NAME:
         raise ValueError(f"{folder} holds a {content['_class_name']!r}, allowed is {CLASS_NAME!r}")
-    # Keys that begin with an underscore are notes of diffusers, such as its version.
+    # Keys with a leading underscore are metadata of diffusers, such as its version.
     config = {key: value for key, value in content.items() if not key.startswith("_")}
     with torch.device("meta"):
         model = NucleusTransformer(TransformerConfig.model_validate(config))
@@ -131,33 +135,35 @@ def save_pipeline(
     shard_bytes: int = SHARD_BYTES,
     about: str = "",
 ) -> dict[str, Any]:
-    """Writes a folder that `NucleusMoEImagePipeline.from_pretrained` runs on.
+    """Writes a folder that `NucleusMoEImagePipeline.from_pretrained` can load.
 
     Args:
-        folder: Where; a folder of that name is replaced.
-        model: The transformer; its latents must be the VAE's.
+        folder: The folder to write; an existing one is replaced.
+        model: The transformer.
         text: The text encoder that it was trained with.
         vae: The VAE that it was trained with: `nano`, a folder or a hub name.
-        vae_revision: Of a hub name.
-        resolution: Side of a square of as many pixels as it was trained on, for the notes.
-        dtype: The transformer's precision; None for its own. The others keep theirs.
-        shard_bytes: The transformer's weight files grow no larger.
-        about: A sentence for the card: where the model comes from.
+        vae_revision: Revision, for a hub name.
+        resolution: Side, in pixels, of a square with the area of the training images; it is stored
+            in `nucleus.json` and in the card.
+        dtype: Precision of the transformer; None for its own. The other models keep theirs.
+        shard_bytes: Maximum size of a file of the transformer's weights, in bytes.
+        about: A sentence for the card, on the model's origin.
 
     Returns:
-        Arguments for the pipeline's call; empty where the text settings are the published ones.
+        Arguments for the pipeline's call; empty if the text settings are the published ones.
 
     Raises:
-        RequestError: The text encoder or the VAE is not there.
-        ValueError: The VAE's channels are not the transformer's.
+        RequestError: The text encoder or the VAE does not exist, or the text encoder is of a type
+            that the pipeline can't use.
+        ValueError: The VAE's number of channels is not the transformer's.
     """
     from diffusers import AutoencoderKLQwenImage, FlowMatchEulerDiscreteScheduler
     from transformers import AutoConfig, Qwen3VLForConditionalGeneration, Qwen3VLProcessor
 
-    found = resolve_model(vae, vae_revision, VAE)
-    options = found.options() | ({} if found.local else {"subfolder": "vae"})
+    vae_reference = resolve_model(vae, vae_revision, VAE)
+    options = vae_reference.options() | ({} if vae_reference.local else {"subfolder": "vae"})
     decoder: Any = AutoencoderKLQwenImage.from_pretrained(
-        found.location, use_safetensors=True, low_cpu_mem_usage=False, **options
+        vae_reference.location, use_safetensors=True, low_cpu_mem_usage=False, **options
     )
     if decoder.config.z_dim != model.config.out_channels:
         raise ValueError(
@@ -174,7 +180,7 @@ def save_pipeline(
     processor: Any = Qwen3VLProcessor.from_pretrained(
         tokenizer_place(encoder.location), **encoder.options()
     )
-    processor.tokenizer.padding_side = "right"  # on the left it would move the rotary positions
+    processor.tokenizer.padding_side = "right"  # left padding would shift the rotary positions
     processor.chat_template = with_system_prompt(processor.chat_template, text.system_prompt)
     scheduler: Any = FlowMatchEulerDiscreteScheduler(
         num_train_timesteps=1000, shift=1.0, use_dynamic_shifting=False
@@ -184,8 +190,8 @@ def save_pipeline(
             encoder.location, use_safetensors=True, dtype="auto", **encoder.options()
         )
     text = text.model_copy(update={"hidden_state": put_at_default(tower, text.hidden_state)})
-    # What the pipeline's call does by itself is left out, so that a model with published settings
-    # needs no arguments.
+    # Arguments equal to the pipeline's defaults are left out, so that a model with the published
+    # settings needs none.
     arguments = _call_arguments(text, folder)
     with whole_folder(folder) as hidden:
         save_transformer(hidden / "transformer", model, dtype=dtype, shard_bytes=shard_bytes)
@@ -214,13 +220,14 @@ def save_pipeline(
 
 
 def read_notes(folder: Path) -> tuple[TextSettings, int | None]:
-    """Reads how a pipeline's prompts are encoded, and at which resolution it was trained.
+    """Reads the text settings of a pipeline, and the resolution of its training.
 
     Args:
-        folder: A pipeline's, by `save_pipeline`; or by diffusers, whose own text settings it has.
+        folder: The pipeline's folder. One that was not written by `save_pipeline` has the published
+            text settings.
 
     Returns:
-        The text settings, and the side in pixels; None where it is not noted.
+        The text settings, and the resolution's side in pixels; None if it is unknown.
     """
     settings = pipeline_text(folder)
     if not (folder / NOTES).is_file():
@@ -231,10 +238,10 @@ def read_notes(folder: Path) -> tuple[TextSettings, int | None]:
 
 
 def pipeline_text(folder: Path) -> TextSettings:
-    """Returns how diffusers' pipeline encodes prompts with the text encoder of a folder.
+    """Returns the text settings of diffusers' pipeline, with the text encoder of a folder.
 
     Args:
-        folder: A pipeline's.
+        folder: The pipeline's folder.
     """
     return TextSettings(
         model=str(folder / "text_encoder"),
@@ -257,7 +264,7 @@ def _call_arguments(text: TextSettings, folder: Path) -> dict[str, Any]:
 def _write_shards(folder: Path, tensors: Mapping[str, torch.Tensor], limit: int) -> None:
     from safetensors.torch import save_file
 
-    # Names of files and the index are diffusers' own, which its from_pretrained looks for.
+    # The names of files and index are those that diffusers' from_pretrained expects.
     shards: list[dict[str, torch.Tensor]] = [{}]
     size = 0
     for name, tensor in tensors.items():

@@ -1,4 +1,4 @@
-"""A checkpoint of the quick-train as a folder that diffusers' pipeline runs on."""
+"""Exports a checkpoint of the quick-train as a folder that diffusers' pipeline can load."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,23 +23,24 @@ def export(
     shard_bytes: int = SHARD_BYTES,
     transformer_only: bool = False,
 ) -> dict[str, Any]:
-    """Writes a checkpoint as a pipeline, or its transformer alone.
+    """Writes a checkpoint as a pipeline, or only its transformer.
 
     Args:
-        checkpoint: Folder of a checkpoint.
-        out: Where; a folder of that name is replaced.
-        precision: Of the transformer, a key of `PRECISIONS`.
-        shard_bytes: Weight files grow no larger.
-        transformer_only: Only what `NucleusMoEImageTransformer2DModel.from_pretrained` loads.
+        checkpoint: The checkpoint's folder.
+        out: The folder to write; an existing one is replaced.
+        precision: Precision of the transformer, a key of `PRECISIONS`.
+        shard_bytes: Maximum size of a file of weights, in bytes.
+        transformer_only: Whether to write only what
+            `NucleusMoEImageTransformer2DModel.from_pretrained` loads.
 
     Returns:
         Arguments for the pipeline's call, as `save_pipeline` returns them; empty for the
         transformer alone.
 
     Raises:
-        RequestError: There is no checkpoint, its codec is no VAE, or a model that it was trained
-            with is not there.
-        ValueError: It has another format.
+        RequestError: There is no checkpoint, its codec is not a VAE, or a model that it was trained
+            with does not exist.
+        ValueError: It has another format, or is damaged.
     """
     if not (checkpoint / "checkpoint.json").is_file():
         raise RequestError(f"{checkpoint} is no checkpoint: it has no checkpoint.json")

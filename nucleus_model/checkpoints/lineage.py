@@ -1,8 +1,8 @@
-"""Whether checkpoints are of one run: the settings and the data that decide what it learns.
+"""Decides whether checkpoints belong to the same run: one with equal settings and data.
 
-A run may be extended: its last phase gets more steps, or further phases follow. What was trained
-before that is the same run's. Settings that a checkpoint lacks, as they came after it was written,
-have their default there.
+Only settings that affect what a run learns are compared. A run can be extended, by more steps in
+its last phase or by further phases; its earlier checkpoints still belong to it. Settings that were
+added after a checkpoint was written have their default there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,9 +14,9 @@ from nucleus_data.config import deciding
 from nucleus_model.settings.phases import Phase
 from nucleus_model.settings.settings import QuickTrainSettings
 
-# Before the hash of a training set whose captions lie beside its tars (`data.loader`).
+# Prefix of the hash of a training set that has its captions beside its tars (`data.loader`).
 SETS = "sets-2:"
-# Of a phase: how the work is done, and what may grow.
+# Settings of a phase that are not compared: they do not affect the result, or may grow.
 FREE = {"micro_batch", "steps"}
 
 
@@ -24,20 +24,20 @@ def stored_settings(content: Mapping[str, Any], where: str) -> QuickTrainSetting
     """Reads the settings that were stored with a run.
 
     Args:
-        content: JSON of a `QuickTrainSettings`, perhaps of an earlier version.
-        where: The checkpoint, for the error.
+        content: JSON of a `QuickTrainSettings`, possibly of an earlier version.
+        where: The checkpoint, for the error message.
 
     Raises:
-        ValueError: This version does not know a setting, or refuses a value.
+        ValueError: This version does not know a setting, or rejects a value.
     """
     try:
         return QuickTrainSettings.model_validate(content)
     except ValidationError as error:
-        found = "; ".join(
+        problems = "; ".join(
             f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
         )
         raise ValueError(
-            f"{where} has settings that this version can't read ({found}); use the version that "
+            f"{where} has settings that this version can't read ({problems}); use the version that "
             "wrote it"
         ) from None
 
@@ -45,15 +45,16 @@ def stored_settings(content: Mapping[str, Any], where: str) -> QuickTrainSetting
 def differences(
     before: QuickTrainSettings, now: QuickTrainSettings, word: str = "now"
 ) -> list[str]:
-    """What keeps a run from going on as another one, as its extension too.
+    """Lists the settings that prevent a run from continuing with other settings.
 
     Args:
-        before: Of the run.
-        now: Of the one that it would be.
-        word: What the latter is called.
+        before: The run's settings.
+        now: The settings to continue with.
+        word: A word for `now` in the texts.
 
     Returns:
-        Each setting that is another one, with both values; none if the one is the other's start.
+        A text for each setting that differs, with both values; empty if `now` is equal to `before`
+        or extends it.
     """
     old, new = (deciding(settings, ("steps", "phases")) for settings in (before, now))
     odd = [
@@ -61,31 +62,31 @@ def differences(
         for name in QuickTrainSettings.model_fields
         if old.get(name) != new.get(name)
     ]
-    ours, theirs = before.plan(), now.plan()
-    if len(theirs) < len(ours):
-        odd.append(_odd("phases", len(ours), len(theirs), word))
-    several = len(ours) > 1
-    for number, (one, other) in enumerate(zip(ours, theirs, strict=False)):
+    phases_before, phases_now = before.plan(), now.plan()
+    if len(phases_now) < len(phases_before):
+        odd.append(_odd("phases", len(phases_before), len(phases_now), word))
+    several = len(phases_before) > 1
+    for number, (earlier, later) in enumerate(zip(phases_before, phases_now, strict=False)):
         names = [name for name in Phase.model_fields if name not in FREE]
         odd += [
-            _odd(f"{name} of phase {number}", getattr(one, name), getattr(other, name), word)
+            _odd(f"{name} of phase {number}", getattr(earlier, name), getattr(later, name), word)
             for name in names
-            # A setting beside the phases is told once, above.
-            if getattr(one, name) != getattr(other, name) and old.get(name) == new.get(name)
+            # A setting that phases inherit has been listed above.
+            if getattr(earlier, name) != getattr(later, name) and old.get(name) == new.get(name)
         ]
-        last = number == len(ours) - 1
-        if other.steps < one.steps or (not last and other.steps != one.steps):
+        last = number == len(phases_before) - 1
+        if later.steps < earlier.steps or (not last and later.steps != earlier.steps):
             name = f"steps of phase {number}" if several else "steps"
-            odd.append(_odd(name, one.steps, other.steps, word))
+            odd.append(_odd(name, earlier.steps, later.steps, word))
     return odd
 
 
 def same_data(before: Sequence[str], now: Sequence[str]) -> bool:
-    """Whether the phases that a run had trained on what those of another do.
+    """Returns whether the phases of a run were trained on the same data as those of another.
 
     Args:
-        before: Hashes of the samples, by phase.
-        now: Those of the other run, which may have more phases.
+        before: Hashes of the run's samples, by phase.
+        now: Hashes of the other run's samples, which may have further phases.
     """
     return list(before) == list(now)[: len(before)]
 

@@ -1,4 +1,4 @@
-"""One checkpoint out of several: the weighted mean of their weights.
+"""Merges several checkpoints into one: the weighted mean of their weights.
 
 merge_checkpoints(folders, merge_weights("inverse_sqrt", len(folders)), Path("merged"))
 """
@@ -22,27 +22,27 @@ from nucleus_model.checkpoints.lineage import differences, same_data, stored_set
 
 
 def merge_checkpoints(folders: Sequence[Path], weights: Sequence[float], out: Path) -> None:
-    """Writes a checkpoint whose every tensor is the weighted mean of those of others.
+    """Writes a checkpoint in which every tensor is the weighted mean of those of other checkpoints.
 
-    Sums are taken in float64. All but the weights is as in the last checkpoint, and `merged` in
-    `checkpoint.json` names what went in.
+    Sums are computed in float64. Everything except the weights is copied from the last checkpoint.
+    `merged` in `checkpoint.json` names the merged checkpoints.
 
     Args:
-        folders: Checkpoints of one configuration, in time's order.
-        weights: One each; they are scaled to a sum of 1.
-        out: Folder of the new checkpoint; one that is there is replaced.
+        folders: Checkpoints with the same configuration, oldest first.
+        weights: The weight of each checkpoint; they are scaled to a sum of 1.
+        out: Folder of the new checkpoint; an existing one is replaced.
 
     Raises:
-        FileNotFoundError: There is no such checkpoint.
-        ValueError: Another number of weights, no finite sum of them above 0, or checkpoints of
-            different configurations or of unrelated runs.
+        FileNotFoundError: A checkpoint does not exist.
+        ValueError: The number of weights is wrong, their sum is not finite or not above 0, a
+            checkpoint is damaged, or checkpoints have different configurations or unrelated runs.
     """
     if not folders or len(folders) != len(weights) or not 0 < sum(weights) < math.inf:
         raise ValueError(
             f"merging needs as many weights as checkpoints, of a finite sum above 0; got "
             f"{len(folders)} checkpoints and the weights {list(weights)}"
         )
-    # Capacity factors count as well: checkpoints of phases with others answer differently.
+    # Capacity factors are compared, too: with other factors, the same weights are another model.
     records = [read_record(folder) for folder in folders]
     for folder, record in zip(folders, records, strict=True):
         mine, last = record["transformer"], records[-1]["transformer"]
@@ -53,7 +53,7 @@ def merge_checkpoints(folders: Sequence[Path], weights: Sequence[float], out: Pa
             )
     _check_lineage(folders, records)
     shares = [weight / sum(weights) for weight in weights]
-    # For its configuration alone; the weights are given beside it.
+    # Only its configuration is used; the weights are passed separately.
     model = empty_model(folders[-1], records[-1])
     merged = {
         "names": [folder.name for folder in folders],
@@ -67,8 +67,8 @@ def merge_checkpoints(folders: Sequence[Path], weights: Sequence[float], out: Pa
 
 
 def _check_lineage(folders: Sequence[Path], records: Sequence[Mapping[str, Any]]) -> None:
-    """Refuses checkpoints of unrelated runs: the mean of their weights is no model."""
-    # What a checkpoint of an earlier version does not say is not compared.
+    """Rejects checkpoints of unrelated runs, as the mean of their weights is no useful model."""
+    # Facts that are missing in checkpoints of earlier versions are not compared.
     for folder, record in zip(folders, records, strict=True):
         odd = []
         if "settings" in record and "settings" in records[-1]:
@@ -87,14 +87,17 @@ def _check_lineage(folders: Sequence[Path], records: Sequence[Mapping[str, Any]]
 
 
 def weighted_mean(folders: Sequence[Path], shares: Sequence[float]) -> Mapping[str, torch.Tensor]:
-    """Returns the mean of checkpoints' tensors; beside it two tensors are in memory at a time.
+    """Returns the weighted mean of checkpoints, by tensor.
+
+    Besides the result, only two tensors are in memory at a time.
 
     Args:
-        folders: Checkpoints of one configuration.
-        shares: One each, of sum 1.
+        folders: Checkpoints with the same configuration.
+        shares: The weight of each checkpoint; they sum to 1.
 
     Raises:
-        ValueError: A file of weights is damaged, or lacks what the last one has.
+        FileNotFoundError: A file of weights does not exist.
+        ValueError: A file of weights is damaged, or lacks a tensor of the last one.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -111,7 +114,7 @@ def weighted_mean(folders: Sequence[Path], shares: Sequence[float]) -> Mapping[s
         for folder, file, share in zip(folders, files, shares, strict=True):
             try:
                 total.add_(file.get_tensor(name), alpha=share)
-            except (SafetensorError, RuntimeError) as error:  # it is not there, or of other shape
+            except (SafetensorError, RuntimeError) as error:  # missing, or of another shape
                 raise damaged(folder / WEIGHTS, error) from error
         mean[name] = total.to(last.dtype)
     return mean

@@ -1,11 +1,12 @@
-"""How a run goes on where it was killed: its newest checkpoint, optimizer state and position.
+"""Resumes a killed run: finds its newest checkpoint, and restores optimizer state and position.
 
     checkpoints = Checkpoints(out / "checkpoints", keep=1)
     newest = checkpoints.newest()
 
-Whatever a step is drawn from is keyed by the seed, the epoch and the ids, so the position in the
-data is three numbers (`feed.Cursor`). Optimizer state and torch's generator (which nothing here
-draws from, but a codec might) are tensors in `optimizer.safetensors`; nothing is pickled.
+All random numbers of a step are keyed by the seed, the epoch and the ids, so the position in the
+data consists of three numbers (`batches.Cursor`). Optimizer state, and the state of torch's
+generator (from which nothing here draws, but a codec might), are tensors in
+`optimizer.safetensors`. Nothing is pickled.
 """
 
 import fcntl
@@ -31,12 +32,12 @@ GENERATOR = "generator.cpu"
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Holds a folder against other processes of this machine, as long as this one lives.
+    """Locks a folder against other processes of this machine, while this process lives.
 
-    (Workers of a torchrun that was killed live on.)
+    This is needed as workers of a killed torchrun can live on.
 
     Raises:
-        RequestError: Another one holds it.
+        RequestError: Another process has locked it.
     """
     with (folder / ".lock").open("w") as file:
         try:
@@ -49,36 +50,36 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 class Checkpoints:
-    """The checkpoints of a run, `NNNNNN/` by step; other folders beside them are left alone.
+    """The checkpoints of a run, in folders `NNNNNN/` named by step; other folders are ignored.
 
     Args:
-        folder: Where they are.
-        keep: How many of the newest stay.
+        folder: The folder that contains them.
+        keep: Number of newest checkpoints to keep.
     """
 
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder, self.keep = folder, keep
 
     def path(self, step: int) -> Path:
-        """Returns where the checkpoint of a step is."""
+        """Returns the folder of a step's checkpoint."""
         return self.folder / f"{step:06d}"
 
     def all(self) -> list[Path]:
-        """Returns the checkpoints that are there, oldest first."""
-        found = [p for p in self.folder.glob("*") if re.fullmatch(r"\d{6,}", p.name)]
-        return sorted(found, key=lambda path: int(path.name))
+        """Returns the existing checkpoints, oldest first."""
+        folders = [p for p in self.folder.glob("*") if re.fullmatch(r"\d{6,}", p.name)]
+        return sorted(folders, key=lambda path: int(path.name))
 
     def newest(self) -> Path | None:
-        """Returns the newest checkpoint that a run can go on from, if there is one.
+        """Returns the newest checkpoint from which a run can resume; None without checkpoints.
 
         Raises:
-            ValueError: There are checkpoints, and none to go on from.
+            ValueError: There are checkpoints, but none to resume from.
         """
-        found = self.all()
-        for path in reversed(found):
+        existing = self.all()
+        for path in reversed(existing):
             if (path / TRAINER).exists():
                 return path
-        if found:
+        if existing:
             raise ValueError(
                 f"{self.folder} holds checkpoints of another run, without {TRAINER} to go on from; "
                 "choose another folder, or remove them"
@@ -86,19 +87,20 @@ class Checkpoints:
         return None
 
     def sweep(self) -> None:
-        """Removes what a killed process left half written."""
+        """Removes incomplete folders that a killed process left."""
         for path in self.folder.glob(".*"):
             shutil.rmtree(path, ignore_errors=True)
 
     def prune(self) -> None:
-        """Removes older checkpoints than are kept, and the state of all but the newest."""
+        """Removes all but the newest `keep` checkpoints, and the state of all but the newest."""
         found = self.all()
-        # Hidden first: a process that is killed amid a removal leaves no half checkpoint.
+        # Renamed to a hidden folder first: a process killed during removal leaves no partial
+        # checkpoint.
         for path in found[: -self.keep]:
             path.rename(hidden := path.with_name(f".{path.name}.old"))
             shutil.rmtree(hidden)
-        # Optimizer state is as large as the weights or twice that, and only the newest is gone on
-        # from.
+        # Optimizer state is as large as the weights, or twice as large, and only that of the newest
+        # checkpoint is needed to resume.
         for path in found[-self.keep : -1]:
             for name in (TRAINER, STATE):
                 (path / name).unlink(missing_ok=True)
@@ -113,8 +115,11 @@ def collect(
 
     Args:
         model: The model.
-        optimizers: Of its parameters.
-        facts: JSON-able: step, position in the data, settings and so on.
+        optimizers: Optimizers of its parameters.
+        facts: JSON-able content of the state: step, position in the data, settings and so on.
+
+    Returns:
+        The weights, by name, and the state.
     """
     weights = {name: whole(tensor) for name, tensor in model.state_dict().items()}
     tensors = {GENERATOR: torch.get_rng_state()}
@@ -143,7 +148,7 @@ def restore(
     load_weights(folder, model)
     tensors = load_file(folder / STATE)
     torch.set_rng_state(tensors.pop(GENERATOR))
-    # By parameter name, never by an optimizer's own numbers, which other groups would change.
+    # By parameter name, never by an optimizer's own numbering, which depends on the groups.
     parameters = dict(model.named_parameters())
     owners = {
         id(parameter): optimizer
@@ -154,7 +159,7 @@ def restore(
     for full_name, tensor in tensors.items():
         key, _, name = full_name.partition(".")
         parameter = parameters[name]
-        # AdamW's step counts are single numbers; they are not sharded, and stay on the CPU.
+        # AdamW's step counts are scalars: they are not sharded, and stay on the CPU.
         value = like(tensor, parameter) if tensor.ndim else tensor
         owners[id(parameter)].state[parameter][key] = value
 
@@ -169,23 +174,23 @@ def _state_of(
 
 
 def read_facts(folder: Path, settings: QuickTrainSettings, data: Sequence[str]) -> dict[str, Any]:
-    """Reads a checkpoint's `trainer.json`, and refuses that of another run.
+    """Reads a checkpoint's `trainer.json`, and rejects that of another run.
 
-    A run may have more steps now: in its last phase, or in further ones.
+    The resumed run may have more steps: in the last phase, or in further phases.
 
     Args:
-        folder: The checkpoint.
-        settings: Of the run that wants to go on.
+        folder: The checkpoint's folder.
+        settings: Settings of the run that is to be resumed.
         data: Hashes of the samples that it trains on, by phase.
 
     Returns:
-        Its content; `extended` has the steps after which the run was given more.
+        The content; `extended` lists the steps after which the run was extended.
 
     Raises:
-        ValueError: It is of a run with other settings or data.
+        ValueError: The checkpoint belongs to a run with other settings or data.
     """
     facts: dict[str, Any] = json.loads((folder / TRAINER).read_text(encoding="utf-8"))
-    # Only settings that decide losses: a run may go on with other threads, grids or intervals.
+    # Only settings that affect losses: a run may resume with other threads, grids or intervals.
     before = stored_settings(facts["settings"], str(folder))
     odd = differences(before, settings)
     if not same_data(facts["data"], data):

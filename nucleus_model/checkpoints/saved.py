@@ -1,4 +1,4 @@
-"""A transformer with the text encoder and the codec that it was trained with, from a folder.
+"""Loads a transformer from a folder, with the text encoder and the codec of its training.
 
     saved = load_saved(Path("quick_train/checkpoints/000600"))
 
@@ -25,14 +25,14 @@ PIPELINE_RESOLUTION = 1024
 
 @dataclass(frozen=True)
 class Saved:
-    """A loaded model with all that drawing a picture needs.
+    """A loaded model, with everything needed to draw pictures.
 
     Attributes:
-        name: The folder's own name.
+        name: The folder's name, without its path.
         model: The transformer, on the device.
         text: Its text encoder.
         codec: Its codec.
-        resolution: Side of a square of as many pixels as it was trained on.
+        resolution: Side, in pixels, of a square with the area of the training images.
     """
 
     name: str
@@ -51,16 +51,17 @@ def load_saved(folder: Path, device: str = "cpu") -> Saved:
     """Loads a checkpoint or a pipeline, with text encoder and codec.
 
     Args:
-        folder: The checkpoint's, or the pipeline's.
-        device: Where it will run.
+        folder: Folder of the checkpoint or of the pipeline.
+        device: The torch device for all models.
 
     Raises:
-        RequestError: The folder is neither, or there is no such text encoder, VAE or device.
-        ValueError: It has another format.
+        RequestError: The folder is neither a checkpoint nor a pipeline, or the text encoder, the
+            VAE or the device does not exist.
+        ValueError: It has another format, or is damaged.
     """
     try:
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # the latter where torch has no CUDA
+    except (RuntimeError, AssertionError) as error:  # AssertionError: torch without CUDA
         first = str(error).partition("\n")[0]
         raise RequestError(f"device {device!r} can't be used: {first}; cpu always can") from error
     if (folder / "model_index.json").is_file():
@@ -89,7 +90,7 @@ def settings_of(record: dict[str, Any], device: str = "cpu") -> QuickTrainSettin
         device: The device to set.
 
     Raises:
-        ValueError: This version does not know one of them.
+        ValueError: This version does not know a setting, or rejects a value.
     """
     return stored_settings({**record["settings"], "device": device}, "checkpoint.json")
 

@@ -1,6 +1,6 @@
-"""A text encoder in which diffusers' pipeline, called without more ado, finds the right states.
+"""Adapts a text encoder so that diffusers' pipeline, with its defaults, uses the right states.
 
-The pipeline has a system prompt of its own, and takes the eighth hidden state from the end.
+The pipeline has a system prompt of its own, and uses the eighth hidden state from the end.
 """
 
 import copy
@@ -14,17 +14,18 @@ DEFAULT_STATE = -8
 
 @torch.no_grad()
 def put_at_default(tower: Any, state: int) -> int:
-    """Makes a hidden state the eighth from the end, by idle layers behind it or fewer layers.
+    """Makes a hidden state the eighth from the end, by appending idle layers or removing layers.
 
-    An idle layer adds zero. Layers that are more than seven above the state are of no use to the
-    pipeline, and are left out.
+    An idle layer adds zero. Layers more than seven above the state are removed, as the pipeline
+    does not need them.
 
     Args:
         tower: A `Qwen3VLForConditionalGeneration`; changed in place.
-        state: Which state is wanted, as transformers counts them.
+        state: Index of the state, as in transformers.
 
     Returns:
-        Its new number: -8; or -1 for the last one, which alone comes after the final norm.
+        The state's new index: -8; or -1 for the last state, which is the only one after the final
+        norm, and for which nothing is changed.
     """
     layers, config = tower.model.language_model.layers, tower.config.text_config
     wanted = state % (len(layers) + 1)
@@ -38,7 +39,7 @@ def put_at_default(tower: Any, state: int) -> int:
                 parameter.zero_()
         layers.append(idle)
     del layers[total:]
-    for number, layer in enumerate(layers):  # a layer finds its cache by its own number
+    for number, layer in enumerate(layers):  # a layer finds its cache by this number
         layer.self_attn.layer_idx = number
     config.num_hidden_layers = total
     return DEFAULT_STATE

@@ -1,20 +1,22 @@
-"""A training set as batches: which samples a step takes, their images, latents and captions.
+"""Batches of a training set: the order of its samples, their images, latents and captions.
 
-| module | what it holds |
+| module | contents |
 |---|---|
-| `loader`, `samples` | a published set at one resolution, from its indexes; samples, buckets |
-| `tables`, `places` | what lies beside the tars, read once; where each picture lies in its tar |
-| `local_files`, `arrow_files`, `reads` | local copies, memory-mapped; time-outs |
-| `chosen`, `view` | what is trained on and held out; how often an epoch has each sample |
-| `plans`, `batches` | which samples each batch has, from any position in a run |
+| `loader`, `samples` | a published set at one resolution; its samples and buckets |
+| `tables`, `places` | the tables beside the tars; the position of each picture in its tar |
+| `local_files`, `arrow_files`, `reads` | memory-mapped local copies; reads with time-outs |
+| `chosen`, `view` | samples to train on and held-out ones; how often an epoch has each |
+| `plans`, `batches` | the samples of each batch, from any position in a run |
 | `exact`, `exact_batches` | the exact shuffle, by a hash of every id |
 | `streams`, `interleave`, `stream_batches` | the order by streams over the tars, for large sets |
-| `draws`, `captions` | random draws by number or id; which caption a sample is trained with |
+| `joint`, `joint_batches` | the common order of two sets that are compared |
+| `draws`, `captions` | random draws by number or id; the caption that is drawn for a sample |
 | `feed`, `workers`, `worker`, `reader` | reading and decoding, here or in worker processes |
-| `latents`, `ahead`, `phase_data` | a phase's batches, encoded, as a training step takes them |
-| `kept` | what the runs of one process share: opened sets, latents, the text encoder |
+| `stored`, `stored_values`, `latents_ahead` | reading stored latents and text states |
+| `latents`, `ahead`, `phase_data` | the encoded batches of a phase, for the training step |
+| `kept` | a cache for the runs of a process: opened sets, latents, the text encoder |
 
-The rule of this package: every order and every draw is a function of seed, epoch and record id, or
-of the manifest's counts. It does not depend on the number of processes or workers. Nothing is
-unpickled, and whatever a worker imports (`worker`, `reader` and below) does not import torch.
+Every order and every draw is a function of seed, epoch and record id, or of the manifest's counts,
+and does not depend on the number of processes or workers. Nothing is unpickled. Modules that a
+worker imports (`worker`, `reader` and those below) do not import torch.
 """

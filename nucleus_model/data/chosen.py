@@ -65,13 +65,13 @@ def choose_samples(training_set: TrainingSet, settings: QuickTrainSettings) -> C
 def _positions(ids: Numbers, wanted: list[str]) -> Numbers:
     """Returns the indices of `wanted` in an array of ids."""
     every = np.ascontiguousarray(ids).view("V16").ravel()
-    found = {bytes(value): place for place, value in enumerate(every)}
-    return np.array([found[bytes.fromhex(ident)] for ident in wanted], np.int64)
+    place_of = {bytes(value): place for place, value in enumerate(every)}
+    return np.array([place_of[bytes.fromhex(ident)] for ident in wanted], np.int64)
 
 
 def _first_held_out(training_set: TrainingSet, settings: QuickTrainSettings) -> list[Sample]:
     """Returns held-out samples from the first tars of each bucket, in the order of their hash."""
-    found: list[tuple[int, Sample]] = []
+    keyed_samples: list[tuple[int, Sample]] = []
     most = max((len(bucket.tars) for bucket in training_set.buckets), default=0)
     for place in range(most if settings.holdout_share else 0):
         for bucket in training_set.buckets:
@@ -81,9 +81,11 @@ def _first_held_out(training_set: TrainingSet, settings: QuickTrainSettings) -> 
                 rows = np.flatnonzero(is_held_out(ids, settings.holdout_share))
                 keys = keyed("holdout", HOLDOUT_SEED, ids[rows])
                 few = np.argsort(keys, kind="stable")[: settings.holdout_limit]
-                found += [(int(keys[n]), training_set.sample_at(tar, int(rows[n]))) for n in few]
-        if len(found) >= settings.holdout_limit:
+                keyed_samples += [
+                    (int(keys[n]), training_set.sample_at(tar, int(rows[n]))) for n in few
+                ]
+        if len(keyed_samples) >= settings.holdout_limit:
             break
-    return [sample for _, sample in sorted(found, key=lambda item: item[0])][
+    return [sample for _, sample in sorted(keyed_samples, key=lambda item: item[0])][
         : settings.holdout_limit
     ]

@@ -58,8 +58,8 @@ def keyed(name: str, seed: int, ids: NDArray[np.uint8]) -> Keys:
     """
     start = f"{name}\0{seed}\0".encode()
     texts = as_hex(ids)
-    found = b"".join(blake2b(start + text, digest_size=8).digest() for text in texts)
-    return np.frombuffer(found, dtype=">u8").astype(np.uint64)
+    digests = b"".join(blake2b(start + text, digest_size=8).digest() for text in texts)
+    return np.frombuffer(digests, dtype=">u8").astype(np.uint64)
 
 
 def keyed_units(name: str, seed: int, ids: NDArray[np.uint8]) -> NDArray[np.float64]:

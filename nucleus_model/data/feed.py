@@ -126,36 +126,36 @@ class Feed:
     def __iter__(self) -> Iterator[LoadedBatch]:
         """Yields the batches in order."""
         # The first batch is loaded in this process, while the workers are starting.
-        one = next(self._plans, None)
+        planned = next(self._plans, None)
         self._submit()
-        if one is not None:
-            yield self._taken(one, *self._load(one))
+        if planned is not None:
+            yield self._taken(planned, *self._load(planned))
         while True:
             self._submit()
             if not self._planned:
                 return
             if self.workers is None:
-                one = self._planned.popleft()
-                yield self._taken(one, *self._load(one))
+                planned = self._planned.popleft()
+                yield self._taken(planned, *self._load(planned))
             else:
                 loaded, pixels = self.workers.take()
-                one = self._planned.popleft()
+                planned = self._planned.popleft()
                 self._submit()  # before yielding, so that the workers stay busy
-                yield self._taken(one, loaded, pixels)
+                yield self._taken(planned, loaded, pixels)
 
     def _submit(self) -> None:
         """Plans batches, and submits them to the workers, up to the prefetch limit."""
         ahead = self.workers.ahead if self.workers is not None else 1
         while len(self._planned) < ahead:
-            one = next(self._plans, None)
-            if one is None:
+            planned = next(self._plans, None)
+            if planned is None:
                 return
-            self._planned.append(one)
+            self._planned.append(planned)
             if self.workers is not None:
-                self.workers.submit(self._request(one))
+                self.workers.submit(self._request(planned))
 
-    def _request(self, one: _Planned) -> Request:
-        plan, weights = one.plan, self._phase.captions
+    def _request(self, planned: _Planned) -> Request:
+        plan, weights = planned.plan, self._phase.captions
         return Request(
             tars=plan.tars.tolist(),
             rows=plan.rows.tolist(),
@@ -165,19 +165,19 @@ class Feed:
             dropout=self._settings.caption_dropout,
             weights=None if weights is None else dict(weights),
             slots=range(len(plan.tars)),
-            skip=tuple(n for n, latent in enumerate(one.latents) if latent is not None),
+            skip=tuple(n for n, latent in enumerate(planned.latents) if latent is not None),
         )
 
-    def _load(self, one: _Planned) -> tuple[Loaded, NDArray[np.uint8]]:
-        width, height = one.plan.bucket.size
-        pixels = np.empty((len(one.plan.tars), height, width, 3), np.uint8)
-        return self._reader.load(self._request(one), pixels), pixels
+    def _load(self, planned: _Planned) -> tuple[Loaded, NDArray[np.uint8]]:
+        width, height = planned.plan.bucket.size
+        pixels = np.empty((len(planned.plan.tars), height, width, 3), np.uint8)
+        return self._reader.load(self._request(planned), pixels), pixels
 
-    def _taken(self, one: _Planned, loaded: Loaded, pixels: NDArray[np.uint8]) -> LoadedBatch:
+    def _taken(self, planned: _Planned, loaded: Loaded, pixels: NDArray[np.uint8]) -> LoadedBatch:
         """Drops samples that could not be decoded, without replacement, and notes them."""
-        plan = one.plan
+        plan = planned.plan
         if self._stored is not None:  # counted only now, as prefetched batches may never be taken
-            for latent in one.latents:
+            for latent in planned.latents:
                 self._stored.count(latent)
         for number, reason in loaded.failures.items():
             tar, row = int(plan.tars[number]), int(plan.rows[number])
@@ -192,7 +192,7 @@ class Feed:
             pixels if len(good) == len(pixels) else pixels[good],
             tuple(loaded.captions[n] for n in good),
             tuple(draws[n] for n in good),
-            tuple(one.latents[n] for n in good),
+            tuple(planned.latents[n] for n in good),
         )
 
 
@@ -220,9 +220,9 @@ def draws_of(plan: BatchPlan) -> list[str]:
 
 def worker_count(training_set: TrainingSet) -> int:
     """Returns the number of workers that read a set."""
-    asked = training_set.loader.workers
-    if asked is not None:
-        return asked
+    configured = training_set.loader.workers
+    if configured is not None:
+        return configured
     # A set that fits into memory is decoded only once in this process; workers would repeat that.
     return 0 if training_set.fits else min(MOST_WORKERS, max(1, (os.cpu_count() or 1) - 1))
 

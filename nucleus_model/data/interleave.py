@@ -82,5 +82,5 @@ class Interleaving:
         )
         buckets = np.repeat(np.arange(len(numbers)), [len(m) for m in numbers])
         order = np.argsort(places, kind="stable")
-        found = zip(buckets[order].tolist(), np.concatenate(numbers)[order].tolist(), strict=True)
-        return [Turn(bucket, batch) for bucket, batch in found]
+        pairs = zip(buckets[order].tolist(), np.concatenate(numbers)[order].tolist(), strict=True)
+        return [Turn(bucket, batch) for bucket, batch in pairs]

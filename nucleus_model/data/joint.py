@@ -87,21 +87,22 @@ def joint_epoch(
 
     Args:
         order: The union.
-        ids: (M, 16) of the set's own pictures, each in the order.
-        sizes: (M, 2) width and height of their buckets.
-        batch_size: Samples of whole batches.
-        seed: Of the run.
-        epoch: From 0.
+        ids: Ids of the set's own pictures, uint8 (M, 16), each of which is in the order.
+        sizes: Width and height of their buckets, in pixels, (M, 2).
+        batch_size: Number of samples of full batches.
+        seed: The run's seed.
+        epoch: The epoch, from 0.
 
     Returns:
-        As many batches, of as many samples, as any set of this order has. A batch is of one bucket:
-        the union's, or, where the set has no picture of it, one of the set's own.
+        The set's epoch. The number of batches, and of samples in each, is the same for every set of
+        this order. All samples of a batch are from the same bucket: that of the union's batch, or,
+        if the set has no picture in that bucket, another one.
     """
     buckets, of_slot = np.unique(order.sizes, axis=0, return_inverse=True)
     planned = exact_epoch(
         order.ids, of_slot.ravel(), [batch_size] * len(buckets), seed=seed, epoch=epoch
     )
-    # A picture that lies in another bucket than the order says is one that the set lacks there.
+    # If a picture is in another bucket than in the order, the set is treated as lacking it.
     own = np.full(len(order.ids), -1, np.int64)
     places = order.places(ids)
     same = (order.sizes[places] == sizes).all(axis=1)
@@ -131,8 +132,8 @@ class _Fillers:
         buckets, of = np.unique(sizes, axis=0, return_inverse=True)
         self.orders: dict[tuple[int, ...], Numbers] = {}
         for number, bucket in enumerate(buckets.tolist()):
-            mine = np.flatnonzero(of.ravel() == number)
-            self.orders[tuple(bucket)] = mine[np.argsort(keys[mine], kind="stable")]
+            rows = np.flatnonzero(of.ravel() == number)
+            self.orders[tuple(bucket)] = rows[np.argsort(keys[rows], kind="stable")]
         self.taken = dict.fromkeys(self.orders, 0)
 
     def take(self, bucket: tuple[int, ...], count: int) -> tuple[Numbers, Numbers]:

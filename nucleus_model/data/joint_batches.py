@@ -35,7 +35,7 @@ class JointBatches:
         """Plans an epoch's batches, starting with the cursor's."""
         tars, rows = self._set.place(self._numbers)
         sizes = np.array([bucket.size for bucket in self._set.buckets], np.int64)
-        found = joint_epoch(
+        planned = joint_epoch(
             self._joint,
             self._set.tables.whole()["id"][self._numbers],
             sizes[self._set.bucket_of[tars]],
@@ -43,10 +43,12 @@ class JointBatches:
             seed=self._seed,
             epoch=cursor.epoch,
         )
-        for number in range(cursor.batch, len(found)):
-            every, turns = found.batch(number)
+        for number in range(cursor.batch, len(planned)):
+            every, turns = planned.batch(number)
             low, high = (len(every) * rank // share.size for rank in (share.rank, share.rank + 1))
-            mine = every[low:high]
+            numbers = every[low:high]
             bucket = self._set.buckets[self._set.bucket_of[tars[every[0]]]]
             place = Cursor(cursor.phase, cursor.epoch, number)
-            yield BatchPlan(place, bucket, tars[mine], rows[mine], len(every), turns[low:high])
+            yield BatchPlan(
+                place, bucket, tars[numbers], rows[numbers], len(every), turns[low:high]
+            )

@@ -74,9 +74,9 @@ class Kept:
                 _, oldest = self._sets.popitem(last=False)
                 self._latents = {k: v for k, v in self._latents.items() if k[0] != id(oldest)}
         self._sets.move_to_end(key)
-        found = self._sets[key]
-        found.failures.clear()
-        return found
+        opened = self._sets[key]
+        opened.failures.clear()
+        return opened
 
     def latents(
         self, opened: TrainingSet, codec: Codec, settings: QuickTrainSettings, cache_bytes: int

@@ -74,7 +74,7 @@ class LatentsAhead:
                 break
             window.append(plan)
             total += self._bytes[plan.bucket.size]
-        return window, self._stored.begin([one for plan in window for one in self._of(plan)])
+        return window, self._stored.begin([sample for plan in window for sample in self._of(plan)])
 
     def _of(self, plan: BatchPlan) -> Iterator[tuple[str, str, tuple[int, int]]]:
         size: tuple[int, int] = plan.bucket.size

@@ -86,8 +86,8 @@ class TrainingSet:
         self.loader = loader or LoaderSettings()
         self.store = Store(folder, storage_options)
         self.failures: dict[str, str] = {}
-        found = SetFolder(self.store)
-        manifest = found.manifest_table()
+        set_folder = SetFolder(self.store)
+        manifest = set_folder.manifest_table()
         sides = sorted(set(manifest.column("resolution").to_pylist()))
         if resolution is not None and resolution not in sides:
             raise ValueError(
@@ -95,11 +95,11 @@ class TrainingSet:
                 f"{', '.join(map(str, sides)) or 'none, the set is empty'}"
             )
         self.resolution = resolution if resolution is not None else min(sides, default=0)
-        self.edition = found.edition(edition)
-        columns_hash = found.columns(columns).hash if with_columns else None
-        mine = manifest.filter(pc.equal(manifest.column("resolution"), self.resolution))
+        self.edition = set_folder.edition(edition)
+        columns_hash = set_folder.columns(columns).hash if with_columns else None
+        tars = manifest.filter(pc.equal(manifest.column("resolution"), self.resolution))
         # The digest covers everything that affects a batch: tars, their order, captions, columns.
-        content = [mine.column(name).to_pylist() for name in ("path", "sha256", "index_sha256")]
+        content = [tars.column(name).to_pylist() for name in ("path", "sha256", "index_sha256")]
         self.digest = "sets-2:" + config_hash([content, self.edition.hash, columns_hash])
         copies = self._copies(folder)
         write_tars(manifest, self.resolution, copies)
@@ -127,7 +127,7 @@ class TrainingSet:
             self.count = len(self.by_id)
 
     def _copies(self, folder: str) -> Path:
-        """The folder of local copies: one that stays, by what lies in the set, or a new one."""
+        """Returns the folder of local copies: one below `cache_folder`, or a temporary one."""
         name = self.digest.partition(":")[2]
         if self.loader.cache_folder is not None:
             name = config_hash([folder, name])
@@ -152,10 +152,10 @@ class TrainingSet:
         order = ascending(places["id"])
         ids = places["id"][order]
         if len(twice := np.flatnonzero((ids[1:] == ids[:-1]).all(axis=1))):
-            one, other = (self.sample(int(order[twice[0] + n])) for n in (0, 1))
+            first, second = (self.sample(int(order[twice[0] + n])) for n in (0, 1))
             raise CorpusError(
-                f"{self.store.uri}: sample {one.id} is in {one.tar} and in {other.tar}; write the "
-                "set again"
+                f"{self.store.uri}: sample {first.id} is in {first.tar} and in {second.tar}; "
+                "write the set again"
             )
         if self.edition.without:
             captioned = self.by_tar(
@@ -205,10 +205,10 @@ class TrainingSet:
     @cached_property
     def bucket_of(self) -> Numbers:
         """(T,) number of each tar's bucket."""
-        found = np.zeros(len(self.tables.first) - 1, np.int64)
+        buckets = np.zeros(len(self.tables.first) - 1, np.int64)
         for number, bucket in enumerate(self.buckets):
-            found[bucket.tars] = number
-        return found
+            buckets[bucket.tars] = number
+        return buckets
 
     def image(self, sample: Sample) -> NDArray[np.uint8]:
         """Returns the sample's image, cropped and resized: uint8 (height, width, 3).
@@ -265,9 +265,9 @@ def _buckets(tables: Tables) -> list[Bucket]:
 def _sweep() -> None:
     """Removes temporary copies left behind by dead processes of this user."""
     for path in Path(tempfile.gettempdir()).glob(f"{COPIES}*"):
-        found = re.fullmatch(rf"{COPIES}(\d+)-\w+", path.name)
+        match = re.fullmatch(rf"{COPIES}(\d+)-\w+", path.name)
         try:
-            if found and path.stat().st_uid == os.getuid() and not psutil.pid_exists(int(found[1])):
+            if match and path.stat().st_uid == os.getuid() and not psutil.pid_exists(int(match[1])):
                 shutil.rmtree(path, ignore_errors=True)
         except FileNotFoundError:
             continue  # another process was faster

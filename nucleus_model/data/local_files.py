@@ -44,34 +44,34 @@ class LocalFiles:
             name: Path below the folder.
             make: Returns the content, at least one byte, if there is no copy yet.
         """
-        found = self._seen(name)
-        if found is not None:
-            return memoryview(found)
+        mapping = self._seen(name)
+        if mapping is not None:
+            return memoryview(mapping)
         with self._lock:
             making = self._making.setdefault(name, threading.Lock())
         with making:  # only one of several threads makes the copy
-            found = self._seen(name) or self._mapped(name)
-            if found is None:
+            mapping = self._seen(name) or self._mapped(name)
+            if mapping is None:
                 data = make()
                 self._write(name, data)
-                found = self._mapped(name)
-                if found is None:  # larger than the limit, or removed by another process already
+                mapping = self._mapped(name)
+                if mapping is None:  # larger than the limit, or removed by another process already
                     return memoryview(data)
             with self._lock:
                 self._making.pop(name, None)
-                self._open[name] = found
+                self._open[name] = mapping
                 while len(self._open) > OPEN:
                     self._open.popitem(last=False)  # closed once no array of it is left
-        return memoryview(found)
+        return memoryview(mapping)
 
     def _seen(self, name: str) -> mmap.mmap | None:
         with self._lock:
-            found = self._open.get(name)
-            if found is not None:
+            mapping = self._open.get(name)
+            if mapping is not None:
                 self._open.move_to_end(name)
                 if name in self._own:
                     self._own.move_to_end(name)
-            return found
+            return mapping
 
     def has(self, name: str) -> bool:
         """Whether there is a copy."""
@@ -109,13 +109,13 @@ class LocalFiles:
             keep: Names of copies to keep.
         """
         stay = {*self._own, *keep}
-        found = [
+        copies = [
             (path.stat().st_mtime, path.stat().st_size, path)
             for path in self.folder.rglob("*")
             if path.is_file() and str(path.relative_to(self.folder)) not in stay
         ]
-        over = self.bytes + sum(size for _, size, _ in found) - self.limit
-        for _, size, path in sorted(found):
+        over = self.bytes + sum(size for _, size, _ in copies) - self.limit
+        for _, size, path in sorted(copies):
             if over <= 0:
                 return
             path.unlink(missing_ok=True)

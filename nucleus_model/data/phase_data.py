@@ -96,15 +96,15 @@ class PhaseData:
     def examples(self, count: int) -> tuple[str, ...]:
         """Returns up to `count` distinct captions, deterministically, held-out samples first."""
         # Held-out captions make more informative samples.
-        found = dict.fromkeys(s.captions[-1] for s in self.held_out if s.captions)
+        captions_found = dict.fromkeys(s.captions[-1] for s in self.held_out if s.captions)
         for number in (self.chosen.numbers if self.set.exact else range(self.set.count))[
             :LOOKED_AT
         ]:
-            if len(found) >= count:
+            if len(captions_found) >= count:
                 break
             captions = self.set.sample(int(number)).captions
-            found.update(dict.fromkeys(captions[-1:]))
-        return tuple(found)[:count]
+            captions_found.update(dict.fromkeys(captions[-1:]))
+        return tuple(captions_found)[:count]
 
     @property
     def held_out(self) -> list[Sample]:
@@ -209,7 +209,7 @@ def open_phase_data(
     phases = settings.plan()
     kept = kept or Kept()
     sides = {phase.resolution for phase in phases}
-    found = {}
+    by_side = {}
     for side in sides:
         training_set = kept.open(
             folder,
@@ -223,7 +223,7 @@ def open_phase_data(
             exact_below=settings.exact_below,
         )
         _check_buckets(training_set, multiple)
-        found[side] = PhaseData(
+        by_side[side] = PhaseData(
             training_set,
             kept.latents(training_set, codec, settings, settings.latent_cache_bytes // len(sides)),
             choose_samples(training_set, settings),
@@ -244,8 +244,8 @@ def open_phase_data(
     # Check all phases before the first step, so that a mistake in the last one does not surface
     # only after hours of training.
     for phase in phases:
-        _check_phase(found[phase.resolution], phase)
-    return [found[phase.resolution] for phase in phases]
+        _check_phase(by_side[phase.resolution], phase)
+    return [by_side[phase.resolution] for phase in phases]
 
 
 def _check_phase(data: PhaseData, phase: Phase) -> None:

@@ -28,13 +28,13 @@ def places_of(index: pa.Table, width: int, height: int) -> NDArray[Any]:
         width: Width of the aspect bucket, in pixels.
         height: Height of the aspect bucket, in pixels.
     """
-    found = np.zeros(len(index), PLACE)
-    found["id"] = as_bytes(index.column("id").to_pylist())
-    found["offset"] = index.column("offset").to_numpy()
-    found["size"] = index.column("size").to_numpy()
+    places = np.zeros(len(index), PLACE)
+    places["id"] = as_bytes(index.column("id").to_pylist())
+    places["offset"] = index.column("offset").to_numpy()
+    places["size"] = index.column("size").to_numpy()
     crops = index.column("crop").combine_chunks()
-    found["crop"] = np.asarray(crops.flatten()).reshape(-1, 4)
+    places["crop"] = np.asarray(crops.flatten()).reshape(-1, 4)
     # A picture with another size than the bucket's is an original, which must still be cropped.
     stored = index.column("width").to_numpy() == width
-    found["cut"] = ~(stored & (index.column("height").to_numpy() == height))
-    return found
+    places["cut"] = ~(stored & (index.column("height").to_numpy() == height))
+    return places

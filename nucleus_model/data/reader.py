@@ -59,7 +59,7 @@ class Request:
 
     @classmethod
     def from_json(cls, data: bytes) -> "Request":
-        """The inverse of `to_json`."""
+        """Parses the output of `to_json`."""
         content = json.loads(data)
         return cls(**{**content, "size": tuple(content["size"]), "skip": tuple(content["skip"])})
 
@@ -196,10 +196,10 @@ class Reader:
         block = row // BLOCK_ROWS
         places = tables.places(tar)[block * BLOCK_ROWS : (block + 1) * BLOCK_ROWS]
         start, end = int(places["offset"].min()), int((places["offset"] + places["size"]).max())
-        found = tables.files.get(
+        block_data = tables.files.get(
             f"blocks/{tar}/{block}", lambda: tables.store.read_range(path, start, end - start)
         )
-        return found[offset - start : offset - start + size]
+        return block_data[offset - start : offset - start + size]
 
     def decoded(
         self, tar: int, row: int, data: bytes | memoryview, size: tuple[int, int]

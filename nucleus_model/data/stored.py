@@ -75,7 +75,7 @@ class StoredLatents(StoredValues):
                 for tar, ident, size in samples
             ]
         )
-        return lambda: [None if found is None else self.tensor(found) for found in finish()]
+        return lambda: [None if value is None else self.tensor(value) for value in finish()]
 
     def shape(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
         """Returns the shape of a latent, given the width and height of the picture."""
@@ -122,10 +122,10 @@ class StoredTexts(StoredValues):
             name = f"{self.folder}/{part_name(part_of(key, self.parts))}"
             wanted.append(Wanted(name, key, (None, self.width)))
         with self._lock:
-            found = self.begin_values(wanted)()
-            for one in found:
-                self.count(one)
-        return [None if one is None else (self.tensor(one), one.cut) for one in found]
+            values = self.begin_values(wanted)()
+            for value in values:
+                self.count(value)
+        return [None if value is None else (self.tensor(value), value.cut) for value in values]
 
 
 def open_latents(

@@ -73,39 +73,39 @@ class StoredValues:
             A function that waits for them, and returns each value, or None if it is missing or
             damaged.
         """
-        files = self._files({one.name for one in wanted})
+        files = self._files({value.name for value in wanted})
         places: list[tuple[EncodedFile, int] | None] = []
-        for one in wanted:
-            file = files[one.name]
-            number = None if file is None else file.number(one.key)
+        for value in wanted:
+            file = files[value.name]
+            number = None if file is None else file.number(value.key)
             places.append(None if file is None or number is None else (file, number))
         begun = read_together(places, lambda what, call: self._reads.begin(what, call).result)
 
         def finish() -> list[Value | None]:
             return [
-                None if place is None or data is None else self._value(one, *place, data)
-                for one, place, data in zip(wanted, places, begun, strict=True)
+                None if place is None or data is None else self._value(value, *place, data)
+                for value, place, data in zip(wanted, places, begun, strict=True)
             ]
 
         return finish
 
     def _value(
-        self, one: Wanted, file: EncodedFile, number: int, data: Callable[[], bytes]
+        self, wanted: Wanted, file: EncodedFile, number: int, data: Callable[[], bytes]
     ) -> Value | None:
         try:
-            found = file.value(number, data())
-            fits = len(found.shape) == len(one.shape) and all(
-                w in (None, n) for n, w in zip(found.shape, one.shape, strict=True)
+            value = file.value(number, data())
+            fits = len(value.shape) == len(wanted.shape) and all(
+                w in (None, n) for n, w in zip(value.shape, wanted.shape, strict=True)
             )
             if not fits:
-                raise damaged(self.store, one.name, f"a value has the shape {found.shape}")
+                raise damaged(self.store, wanted.name, f"a value has the shape {value.shape}")
         except FileNotFoundError:  # it was removed after it was opened
-            self.faults.setdefault(one.name, "it is missing")
+            self.faults.setdefault(wanted.name, "it is missing")
             return None
         except DamagedError as error:
-            self.faults.setdefault(one.name, error.found)
+            self.faults.setdefault(wanted.name, error.found)
             return None
-        return found
+        return value
 
     def _files(self, names: set[str]) -> dict[str, EncodedFile | None]:
         """Returns files by name, None for unreadable ones, opening new ones concurrently."""
@@ -121,24 +121,24 @@ class StoredValues:
             if (file := self._opened(name, read)) is not None:
                 self._open[name] = file
                 self._open_bytes += file.nbytes
-        found: dict[str, EncodedFile | None] = {}
+        files: dict[str, EncodedFile | None] = {}
         for name in sorted(names):
-            found[name] = self._open.get(name)
+            files[name] = self._open.get(name)
             if name in self._open:
                 self._open.move_to_end(name)
         while self._open_bytes > OPEN_BYTES and self._open:
             _, oldest = self._open.popitem(last=False)
             self._open_bytes -= oldest.nbytes
-        return found
+        return files
 
     def _opened(self, name: str, begun: Read[EncodedFile]) -> EncodedFile | None:
         try:
             return begun.result()
         except FileNotFoundError:
-            found = "it is missing"
+            fault = "it is missing"
         except DamagedError as error:
-            found = error.found
-        self.faults[name] = found
+            fault = error.found
+        self.faults[name] = fault
         self._lost.add(name)
         return None
 

@@ -50,12 +50,12 @@ class StreamBatches:
             counts = every * used
         else:
             # Each process counts some of the tars, and the counts are gathered.
-            mine = [
+            own = [
                 n for n in np.flatnonzero(used).tolist() if n % self._share.size == self._share.rank
             ]
-            found: dict[int, int] = {}
-            for start in range(0, len(mine), COUNTED_AT_ONCE):
-                part = mine[start : start + COUNTED_AT_ONCE]
+            own_counts: dict[int, int] = {}
+            for start in range(0, len(own), COUNTED_AT_ONCE):
+                part = own[start : start + COUNTED_AT_ONCE]
                 begun = [
                     tables.reads.begin(
                         tables.path(tar),
@@ -63,8 +63,8 @@ class StreamBatches:
                     )
                     for tar in part
                 ]
-                found |= {tar: read.result() for tar, read in zip(part, begun, strict=True)}
-            text = ",".join(f"{tar}:{count}" for tar, count in found.items())
+                own_counts |= {tar: read.result() for tar, read in zip(part, begun, strict=True)}
+            text = ",".join(f"{tar}:{count}" for tar, count in own_counts.items())
             counts = np.zeros(len(every), np.int64)
             for other in self._gather(text):
                 for item in other.split(",") if other else []:
@@ -98,14 +98,14 @@ class StreamBatches:
         for number, turn in enumerate(turns.turns(cursor.batch), start=cursor.batch):
             bucket = self._set.buckets[turn.bucket]
             places = orders[turn.bucket].batch(turn.batch)
-            mine = slice(share.rank, None, share.size)
-            tars = bucket.tars[places.tars[mine]]
+            own = slice(share.rank, None, share.size)
+            tars = bucket.tars[places.tars[own]]
             self._set.tables.read_all({t for t in tars.tolist() if (epoch, t) not in self._rows})
-            found = [
+            pairs = [
                 self._order_of(tar, epoch, most)[:, place]
-                for tar, place in zip(tars.tolist(), places.rows[mine].tolist(), strict=True)
+                for tar, place in zip(tars.tolist(), places.rows[own].tolist(), strict=True)
             ]
-            rows, copies = np.asarray(found, np.int64).reshape(-1, 2).T
+            rows, copies = np.asarray(pairs, np.int64).reshape(-1, 2).T
             yield BatchPlan(
                 Cursor(cursor.phase, epoch, number),
                 bucket,
@@ -117,8 +117,8 @@ class StreamBatches:
 
     def _order_of(self, tar: int, epoch: int, most: int) -> Numbers:
         """Returns a tar's rows in the epoch's order, and which copy each one is; (2, N), cached."""
-        found = self._rows.get((epoch, tar))
-        if found is None:
+        cached = self._rows.get((epoch, tar))
+        if cached is None:
             copies = self._view.copies(self._set.tables, tar, epoch)
             rows = np.repeat(np.arange(len(copies)), copies)
             order = row_order(rows, key_of(f"rows:{epoch}", self._view.seed, tar))
@@ -127,8 +127,8 @@ class StreamBatches:
                 np.cumsum(copies) - copies, copies
             )
             small = np.uint16 if len(copies) <= 1 << 16 else np.uint32
-            found = self._rows[epoch, tar] = np.stack([order, turns]).astype(small)
+            cached = self._rows[epoch, tar] = np.stack([order, turns]).astype(small)
             while len(self._rows) > most:
                 self._rows.popitem(last=False)
         self._rows.move_to_end((epoch, tar))
-        return found
+        return cached

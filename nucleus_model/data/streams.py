@@ -76,7 +76,7 @@ class StreamOrder:
         self._round: tuple[int, Numbers] = -1, np.empty((0, 0), np.int64)
 
     def __len__(self) -> int:
-        """Number of batches of the epoch."""
+        """Returns the number of batches of the epoch."""
         return self._rounds * self.turns + -(-self._over // self.batch_size)
 
     def batch(self, number: int) -> Places:
@@ -92,9 +92,9 @@ class StreamOrder:
             streams = slots + self.batch_size * self._turns_of(round_number)[:, turn]
         length = self.samples // self.streams
         positions = streams * length + np.minimum(streams, self._over) + round_number
-        found = np.searchsorted(self._ends, positions, side="right")
-        starts = np.where(found > 0, self._ends[found - 1], 0)
-        return Places(self._tars[found], positions - starts)
+        tars = np.searchsorted(self._ends, positions, side="right")
+        starts = np.where(tars > 0, self._ends[tars - 1], 0)
+        return Places(self._tars[tars], positions - starts)
 
     def _turns_of(self, round_number: int) -> Numbers:
         """Returns the order in which each slot takes its streams in a round: (slots, turns)."""

@@ -198,13 +198,13 @@ class Tables:
                 f"{self.folder.url(name)} has no index beside it; run: nucleus verify"
             ) from None
         self._check(tar, table, "index")
-        found = places_of(table, *self.size(tar))
-        ends, size = found["offset"] + found["size"], self.tars["bytes"][tar].as_py()
-        if len(found) and not (found["offset"].min() >= 0 and ends.max() <= size):
+        places = places_of(table, *self.size(tar))
+        ends, size = places["offset"] + places["size"], self.tars["bytes"][tar].as_py()
+        if len(places) and not (places["offset"].min() >= 0 and ends.max() <= size):
             raise CorpusError(
                 f"{self.folder.url(name)}: its index names places outside; run: nucleus verify"
             )
-        return found
+        return places
 
     def size(self, tar: int) -> tuple[int, int]:
         """Returns width and height of a tar's aspect bucket, in pixels."""
@@ -238,8 +238,8 @@ class Tables:
                     file.write(read.result().tobytes())
             part.replace(path)
             del self._whole
-        found = self._whole
-        return np.empty(0, PLACE) if found is None else found
+        places = self._whole
+        return np.empty(0, PLACE) if places is None else places
 
     @cached_property
     def _whole(self) -> NDArray[Any] | None:

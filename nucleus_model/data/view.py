@@ -80,17 +80,17 @@ class View:
         if self.whole:
             return np.ones(tables.samples(tar), np.int64)
         ids = tables.places(tar)["id"]
-        kept = self.chosen(ids) & self.with_caption(tables, tar)
-        return kept * self.times(tables, tar, ids, epoch)
+        used = self.chosen(ids) & self.with_caption(tables, tar)
+        return used * self.times(tables, tar, ids, epoch)
 
     def chosen(self, ids: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Returns a mask of the ids that are in the sample and not held out."""
-        kept = np.ones(len(ids), np.bool_)
+        used = np.ones(len(ids), np.bool_)
         if self.holdout_share:
-            kept &= ~is_held_out(ids, self.holdout_share)
+            used &= ~is_held_out(ids, self.holdout_share)
         if self.sample < 1:
-            kept &= np.array([sample_unit(t.decode()) < self.sample for t in as_hex(ids)], bool)
-        return kept
+            used &= np.array([sample_unit(t.decode()) < self.sample for t in as_hex(ids)], bool)
+        return used
 
     def with_caption(self, tables: Tables, tar: int) -> NDArray[np.bool_]:
         """Returns a mask of a tar's samples that have a caption with a weight above 0."""

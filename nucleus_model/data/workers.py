@@ -201,14 +201,14 @@ class Workers:
         """
         request = self._requests.popleft()
         count = len(request.tars)
-        found = Loaded([""] * count, [""] * count)
+        loaded = Loaded([""] * count, [""] * count)
         for worker in self._workers:
             while worker.waiting and worker.waiting[0].batch == self._taken:
-                self._answer(worker, found)
+                self._answer(worker, loaded)
         self._taken += 1
-        return found, pictures_in(self._pixels, request)[:count]
+        return loaded, pictures_in(self._pixels, request)[:count]
 
-    def _answer(self, worker: _Worker, found: Loaded) -> None:
+    def _answer(self, worker: _Worker, loaded: Loaded) -> None:
         part = worker.waiting[0]
         try:
             answer = worker.answer(self._timeout_s)
@@ -220,15 +220,15 @@ class Workers:
                 alone = [replace(part, places=[n], deaths=1) for n in part.places]
                 worker.waiting.extendleft(alone[::-1])
             else:
-                found.failures[part.places[0]] = str(gone)
+                loaded.failures[part.places[0]] = str(gone)
             self.renewed += 1
             worker.renew()
             return
         worker.waiting.popleft()
         for number, place in enumerate(part.places):
-            found.ids[place], found.captions[place] = answer.ids[number], answer.captions[number]
+            loaded.ids[place], loaded.captions[place] = answer.ids[number], answer.captions[number]
             if number in answer.failures:
-                found.failures[place] = answer.failures[number]
+                loaded.failures[place] = answer.failures[number]
 
     def close(self) -> None:
         """Ends all processes."""

@@ -1,13 +1,14 @@
 """Frozen models on both sides of the transformer: pixels to latents and back, prompts to states.
 
-| module | what it holds |
+| module | contents |
 |---|---|
-| `codec` | what a codec is; whitened space-to-depth, which needs no weights |
+| `codec` | the protocol of a codec; whitened space-to-depth, which needs no weights |
 | `vae` | a Qwen-Image VAE as a codec |
-| `text` | the language tower of a Qwen3-VL as text encoder |
-| `cache` | values made before, as long as there is room for them |
-| `load` | the codec and the text encoder that settings name |
+| `text` | the text encoder: a frozen language tower, with a cache |
+| `towers` | loads the language towers of Qwen3-VL and of sentence encoders |
+| `cache` | a cache that is bounded in bytes |
+| `load` | loads the codec and the text encoder that the settings name |
 
-Its rule: each image and each prompt is encoded by itself, so a latent or a state depends on nothing
-else, and may be cached by its key. Nothing here is trained.
+Each image and each prompt is encoded independently, so latents and text states depend on nothing
+else and can be cached by key. Nothing here is trained.
 """

@@ -1,4 +1,4 @@
-"""A cache of arrays or tensors that is bounded in bytes and drops the least recently used."""
+"""A cache of arrays or tensors, bounded in bytes, that evicts the least recently used."""
 
 import threading
 from collections import OrderedDict
@@ -7,7 +7,7 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Sized(Protocol):
-    """What knows its size in bytes: an array or a tensor."""
+    """An object that knows its size in bytes: an array or a tensor."""
 
     @property
     def nbytes(self) -> int:
@@ -18,13 +18,13 @@ T = TypeVar("T", bound=Sized)
 
 
 class Cache(Generic[T]):
-    """Keeps values by key; the one that was asked for longest ago leaves first.
+    """A thread-safe cache by key; the least recently used value is evicted first.
 
     Args:
-        limit: Memory for values, in bytes.
+        limit: Maximum total size of the values, in bytes.
 
     Attributes:
-        bytes: Memory that the values take now.
+        bytes: Current total size of the values, in bytes.
     """
 
     def __init__(self, limit: int) -> None:
@@ -44,9 +44,9 @@ class Cache(Generic[T]):
 
         Args:
             key: The key.
-            make: Makes the value if it is not there. One larger than the limit is not kept.
+            make: Makes the value if it is not cached. A value larger than the limit is not cached.
         """
-        with self._lock:  # a thread that encodes ahead asks beside the trainer
+        with self._lock:  # the trainer and a thread that encodes ahead may call at the same time
             if key in self._values:
                 self._values.move_to_end(key)
                 return self._values[key]

@@ -1,10 +1,10 @@
-"""Prompts to text states: one hidden layer of a frozen language tower.
+"""Encodes prompts to text states: one hidden state of a frozen language tower.
 
-Which towers there are, and what they read of a prompt: `nucleus_model.encoders.towers`. The states
-of *all* tokens are kept, a template's too. The unconditional text is the empty prompt, read in the
-same way. Each prompt is encoded by itself, so its states depend on nothing but the prompt; batches
-are padded on the right, where the transformer's mask makes padding exact (on the left it would
-shift the rotary positions).
+`nucleus_model.encoders.towers` lists the supported towers, and how each reads a prompt. The states
+of *all* tokens are kept, including those of a chat template. The unconditional text is the empty
+prompt, encoded in the same way. Each prompt is encoded independently, so its states depend on the
+prompt only. Batches are padded on the right, where the transformer's mask makes padding exact (on
+the left, it would shift the rotary positions).
 
 Legend of shapes: B batch, L text tokens, D width of a text state.
 """
@@ -21,31 +21,31 @@ from nucleus_model.encoders.towers import load_tower
 from nucleus_model.settings.text_encoder import TextSettings
 
 PAD_MULTIPLE = 8
-# From prompts to states (L, D) that were made before, and whether each was cut; None for none.
+# Maps prompts to stored states (L, D), and whether each prompt was truncated; None without states.
 Stored = Callable[[Sequence[str]], Sequence[tuple[torch.Tensor, bool] | None]]
 
-TOGETHER = 32  # prompts that are encoded at once
+TOGETHER = 32  # number of prompts in a batch
 
 
 class TextEncoder:
     """A frozen language tower that turns prompts into text states, with a cache by prompt.
 
     Args:
-        settings: Which model and state.
-        device: Where it runs.
+        settings: The model and the hidden state to use.
+        device: The torch device.
 
     Attributes:
-        tower: `towers.Tower.module`.
+        tower: The language tower (`towers.Tower.module`).
         width: Width of a text state.
-        model: Which model it is, with its revision.
-        together: Whether prompts that are not remembered are encoded in batches, on the right
-            padded; their states differ from those of a prompt alone by rounding.
-        stored: Gives states that were made before; None where there are none at all.
-        cut: Prompts that were longer than `max_tokens`, each counted once while it is cached.
+        model: The model and its revision.
+        together: Whether to encode prompts that are not cached in batches, padded on the right. The
+            states then differ by rounding from those of a prompt encoded alone.
+        stored: Returns stored states of prompts; None if there are none.
+        cut: Number of prompts longer than `max_tokens`; each counts once while it is cached.
 
     Raises:
-        RequestError: There is no such model, it is of no type that can be read, or it has fewer
-            hidden states than asked for.
+        RequestError: The model does not exist, is of an unsupported type, or lacks the configured
+            hidden state.
     """
 
     def __init__(self, settings: TextSettings, device: str = "cpu") -> None:
@@ -62,13 +62,14 @@ class TextEncoder:
         self._first: TextEncoder | None = None
         self._long: set[str] = set()
         self._states: Cache[torch.Tensor] = Cache(settings.cache_bytes)
-        # On a CPU a prompt alone is as fast, and its states are the same to the last bit.
+        # On a CPU, encoding prompts one by one is as fast, and its states are bit-identical.
         self.together = torch.device(device).type != "cpu"
 
     def afresh(self) -> "TextEncoder":
-        """The same encoder for another run: it counts and is given stored states by itself.
+        """Returns an encoder for another run, with its own counts and stored states.
 
-        What it has to encode it asks this one for, which remembers it for all runs of a process.
+        Prompts that it has to encode are encoded by this encoder, which caches them for all runs of
+        the process.
         """
         other = copy.copy(self)
         other._first = self._first or self
@@ -77,7 +78,7 @@ class TextEncoder:
         return other
 
     def template(self, prompt: str) -> str:
-        """Returns the whole text that the tower reads for a prompt."""
+        """Returns the text that the tower reads for a prompt, including its template."""
         return self._text(prompt)
 
     def states(self, prompt: str) -> torch.Tensor:
@@ -85,10 +86,12 @@ class TextEncoder:
         return self._states.get(prompt, lambda: self._made(prompt))
 
     def _made(self, prompt: str) -> torch.Tensor:
-        found = self._stored([prompt])
-        return found[prompt] if found else self._encoded(prompt)
+        """Returns the stored states of a prompt, or else encodes it."""
+        stored = self._stored([prompt])
+        return stored[prompt] if stored else self._encoded(prompt)
 
     def _tokens(self, prompt: str) -> list[int]:
+        """Returns a prompt's token ids, truncated; counts it in `cut` if it is too long."""
         text = self.template(prompt)
         tokens: list[int] = self.tokenizer(text, add_special_tokens=self._special)["input_ids"]
         if len(tokens) > self._longest:
@@ -98,10 +101,10 @@ class TextEncoder:
         return tokens
 
     def _encode_together(self, prompts: Sequence[str]) -> dict[str, torch.Tensor]:
-        """Encodes prompts in batches of about one length."""
+        """Encodes prompts in batches of similar lengths."""
         tokens = {prompt: self._tokens(prompt) for prompt in prompts}
         ordered = sorted(tokens, key=lambda prompt: len(tokens[prompt]))
-        found = {}
+        encoded = {}
         for start in range(0, len(ordered), TOGETHER):
             part = ordered[start : start + TOGETHER]
             rows = [torch.tensor(tokens[prompt], device=self.device) for prompt in part]
@@ -113,23 +116,24 @@ class TextEncoder:
                     use_cache=False,
                 )
             for prompt, states, row in zip(part, output.last_hidden_state, rows, strict=True):
-                # Cloned, so that states which stay do not hold their whole batch.
-                found[prompt] = states[: len(row)].clone()
-        return found
+                # Cloned, so that cached states do not keep their whole batch in memory.
+                encoded[prompt] = states[: len(row)].clone()
+        return encoded
 
     def _stored(self, prompts: Sequence[str]) -> dict[str, torch.Tensor]:
-        """States that were made before, on the device, of those prompts that have some."""
+        """Returns the stored states, on the device, of the prompts that have some."""
         if self.stored is None or not prompts:
             return {}
-        found = {}
+        states_of = {}
         for prompt, made in zip(prompts, self.stored(prompts), strict=True):
             if made is not None:
                 states, cut = made
                 self.cut += cut
-                found[prompt] = states.to(self.device)
-        return found
+                states_of[prompt] = states.to(self.device)
+        return states_of
 
     def _encoded(self, prompt: str) -> torch.Tensor:
+        """Encodes a prompt: by the first encoder of the process, if this is not the first."""
         if self._first is not None:
             states = self._first.states(prompt)
             self.cut += prompt in self._first._long
@@ -143,31 +147,31 @@ class TextEncoder:
         return states_LD
 
     def encode(self, prompts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Encodes prompts, padded on the right to one length.
+        """Encodes prompts, padded on the right to the same length.
 
         Returns:
-            float32 (B, L, D), zero where padded, and bool (B, L), True where there is text; L is a
-            multiple of 8.
+            The states, float32 (B, L, D), zero in the padding; and a mask, bool (B, L), True where
+            there is text. L is a multiple of 8.
         """
         missing = [p for p in dict.fromkeys(prompts) if p not in self._states]
-        new = self._stored(missing)  # all of a batch at once
+        new = self._stored(missing)  # reads the whole batch with one call
         if self.together:
             new |= self._encode_together([p for p in missing if p not in new])
 
         def make(prompt: str) -> torch.Tensor:
             if prompt in new:
                 return new[prompt]
-            # One that left the cache meanwhile was not asked for.
+            # A prompt that is not in `missing` has been evicted from the cache since.
             return self._encoded(prompt) if prompt in missing else self._made(prompt)
 
         return pad_right([self._states.get(p, lambda p=p: make(p)) for p in prompts])  # type: ignore[misc]
 
 
 def pad_right(states: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pads states with zeros after the text.
+    """Pads states with zeros after the text, to a common length that is a multiple of 8.
 
     Args:
-        states: Each (L_i, D).
+        states: The states of each prompt, (L_i, D).
 
     Returns:
         Padded states (B, L, D), and a mask (B, L) that is True where there is text.

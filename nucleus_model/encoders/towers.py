@@ -1,11 +1,10 @@
-"""The language towers that text encoders are made of, and what each reads of a prompt.
+"""Loads the language towers that text encoders use.
 
-`qwen3_vl`: the published text encoder's kind, and the packaged one's. It reads the prompt in its
-chat template: a fixed system prompt, one user turn, the generation prompt added.
-
-`bert`, `roberta`, `xlm-roberta`: sentence encoders such as all-MiniLM, BGE and E5, which are small
-and know people's words, for quick trainings without a GPU. They read the prompt as it is, between
-their special tokens.
+- `qwen3_vl`: the type of the published text encoder and of the packaged one. It reads the prompt in
+  its chat template: a fixed system prompt, one user turn, and the generation prompt.
+- `bert`, `roberta`, `xlm-roberta`: sentence encoders such as all-MiniLM, BGE and E5. They are small
+  and know natural language, for quick trainings without a GPU. They read the prompt as it is,
+  between their special tokens.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -30,13 +29,13 @@ class Tower:
     """A loaded language tower.
 
     Attributes:
-        module: Called with `input_ids` and `attention_mask` (B, L); its `last_hidden_state`
-            (B, L, D) is the state that the settings ask for.
-        tokenizer: Of transformers.
-        width: D.
-        longest: Tokens that it has positions for.
-        text: The whole text that it reads for a prompt.
-        special: Whether its tokenizer adds special tokens; the text of a template has them.
+        module: The tower. It is called with `input_ids` and `attention_mask`, both (B, L); its
+            `last_hidden_state` (B, L, D) is the configured hidden state.
+        tokenizer: The tokenizer of transformers.
+        width: Width of a text state, D.
+        longest: Maximum number of tokens, by its positions.
+        text: Returns the text that the tower reads for a prompt, including a template.
+        special: Whether the tokenizer has to add special tokens; a template contains them.
     """
 
     module: torch.nn.Module
@@ -48,14 +47,14 @@ class Tower:
 
 
 def load_tower(model: ModelReference, settings: TextSettings) -> Tower:
-    """Loads the tower of a model, without the layers above the state that is asked for.
+    """Loads the tower of a model, without the layers above the configured hidden state.
 
     Args:
-        model: Where it is.
-        settings: Which state, and the system prompt.
+        model: The model's location.
+        settings: The hidden state and the system prompt.
 
     Raises:
-        RequestError: It is of no type in `ALLOWED`, or has fewer hidden states than asked for.
+        RequestError: The model's type is not in `ALLOWED`, or it lacks the configured hidden state.
     """
     from transformers import AutoConfig
 
@@ -77,7 +76,7 @@ def _qwen(model: ModelReference, settings: TextSettings, config: Any) -> Tower:
     from transformers import AutoTokenizer, Qwen3VLModel
 
     where, options, sizes = model.location, model.options(), config.text_config
-    # Before the weights, which take long to load: a wrong setting is told at once.
+    # Checked before the weights are loaded, which takes long.
     check_state(settings, sizes.num_hidden_layers)
     with without_bars():
         whole = Qwen3VLModel.from_pretrained(
@@ -85,7 +84,7 @@ def _qwen(model: ModelReference, settings: TextSettings, config: Any) -> Tower:
         )
     tower: Any = whole.language_model
     if cut_above(tower, tower.layers, settings.hidden_state):
-        tower.norm = torch.nn.Identity()  # the last state alone comes after the norm
+        tower.norm = torch.nn.Identity()  # only the last hidden state comes after the norm
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_place(where), **options)
 
     def text(prompt: str) -> str:
@@ -106,7 +105,8 @@ def _sentence(model: ModelReference, settings: TextSettings, config: Any) -> Tow
 
     where, options = model.location, model.options()
     check_state(settings, config.num_hidden_layers)
-    # Without its pooler, of whose weights transformers would warn; what else is missing is told.
+    # Without the pooler, about whose weights transformers would warn. Missing weights are an error
+    # below.
     with without_bars(), without_warnings():
         loaded: tuple[Any, Any] = AutoModel.from_pretrained(
             where,
@@ -124,17 +124,21 @@ def _sentence(model: ModelReference, settings: TextSettings, config: Any) -> Tow
     tokenizer = AutoTokenizer.from_pretrained(where, **options)
     longest = config.max_position_embeddings
     if config.model_type != "bert":
-        longest -= config.pad_token_id + 1  # RoBERTa's positions begin behind the padding's
+        longest -= config.pad_token_id + 1  # RoBERTa's positions begin after that of padding
     return Tower(tower, tokenizer, int(config.hidden_size), longest, str, special=True)
 
 
 def check_state(settings: TextSettings, layers: int) -> None:
-    """Refuses a hidden state that a tower of so many layers does not have.
+    """Checks that a tower has the configured hidden state.
+
+    Args:
+        settings: The settings, with the hidden state.
+        layers: The tower's number of layers.
 
     Raises:
         RequestError: The tower has no such state.
     """
-    states = layers + 1  # the embedding's output is the first
+    states = layers + 1  # the embedding's output is the first state
     if not -states <= settings.hidden_state < states:
         raise RequestError(
             f"quick_train.text.hidden_state must be {-states} to {states - 1} for "
@@ -143,15 +147,15 @@ def check_state(settings: TextSettings, layers: int) -> None:
 
 
 def cut_above(tower: torch.nn.Module, layers: torch.nn.ModuleList, hidden_state: int) -> bool:
-    """Cuts a tower above a hidden state, which is then what it returns.
+    """Removes the layers above a hidden state, so that the tower returns this state.
 
     Args:
-        tower: Changed in place.
-        layers: Of the tower.
-        hidden_state: As transformers counts them: 0 is the embedding, -1 comes last.
+        tower: The tower; changed in place.
+        layers: The tower's layers.
+        hidden_state: Index of the state, as in transformers: 0 is the embedding, -1 the last.
 
     Returns:
-        Whether a layer was cut off.
+        Whether any layer was removed.
     """
     used = hidden_state % (len(layers) + 1)  # negative states count from the end
     if used == len(layers):
@@ -161,14 +165,14 @@ def cut_above(tower: torch.nn.Module, layers: torch.nn.ModuleList, hidden_state:
 
 
 def language_sizes(model: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`hidden_size` and `num_hidden_layers` of a model's language tower.
+    """Returns `hidden_size` and `num_hidden_layers` of a model's language tower.
 
     Args:
-        model: Its name, for the message.
-        config: Content of its `config.json`.
+        model: The model's name, for the error message.
+        config: The content of its `config.json`.
 
     Raises:
-        RequestError: It is of no type in `ALLOWED`.
+        RequestError: The model has no language tower, and its type is not in `SENTENCE`.
     """
     sizes: Mapping[str, Any] = config.get("text_config", config)
     if sizes is config and config.get("model_type") not in SENTENCE:
@@ -178,7 +182,7 @@ def language_sizes(model: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 @contextmanager
 def without_bars() -> Iterator[None]:
-    """Keeps transformers from drawing progress bars, which it does into files too."""
+    """Turns off the progress bars of transformers, which it would also write to log files."""
     from transformers.utils import logging
 
     bars = logging.is_progress_bar_enabled()
@@ -192,7 +196,7 @@ def without_bars() -> Iterator[None]:
 
 @contextmanager
 def without_warnings() -> Iterator[None]:
-    """Keeps transformers from warning."""
+    """Turns off the warnings of transformers."""
     from transformers.utils import logging
 
     before = logging.get_verbosity()
@@ -204,9 +208,9 @@ def without_warnings() -> Iterator[None]:
 
 
 def tokenizer_place(where: str) -> str:
-    """Returns where a text encoder's tokenizer is.
+    """Returns the location of a text encoder's tokenizer.
 
-    A pipeline in diffusers' layout has it beside the text encoder, in `processor`.
+    In diffusers' layout, it is in the folder `processor` beside the text encoder.
 
     Args:
         where: The text encoder's folder, or a hub name.

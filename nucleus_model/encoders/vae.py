@@ -1,7 +1,7 @@
-"""Pixels to latents by a Qwen-Image VAE, as the pipeline of diffusers uses it.
+"""A codec that uses a Qwen-Image VAE, in the same way as the pipeline of diffusers.
 
-Latents are the posterior's mode, less `latents_mean`, over `latents_std` of the VAE's own
-configuration, so that they have about zero mean and unit variance.
+Latents are (mode - `latents_mean`) / `latents_std`, with the mode of the posterior, and mean and
+std of the VAE's configuration. So they have about zero mean and unit variance.
 """
 
 from typing import Any
@@ -18,26 +18,26 @@ class VaeCodec:
 
     Args:
         model: `nano`, a folder in diffusers' format, or a hub name (its subfolder `vae`).
-        revision: Of a hub name.
-        device: Where it runs.
+        revision: Revision, for a hub name.
+        device: The torch device.
 
     Raises:
-        RequestError: There is no such folder, or it holds another model.
+        RequestError: The VAE does not exist, or the folder contains another kind of model.
     """
 
     def __init__(self, model: str = NANO, revision: str | None = None, device: str = "cpu") -> None:
         from diffusers import AutoencoderKLQwenImage
 
-        found = resolve_model(model, revision, VAE)
-        options = found.options() | ({} if found.local else {"subfolder": "vae"})
-        # Asked first, as from_pretrained of another class's folder would not name the class.
-        name = AutoencoderKLQwenImage.load_config(found.location, **options)["_class_name"]
+        reference = resolve_model(model, revision, VAE)
+        options = reference.options() | ({} if reference.local else {"subfolder": "vae"})
+        # Checked first, as the error of from_pretrained would not name the wrong class.
+        name = AutoencoderKLQwenImage.load_config(reference.location, **options)["_class_name"]
         if name != "AutoencoderKLQwenImage":
             raise RequestError(
                 f"{VAE.key}: {model} is a {name!r}, allowed is 'AutoencoderKLQwenImage'"
             )
         vae: Any = AutoencoderKLQwenImage.from_pretrained(
-            found.location, use_safetensors=True, low_cpu_mem_usage=False, **options
+            reference.location, use_safetensors=True, low_cpu_mem_usage=False, **options
         )
         self.vae = vae.float().to(device).eval().requires_grad_(False)
         self.device = device
@@ -47,12 +47,12 @@ class VaeCodec:
 
     @property
     def channels(self) -> int:
-        """Latent channels."""
+        """Number of latent channels."""
         return int(self.vae.config.z_dim)
 
     @property
     def factor(self) -> int:
-        """Image pixels on the side of one latent pixel."""
+        """Side of a latent pixel, in image pixels."""
         return int(self.vae.spatial_compression_ratio)
 
     @torch.no_grad()
@@ -60,12 +60,12 @@ class VaeCodec:
         """Encodes uint8 (B, H, W, 3) to float32 (B, channels, H / factor, W / factor).
 
         Raises:
-            ValueError: The images have another type or shape, or a side is no multiple of the
+            ValueError: The images have another type or shape, or a side is not a multiple of the
                 factor.
         """
         check_images(images_BHW3, self.factor)
         pixels = images_BHW3.to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        # The mode, not a draw: an image's latents must be the same whenever they are asked for.
+        # The mode, not a random draw: an image's latents must always be the same.
         latents = self.vae.encode(pixels[:, :, None]).latent_dist.mode()
         return ((latents - self.mean) / self.std)[:, :, 0]
 

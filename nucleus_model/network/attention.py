@@ -1,4 +1,4 @@
-"""Attention of image tokens to image and text, with grouped queries.
+"""Attention of image tokens over image and text, with grouped queries.
 
 Legend of shapes: B batch, S image tokens, L text tokens, J = S + L, D width of the stream, N query
 heads, K key and value heads, R width of a head, F = R / 2.
@@ -18,13 +18,14 @@ EPS = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class TextKV:
-    """Keys and values of one or more prompts, which are the same at every sigma.
+    """Keys and values of one or more prompts. They do not depend on sigma.
 
     Attributes:
-        layers: Keys and values of each block, both (B, K, L, R); keys are turned to their position.
-        mask_BL: True where there is text; None if that is everywhere.
-        start: Position of the first text token. It follows from the image's grid, so these keys are
-            good for no grid with another one.
+        layers: Keys and values of each block, both (B, K, L, R), with rotary positions applied to
+            the keys.
+        mask_BL: True where there is text; None if there is no padding.
+        start: Position of the first text token. It depends on the image's grid, so these keys are
+            valid only for grids with the same start.
     """
 
     layers: tuple[tuple[torch.Tensor, torch.Tensor], ...]
@@ -55,7 +56,7 @@ class TextKV:
 class RMSNorm(nn.RMSNorm):
     """Root-mean-square norm whose weight is cast to the input's precision.
 
-    With another precision than the input's, autocast would not take the fused kernel.
+    If the two differed, autocast would not use the fused kernel.
     """
 
     def __init__(self, width: int) -> None:
@@ -67,7 +68,7 @@ class RMSNorm(nn.RMSNorm):
 
 
 class Attention(nn.Module):
-    """Attends from the image's tokens to image and text; text has no queries.
+    """Attention from the image's tokens to image and text; text has no queries.
 
     Several query heads share one key and value head (grouped queries: Ainslie et al. 2023,
     arXiv:2305.13245).
@@ -86,7 +87,7 @@ class Attention(nn.Module):
         self.add_k_proj = nn.Linear(width, kv_width, bias=False)
         self.add_v_proj = nn.Linear(width, kv_width, bias=False)
         self.to_out = nn.ModuleList([nn.Linear(width, width, bias=False)])
-        # The published files have it, though there is no text query: it never gets a gradient.
+        # Unused, as text has no queries, and so without a gradient; but published files contain it.
         self.norm_added_q = RMSNorm(head)
         self.norm_added_k = RMSNorm(head)
 
@@ -110,18 +111,18 @@ class Attention(nn.Module):
         text: tuple[torch.Tensor, torch.Tensor],
         mask_B11J: torch.Tensor | None,
     ) -> torch.Tensor:
-        """Computes what the image's tokens gather, (B, S, D).
+        """Computes the attention output of the image tokens, (B, S, D).
 
         Args:
             x_BSD: Image tokens.
             rotations_SF: Rotary positions of the image.
             text: Keys and values of the text, from `text`.
-            mask_B11J: True where there is image or text; None if that is everywhere.
+            mask_B11J: True where there is image or text; None if there is no padding.
         """
         q_BSNR = self.norm_q(self.to_q(x_BSD).unflatten(-1, (self.heads, -1)))
         k_BSKR = self.norm_k(self.to_k(x_BSD).unflatten(-1, (self.kv_heads, -1)))
         v_BSKR = self.to_v(x_BSD).unflatten(-1, (self.kv_heads, -1))
-        # Image first, then text: the mask is padded for the image in front.
+        # Image first, then text, in the same order as in the mask.
         k_BKJR = torch.cat((rotate(k_BSKR, rotations_SF).transpose(1, 2), text[0]), dim=2)
         v_BKJR = torch.cat((v_BSKR.transpose(1, 2), text[1]), dim=2)
         out_BNSR = functional.scaled_dot_product_attention(

@@ -1,27 +1,28 @@
-"""One process, or many under torchrun: shares of the samples, and whole tensors out of shards.
+"""Distributes a training over the processes of torchrun, or runs it in a single process.
 
     torchrun --nproc-per-node 8 -m nucleus_model SET OUT --config configs/full/recipe.yaml
 
-Every process reads the same set and draws the same batches. Of each step's samples it takes its
-stretch, and losses and gradients are sums over all of them, divided by how many there are: the
-number of processes changes rounding and nothing else. Weights, gradients and the optimizer's state
-are sharded by FSDP2 (`fully_shard`: each block, then the rest); gloo on CPUs, NCCL on GPUs.
+Every process reads the same set and draws the same batches, and computes a contiguous share of each
+batch. Losses and gradients are summed over all samples and divided by their number, so the number
+of processes changes rounding and nothing else. Weights, gradients and the optimizer's state are
+sharded by FSDP2 (`fully_shard`: each block, then the rest), with gloo on CPUs and NCCL on GPUs.
 
-What is simple first: every process builds the whole model before it is sharded (at 17 B parameters
-68 GB of memory each), gathers whole matrices for Muon, and measures all held-out samples and draws
-all grids, as rank 0 alone writes. Checkpoints are gathered into the one plain format, so a run goes
-on with any number of processes.
+Some parts are simple rather than scalable: every process builds the whole model before it is
+sharded (68 GB of memory each at 17 B parameters), gathers whole matrices for Muon, and computes all
+held-out losses and all grids, although only rank 0 writes them. Checkpoints are gathered into the
+same plain format as in a single process, so a run can continue with any number of processes.
 
-Expert parallelism, on paper. Experts choose C tokens of each image, so every expert has equally
-much to do and the exchange has a fixed size, without padding or an auxiliary loss. Over a mesh
-(data, expert) each process would hold E / P experts (`gate_up_proj` and `down_proj` sharded on
-dimension 0 and left out of FSDP's gathering, as they are 15.3 of 16.9 B parameters). A router sees
-all experts' scores for its own images, so the choice needs no message; then one all-to-all sends
-the chosen rows (E, B C, D) by expert, the batched product runs on (E / P, P B C, D), a second
-all-to-all brings the results back to be added in. That is E C D values an image and block each way,
-at 1024 tokens, factor 2 and width 2048 8.4 MB in bfloat16, where FSDP gathers 1.06 GB of experts a
-block: up to some 60 images a step and process it sends less. Gradients of experts are then reduced
-over the data dimension alone, and Muon needs no gathering for them.
+Expert parallelism is designed, but not implemented. Experts choose C tokens of each image, so every
+expert has the same amount of work, and the exchange has a fixed size, without padding or an
+auxiliary loss. Over a mesh (data, expert), each process would hold E / P experts: `gate_up_proj`
+and `down_proj` would be sharded on dimension 0 and excluded from FSDP's gathering, as they are 15.3
+of 16.9 B parameters. A router sees all experts' scores for its own images, so the choice needs no
+communication. Then one all-to-all sends the chosen rows (E, B C, D) by expert, the batched product
+runs on (E / P, P B C, D), and a second all-to-all returns the results to be added. This transfers
+E C D values per image and block in each direction: 8.4 MB in bfloat16 at 1024 tokens, factor 2 and
+width 2048, where FSDP gathers 1.06 GB of experts per block. Up to about 60 images per step and
+process, it therefore transfers less. Gradients of experts would be reduced over the data dimension
+only, and Muon would need no gathering for them.
 """
 
 import os
@@ -42,13 +43,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class World:
-    """This process among all processes of a run.
+    """This process's place among all processes of a run.
 
     Attributes:
-        device: Where it computes.
-        rank: Its number, from 0.
-        size: How many there are.
-        mesh: Torch's mesh of all of them; None for one process.
+        device: The torch device to compute on.
+        rank: This process's number, from 0.
+        size: The number of processes.
+        mesh: The torch device mesh of all processes; None for a single process.
     """
 
     device: str = "cpu"
@@ -58,18 +59,18 @@ class World:
 
     @property
     def first(self) -> bool:
-        """Whether this process is the one that writes."""
+        """Whether this process is rank 0, the one that writes files."""
         return self.rank == 0
 
     def share(self, items: Sequence[T]) -> Sequence[T]:
-        """Returns this process's stretch; all processes' stretches are the whole, in order."""
-        # As even as can be, and some may be empty: the last batch of a bucket can be smaller than
-        # the number of processes.
+        """Returns this process's contiguous share; all shares, by rank, make up the whole."""
+        # Shares differ in length by at most 1, and may be empty: the last batch of a bucket can be
+        # smaller than the number of processes.
         bounds = [len(items) * rank // self.size for rank in (self.rank, self.rank + 1)]
         return items[bounds[0] : bounds[1]]
 
     def most(self, count: int) -> int:
-        """Returns the length of the longest stretch of so many items."""
+        """Returns the length of the largest share of `count` items."""
         return -(-count // self.size)
 
     def sums(self, *values: float) -> list[float]:
@@ -81,38 +82,38 @@ class World:
         return [float(value) for value in tensor.tolist()]
 
     def texts(self, text: str) -> list[str]:
-        """Gathers every process's text, by rank; all processes must call."""
+        """Gathers the texts of all processes, by rank; all processes must call."""
         if self.size == 1:
             return [text]
-        # As padded bytes: torch's all_gather_object would pickle, and nothing here unpickles.
+        # Sent as padded bytes: torch's all_gather_object would unpickle what it receives.
         data = text.encode()
         sizes = [torch.zeros(1, dtype=torch.int64, device=self.device) for _ in range(self.size)]
         distributed.all_gather(sizes, torch.tensor([len(data)], device=self.device))
         longest = max(int(size) for size in sizes)
-        mine = torch.zeros(longest, dtype=torch.uint8, device=self.device)
-        mine[: len(data)] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-        found = [torch.empty_like(mine) for _ in range(self.size)]
-        distributed.all_gather(found, mine)
+        padded = torch.zeros(longest, dtype=torch.uint8, device=self.device)
+        padded[: len(data)] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        gathered = [torch.empty_like(padded) for _ in range(self.size)]
+        distributed.all_gather(gathered, padded)
         return [
             bytes(item[: int(size)].tolist()).decode()
-            for item, size in zip(found, sizes, strict=True)
+            for item, size in zip(gathered, sizes, strict=True)
         ]
 
     def wait(self) -> None:
-        """Waits until all processes are here."""
+        """Blocks until all processes have called this."""
         if self.size > 1:
             distributed.barrier()
 
 
 @contextmanager
 def joined(device: str) -> Iterator[World]:
-    """Joins the processes that torchrun started; without torchrun, this process is alone.
+    """Joins the process group of torchrun; without torchrun, there is only this process.
 
     Args:
-        device: The setting; `cuda` becomes this process's GPU.
+        device: The configured device; `cuda` becomes this process's GPU.
 
     Yields:
-        This process among them. The group is left afterwards.
+        This process's place in the group. The group is destroyed afterwards.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -132,30 +133,31 @@ def joined(device: str) -> Iterator[World]:
 
 
 def shard(model: NucleusTransformer, world: World) -> None:
-    """Shards a model's parameters over all processes, in place; does nothing for one process."""
+    """Shards a model's parameters over all processes, in place; a single process keeps them."""
     if world.mesh is None:
         return
     from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
-    # Each block apart, so that the whole weights of one block are in memory at a time. FSDP gathers
-    # them for `forward` by itself, and for the methods of the text because they are registered.
+    # Blocks are sharded separately, so that only one block's weights are gathered at a time. FSDP
+    # gathers them for `forward`; for the methods that encode text, only if these are registered.
     for block in model.blocks:
         fully_shard(block, mesh=world.mesh)
         register_fsdp_forward_method(block, "text")
-    # Left whole after a pass without gradients (FSDP2's default for the root), its parameters' next
-    # gradients come out twice as large in torch 2.14.
+    # FSDP2 by default keeps the root's parameters gathered after a forward pass. After a pass
+    # without gradients, their next gradients would be twice as large (torch 2.14).
     fully_shard(model, mesh=world.mesh, reshard_after_forward=True)
     register_fsdp_forward_method(model, "encode_text")
 
 
 def is_sharded(tensor: torch.Tensor) -> bool:
-    """Whether a tensor is a `DTensor`: whose module takes half a second, and is there if one is."""
-    found = sys.modules.get("torch.distributed.tensor")
-    return found is not None and isinstance(tensor, found.DTensor)
+    """Returns whether a tensor is a `DTensor`."""
+    # Importing the module takes half a second; if there is a DTensor, it has been imported.
+    module = sys.modules.get("torch.distributed.tensor")
+    return module is not None and isinstance(tensor, module.DTensor)
 
 
 def whole(tensor: torch.Tensor) -> torch.Tensor:
-    """Gathers a sharded tensor, which all processes must ask for; returns another as it is."""
+    """Returns a sharded tensor gathered (all processes must call), and any other as it is."""
     if not is_sharded(tensor):
         return tensor
     sharded: Any = tensor
@@ -164,11 +166,11 @@ def whole(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def like(tensor: torch.Tensor, example: torch.Tensor) -> torch.Tensor:
-    """Shards and places a tensor as an example is.
+    """Moves and shards a tensor like an example.
 
     Args:
         tensor: A whole tensor, equal in every process.
-        example: One with the wanted device and shards.
+        example: A tensor with the desired device and sharding.
     """
     tensor = tensor.to(example.device)
     if not is_sharded(example):

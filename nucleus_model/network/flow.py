@@ -3,9 +3,9 @@
 Legend of shapes: B batch, C latent channels, H W latent rows and columns, S image tokens, P values
 of a token (C * patch^2).
 
-Sigma is the share of noise: x_t = (1 - sigma) * data + sigma * noise. The transformer's output is
-**data minus noise**; `velocity` returns noise minus data, d x_t / d sigma, which is what the loss
-and the sampler want. Nowhere else is the sign turned.
+Sigma is the share of noise: x_t = (1 - sigma) * data + sigma * noise. The transformer predicts
+**data minus noise**. `velocity` returns noise minus data, d x_t / d sigma, which the loss and the
+sampler need. The sign is changed in this module only.
 """
 
 import math
@@ -23,11 +23,11 @@ SMALLEST_UNIT = 2.0**-53
 
 
 def pack(latents_BCHW: torch.Tensor, patch: int) -> torch.Tensor:
-    """Packs latents into tokens (B, S, P), row by row; in a token: channel, row, column.
+    """Packs latents into tokens (B, S, P), row by row; P is ordered by channel, row, column.
 
     Args:
         latents_BCHW: Latents whose sides are multiples of the patch.
-        patch: Latent pixels on the side of a token.
+        patch: Side of a token, in latent pixels.
     """
     batch, channels, height, width = latents_BCHW.shape
     grid = latents_BCHW.reshape(
@@ -41,9 +41,9 @@ def unpack(tokens_BSP: torch.Tensor, height: int, width: int, patch: int) -> tor
 
     Args:
         tokens_BSP: Tokens.
-        height: Of the latents, in latent pixels.
-        width: Of the latents, in latent pixels.
-        patch: Latent pixels on the side of a token.
+        height: Height of the latents, in latent pixels.
+        width: Width of the latents, in latent pixels.
+        patch: Side of a token, in latent pixels.
     """
     batch, _, values = tokens_BSP.shape
     grid = tokens_BSP.reshape(
@@ -53,7 +53,7 @@ def unpack(tokens_BSP: torch.Tensor, height: int, width: int, patch: int) -> tor
 
 
 def grid_of(latents_BCHW: torch.Tensor, patch: int) -> tuple[int, int]:
-    """Returns the rows and columns of image tokens that latents are packed into."""
+    """Returns the numbers of rows and columns of image tokens that latents are packed into."""
     height, width = latents_BCHW.shape[2:]
     return height // patch, width // patch
 
@@ -61,11 +61,11 @@ def grid_of(latents_BCHW: torch.Tensor, patch: int) -> tuple[int, int]:
 def velocity(
     model: NucleusTransformer, noisy_BCHW: torch.Tensor, sigma_B: torch.Tensor, text: TextKV
 ) -> torch.Tensor:
-    """Asks the model for noise minus data, (B, C, H, W).
+    """Predicts the velocity, noise minus data: (B, C, H, W).
 
     Args:
         model: The transformer.
-        noisy_BCHW: The mixture of data and noise.
+        noisy_BCHW: The mixture of data and noise, x_t.
         sigma_B: Share of noise, 0 to 1.
         text: The prompts' keys and values for this grid, from the model's `encode_text`.
     """
@@ -82,7 +82,7 @@ def flow_loss(
     sigma_B: torch.Tensor,
     text: TextKV,
 ) -> torch.Tensor:
-    """Computes the mean squared error of the velocity, (B,): one figure a sample.
+    """Computes the mean squared error of the velocity of each sample: (B,).
 
     Args:
         model: The transformer.
@@ -102,33 +102,33 @@ def flow_loss_and_routing(
     text: TextKV,
     with_routing: bool = True,
 ) -> tuple[torch.Tensor, dict[int, Routing]]:
-    """Computes `flow_loss`, and tells what each router did, by the block's number, if asked."""
+    """Computes `flow_loss`, and returns the routing of each MoE block by its number, if wanted."""
     patch = model.config.patch_size
     height, width = latents_BCHW.shape[2:]
     sigma_B111 = sigma_B[:, None, None, None]
     noisy_BCHW = (1 - sigma_B111) * latents_BCHW + sigma_B111 * noise_BCHW
     grid = grid_of(noisy_BCHW, patch)
-    # Passed only if asked, so that whatever answers as a plain transformer does will do here.
-    asked = {"with_routing": True} if with_routing else {}
-    output = model(pack(noisy_BCHW, patch), sigma_B, text, grid, **asked)
+    # Passed only if wanted, so that models without this argument can be used here.
+    options = {"with_routing": True} if with_routing else {}
+    output = model(pack(noisy_BCHW, patch), sigma_B, text, grid, **options)
     error = -unpack(output.tokens_BSP, height, width, patch) - (noise_BCHW - latents_BCHW)
     return error.square().mean(dim=(1, 2, 3)), output.routing
 
 
 def draw_sigma(seed: int, key: str, *, mu: float, std: float, uniform_share: float) -> float:
-    """Draws a sigma in (0, 1), as a function of the arguments alone.
+    """Draws a sigma in (0, 1), determined by the arguments alone.
 
-    Logit-normal (Esser et al. 2024, arXiv:2403.03206), mixed with a share of uniform ones, so that
-    neither end is never seen.
+    The distribution is logit-normal (Esser et al. 2024, arXiv:2403.03206), mixed with a share of
+    uniform sigmas, so that both ends of the range are trained.
 
     Args:
-        seed: Of the draw, with the key.
-        key: Such as the epoch and the sample's id.
+        seed: Seed of the draw.
+        key: Key of the draw, such as the epoch and the sample's id.
         mu: Mean of the logit.
         std: Standard deviation of the logit.
         uniform_share: Share of uniform sigmas, 0 to 1.
     """
-    # Not 0, whose logit is minus infinity.
+    # 0 is excluded, as its logit is minus infinity.
     unit = max(keyed_unit("sigma", seed, key), SMALLEST_UNIT)
     if keyed_unit("sigma-kind", seed, key) < uniform_share:
         return unit
@@ -136,7 +136,7 @@ def draw_sigma(seed: int, key: str, *, mu: float, std: float, uniform_share: flo
 
 
 def draw_noise(seed: int, key: str, shape: tuple[int, ...]) -> torch.Tensor:
-    """Draws standard normal noise on the CPU, as a function of the arguments alone."""
-    # Shifted, as torch takes seeds of 63 bits; on the CPU, as a device would change the values.
+    """Draws standard normal noise on the CPU, determined by the arguments alone."""
+    # Shifted, as torch takes seeds of 63 bits. On the CPU, as other devices draw other values.
     generator = torch.Generator().manual_seed(keyed_uint64("noise", seed, key) >> 1)
     return torch.randn(shape, generator=generator)

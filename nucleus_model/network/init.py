@@ -1,8 +1,8 @@
-"""Builds a transformer whose every parameter is initialised by a rule, from a seed.
+"""Builds a transformer, and initialises every parameter by a rule, from a seed.
 
-diffusers leaves the routed experts as `torch.empty`, whatever was in memory. Here each parameter
-has exactly one rule, found by its name, and its own generator keyed by (seed, name), so neither
-order nor the global generator matters.
+diffusers leaves the routed experts uninitialised (`torch.empty`). Here each parameter has exactly
+one rule, found by its name, and a generator of its own keyed by (seed, name), so its values depend
+neither on the order of parameters nor on the global generator.
 """
 
 import math
@@ -25,14 +25,14 @@ def build_transformer(
     """Builds a transformer in float32 on the CPU, initialised by `initialise`.
 
     Args:
-        preset: Its size.
+        preset: The model's size.
         latent_channels: Channels of the codec's latents.
         text_width: Width of the text encoder's hidden states.
-        seed: Decides every value.
+        seed: Determines every value.
     """
-    with torch.device("meta"):  # where construction draws no numbers
+    with torch.device("meta"):  # construction then draws no random numbers
         model = NucleusTransformer(preset.transformer_config(latent_channels, text_width))
-    # What `to_empty` does, but that imports sympy, half a second of each command that trains.
+    # As `to_empty` does, but that imports sympy, which takes half a second.
     room = {
         name: torch.empty(value.shape, dtype=value.dtype)
         for name, value in model.state_dict().items()
@@ -44,16 +44,21 @@ def build_transformer(
 
 @torch.no_grad()
 def initialise(model: torch.nn.Module, seed: int) -> None:
-    """Writes every parameter of a Nucleus transformer, in place.
+    """Initialises every parameter of a Nucleus transformer, in place.
 
-    Matrices are normal with standard deviation 1/sqrt(fan in), the stacked experts (E, in, out)
-    expert by expert; the router's with 0.02; norms are one; biases, modulation and output zero.
+    Matrices, including each of the stacked experts (E, in, out), are normal with standard deviation
+    1/sqrt(fan in); the router's matrices, with 0.02. Norm weights are one. Biases, modulation and
+    output are zero.
+
+    Args:
+        model: The transformer.
+        seed: Determines every value.
 
     Raises:
         ValueError: A parameter fits no rule.
     """
     for name, parameter in model.named_parameters():
-        # A generator of its own: one more parameter would otherwise change all that follow.
+        # A generator per parameter: otherwise an added parameter would change all after it.
         generator = torch.Generator().manual_seed(keyed_uint64("init", seed, name) >> 1)
         # Stacked experts are (E, in, out), linear layers (out, in): fan in is dimension 1 of both.
         if any(part in name for part in ZERO) or name.endswith(".bias"):
@@ -74,5 +79,5 @@ def initialise(model: torch.nn.Module, seed: int) -> None:
 
 
 def _normal(parameter: torch.Tensor, std: float, generator: torch.Generator) -> None:
-    # Drawn on the CPU, so that a device does not change the values.
+    # Drawn on the CPU, as other devices draw other values.
     parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)

@@ -1,12 +1,12 @@
-"""A batched matrix product whose weights' gradients lie in memory that outlives them.
+"""A batched matrix product that reuses the memory of its weights' gradients.
 
-The experts' gradients are the largest tensors of a step. On a GPU torch keeps the memory of tensors
-that are gone; on a CPU the C library gives large blocks back to the system, and the next step pays
-a page fault for each 4 kB of the new ones. With 64 experts of width 512 (`scripts/bench_model.py`)
-that was more than half the time of the products that make these gradients (55 ms of processor time
-on fresh memory, 22 ms on known), and a tenth of the whole step's.
+The experts' gradients are the largest tensors of a step. On a GPU, torch keeps the memory of freed
+tensors. On a CPU, the C library returns large blocks to the system, and the next step pays a page
+fault for each 4 kB of new ones. With 64 experts of width 512 (`scripts/bench_model.py`), that was
+more than half the time of the products that compute these gradients (55 ms of processor time on
+fresh memory, 22 ms on reused memory), and a tenth of the whole step's.
 
-Legend of shapes: E experts, M tokens of an expert, I values that go in, O values that come out.
+Legend of shapes: E experts, M tokens of an expert, I input values, O output values.
 """
 
 import weakref
@@ -17,37 +17,41 @@ from torch.autograd.function import once_differentiable
 
 
 class Spare:
-    """Lends blocks of memory as tensors; each comes back when the last tensor on it is gone."""
+    """A pool of memory blocks, lent as tensors.
+
+    A block returns to the pool when the last tensor that uses it is freed.
+    """
 
     def __init__(self) -> None:
         self.free: dict[tuple[int, ...], list[torch.Tensor]] = {}
 
     def empty_like(self, like: torch.Tensor) -> torch.Tensor:
-        """Lends a float32 tensor of a shape, with whatever values the memory has."""
+        """Lends an uninitialised float32 tensor of a shape."""
         free = self.free.setdefault(tuple(like.shape), [])
         block = free.pop() if free else torch.empty_like(like, requires_grad=False)
-        # The storage of the lent tensor, which its views share, holds this array, and nothing else
-        # does. So it dies with the last of them, whoever kept one.
+        # Only the storage of the lent tensor, which its views share, refers to this array. So the
+        # array is freed together with the last of these tensors, whoever kept it.
         lease = block.numpy()
         weakref.finalize(lease, free.append, block).atexit = False
         return torch.from_numpy(lease)
 
     def __reduce__(self) -> tuple[type["Spare"], tuple[()]]:
-        return Spare, ()  # a copy of a model has none yet
+        return Spare, ()  # a copied model starts with an empty pool
 
 
 def product(x_EMI: torch.Tensor, weight_EIO: torch.Tensor, spare: Spare) -> torch.Tensor:
-    """Multiplies batches of matrices as `torch.bmm` does, (E, M, O).
+    """Multiplies batches of matrices like `torch.bmm`: (E, M, O).
 
-    But for float32 on a CPU it is `torch.bmm`, whose gradient has fresh memory.
+    The gradient of the weight uses memory of the pool for float32 on a CPU. In all other cases,
+    this is `torch.bmm`, whose gradient has fresh memory.
 
     Args:
         x_EMI: Tokens by expert.
         weight_EIO: A stacked parameter.
         spare: Memory for the parameter's gradient.
     """
-    # Autocast casts what goes into bmm, and the compiler fuses it; a function of our own is opaque
-    # to both.
+    # Autocast casts the inputs of bmm, and the compiler fuses it; a custom autograd function is
+    # opaque to both.
     plain = (
         x_EMI.device.type != "cpu"
         or not x_EMI.dtype == weight_EIO.dtype == torch.float32

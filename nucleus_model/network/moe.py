@@ -3,9 +3,10 @@
 Legend of shapes: B batch, S image tokens, D width of the stream, E experts, C tokens that an expert
 takes of each image, M = B C, I inner width of an expert.
 
-Every expert takes equally many tokens (Zhou et al. 2022, arXiv:2202.09368), so all of them are one
-batched matrix product over the stacked weights: no loop, no padding. (A loop that indexes a stacked
-weight makes autograd build one full-size zero gradient an expert.)
+Every expert takes the same number of tokens (expert-choice routing: Zhou et al. 2022,
+arXiv:2202.09368). So all experts are computed as one batched matrix product over the stacked
+weights, without a loop and without padding. (In a loop, each indexing of a stacked weight would
+make autograd allocate a full-size gradient of zeros.)
 """
 
 import math
@@ -22,17 +23,23 @@ TINY = 1e-12
 
 
 def capacity(factor: float, tokens: int, experts: int) -> int:
-    """Returns how many tokens of each image an expert takes: C of S."""
+    """Returns the number of tokens that an expert takes of each image, C.
+
+    Args:
+        factor: The capacity factor: the mean number of experts per token.
+        tokens: Tokens of an image, S.
+        experts: Number of experts, E.
+    """
     return max(1, math.ceil(factor * tokens / experts))
 
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """Tells what a router did with a batch.
+    """A router's decisions for a batch.
 
     Attributes:
-        chosen_BEC: Which tokens each expert took.
-        tokens: How many each image has, S.
+        chosen_BEC: Indices of the tokens that each expert took.
+        tokens: Number of tokens of each image, S.
         z_loss: Mean over tokens of logsumexp(router logits)^2 (Zoph et al. 2022, arXiv:2202.08906),
             unweighted, with its gradient.
     """
@@ -42,17 +49,17 @@ class Routing:
     z_loss: torch.Tensor
 
     def load(self) -> torch.Tensor:
-        """Counts the experts that each token has: int64 (B, S)."""
+        """Counts the experts that took each token: int64 (B, S)."""
         flat = self.chosen_BEC.flatten(1)
         zeros = flat.new_zeros(len(flat), self.tokens)
         return zeros.scatter_add(1, flat, torch.ones_like(flat))
 
     def statistics(self) -> dict[str, float]:
-        """Returns shares of tokens, 0 to 1, and the largest load.
+        """Returns shares of tokens, 0 to 1, by their number of experts, and the largest number.
 
-        `uncovered` have no expert, `single` exactly one (its gate is the route scale whatever its
-        score, so no gradient reaches the router), `coverage` one or more; `max_load` is the largest
-        number of experts that one token has.
+        `uncovered` tokens have no expert, `coverage` tokens one or more, `single` tokens exactly
+        one. The gate of a `single` token is the route scale whatever its score, so the router gets
+        no gradient from it. `max_load` is the largest number of experts of a token.
         """
         load_BS = self.load()
         uncovered = (load_BS == 0).float().mean().item()
@@ -89,15 +96,15 @@ class Experts(nn.Module):
         self.spare = Spare()
 
     def forward(self, x_EMD: torch.Tensor, gates_EM: torch.Tensor) -> torch.Tensor:
-        """Sends each expert's tokens through it, times their gates (E, M); the shape stays."""
+        """Applies each expert to its tokens, weighted by gates (E, M); the shape stays."""
         gate, up = product(x_EMD, self.gate_up_proj, self.spare).chunk(2, dim=-1)
-        # On the inner values, of which there are fewer than of the outer ones.
+        # The gates are applied to the inner values, as these are fewer than the outer ones.
         hidden_EMI = functional.silu(gate) * up * gates_EM[..., None]
         return product(hidden_EMI, self.down_proj, self.spare)
 
 
 class MoE(nn.Module):
-    """Routed experts, and a shared one that all tokens go through.
+    """A mixture of experts: routed ones, and a shared one that processes every token.
 
     Attributes:
         capacity_factor: An expert takes max(1, ceil(factor * S / E)) tokens of each image.
@@ -119,26 +126,26 @@ class MoE(nn.Module):
         time_BD: torch.Tensor,
         with_routing: bool = False,
     ) -> tuple[torch.Tensor, Routing | None]:
-        """Computes the layer's output (B, S, D), and tells what the router did, if asked.
+        """Computes the layer's output (B, S, D), and returns the routing if wanted.
 
         Args:
-            x_BSD: Normalised, modulated tokens: what experts see.
-            plain_BSD: The same without modulation: what the router sees.
-            time_BD: The time embedding, which the router sees too.
-            with_routing: Whether to say what it did.
+            x_BSD: Normalised, modulated tokens: the experts' input.
+            plain_BSD: The same without modulation: the router's input.
+            time_BD: The time embedding, which is also part of the router's input.
+            with_routing: Whether to return the router's decisions.
         """
         batch, tokens, width = x_BSD.shape
         logits_BSE = self.logits(plain_BSD, time_BD)
         gates_BEC, chosen_BEC = self.choose(logits_BSE)
         first_B11 = torch.arange(batch, device=x_BSD.device)[:, None, None] * tokens
-        # Rows of the flattened batch, experts first: those of one expert lie together, so all of
-        # the experts are one batched product.
+        # Rows of the flattened batch, sorted by expert, so that all experts are one batched
+        # product.
         rows = (chosen_BEC + first_B11).transpose(0, 1).flatten()
         gates_EM = gates_BEC.transpose(0, 1).flatten(1)
         taken = x_BSD.flatten(0, 1).index_select(0, rows)
         routed_EMD = self.experts(taken.view(*gates_EM.shape, width), gates_EM)
-        # Added in place into the shared expert's output: a token that no expert took keeps that
-        # alone, and no tensor of zeros is needed.
+        # Added in place to the shared expert's output, so that no tensor of zeros is needed. A
+        # token that no expert took keeps the shared expert's output alone.
         out = self.shared_expert(x_BSD).flatten(0, 1)
         out = out.index_add_(0, rows, routed_EMD.flatten(0, 1).to(out.dtype))
         routing = None
@@ -148,7 +155,7 @@ class MoE(nn.Module):
         return out.view(batch, tokens, width), routing
 
     def logits(self, plain_BSD: torch.Tensor, time_BD: torch.Tensor) -> torch.Tensor:
-        """Computes router logits (B, S, E): `gate` on [time ; tokens], without building that.
+        """Computes router logits (B, S, E): `gate` of [time ; tokens], without concatenating them.
 
         Args:
             plain_BSD: Normalised tokens without modulation.
@@ -159,9 +166,9 @@ class MoE(nn.Module):
         return functional.linear(plain_BSD, plain_ED) + time_BE[:, None]
 
     def choose(self, logits_BSE: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Returns gates and indices (B, E, C) of the tokens that each expert takes.
+        """Returns gates and indices, both (B, E, C), of the tokens that each expert takes.
 
-        A token's gates sum to the route scale over the experts that took it.
+        The gates of a token sum to the route scale, over the experts that took it.
         """
         logits = logits_BSE.float()
         scores_BSE = logits.sigmoid() if self.sigmoid else logits.softmax(dim=-1)
@@ -171,6 +178,6 @@ class MoE(nn.Module):
         taken_BEC, chosen_BEC = scores_BES.topk(count, dim=-1)
         taken, chosen = taken_BEC.flatten(1), chosen_BEC.flatten(1)
         sums_BS = taken.new_zeros(batch, tokens).scatter_add(1, chosen, taken)
-        # TINY keeps a token finite whose scores have all underflowed to zero.
+        # TINY keeps the gates finite if all scores of a token have underflowed to zero.
         gates = taken / (sums_BS.gather(1, chosen) + TINY) * self.route_scale
         return gates.view_as(taken_BEC), chosen_BEC

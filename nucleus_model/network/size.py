@@ -1,7 +1,7 @@
-"""What a quick-train would build, without weights: shapes on torch's meta device, and counts.
+"""Counts a model's parameters and tokens without weights, on torch's meta device.
 
-Width and depth of a text encoder and channels of a VAE come from a folder's configuration; for hub
-names from the published ones below, so that nothing is fetched.
+The sizes of a text encoder and a VAE come from the configuration in their folder. For names on the
+hub, they come from `PUBLISHED` below, so that nothing is downloaded.
 """
 
 import json
@@ -15,7 +15,7 @@ from nucleus_model.encoders.towers import check_state, language_sizes
 from nucleus_model.settings.presets import PRESETS
 from nucleus_model.settings.settings import QuickTrainSettings
 
-# From the configuration files that their authors published.
+# Excerpts of the configuration files that the models' authors published.
 PUBLISHED: dict[str, dict[str, Any]] = {
     "Qwen/Qwen3-VL-8B-Instruct": {"text_config": {"hidden_size": 4096, "num_hidden_layers": 36}},
     "Qwen/Qwen-Image": {"z_dim": 16, "temperal_downsample": [False, True, True]},
@@ -24,19 +24,19 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class ModelSize:
-    """Holds the counts of a transformer.
+    """Sizes of a transformer and of its input.
 
     Attributes:
-        parameters: All parameters.
-        active: Parameters that an image token meets on average: all but the routed experts, and of
-            these as many as the capacity factor says (an expert takes factor / experts of the
-            tokens).
+        parameters: Number of all parameters.
+        active: Mean number of parameters that an image token uses: all except the routed experts,
+            and of these, as many experts per block as its capacity factor (an expert takes
+            factor / experts of the tokens).
         latent_channels: Channels of the codec's latents.
-        factor: Image pixels on the side of a latent pixel.
+        factor: Side of a latent pixel, in image pixels.
         text_width: Width of the text encoder's states.
-        pixels_a_token: Side of the square of image pixels that one token shows.
-        tokens: Tokens of a square image at the first phase's resolution; None where the set decides
-            it.
+        pixels_a_token: Side of a token's square, in image pixels.
+        tokens: Tokens of a square image at the first phase's resolution; None if the training set
+            determines the resolution.
     """
 
     parameters: int
@@ -49,13 +49,14 @@ class ModelSize:
 
 
 def model_size(settings: QuickTrainSettings) -> ModelSize:
-    """Builds the transformer on the meta device and counts.
+    """Builds the transformer on the meta device, and counts its parameters and tokens.
 
     Args:
-        settings: Preset, text encoder, codec and first phase.
+        settings: The settings; preset, text encoder, codec and first phase are used.
 
     Raises:
-        RequestError: A model is not there, is not known without its files, or does not fit.
+        RequestError: The device, a model or the hidden state does not exist, a model's sizes are
+            not known without its files, or the resolution is not a multiple of a token's side.
     """
     import torch
 
@@ -74,8 +75,8 @@ def model_size(settings: QuickTrainSettings) -> ModelSize:
     with torch.device("meta"):
         model = NucleusTransformer(preset.transformer_config(channels, text["hidden_size"]))
     total = sum(p.numel() for p in model.parameters())
-    # An expert takes factor / experts of the tokens, so a token meets `factor` experts of a block;
-    # all blocks with experts are equally large.
+    # An expert takes factor / experts of the tokens, so a token uses `factor` experts of a block on
+    # average. All blocks with experts have the same size.
     routed = {name: p.numel() for name, p in model.named_parameters() if ".experts." in name}
     per_block = sum(routed.values()) / max(1, sum(f > 0 for f in preset.capacity_factors))
     active = total - sum(routed.values())
@@ -112,13 +113,13 @@ def _tokens(resolution: int | None, pixels: int) -> int | None:
 
 
 def _config(model: str, revision: str | None, kind: ModelKind) -> dict[str, Any]:
-    found = resolve_model(model, revision, kind)
-    if found.local:
-        content: dict[str, Any] = json.loads((Path(found.location) / kind.config).read_text())
+    reference = resolve_model(model, revision, kind)
+    if reference.local:
+        content: dict[str, Any] = json.loads((Path(reference.location) / kind.config).read_text())
         return content
-    if found.name not in PUBLISHED:
+    if reference.name not in PUBLISHED:
         raise RequestError(
             f"{kind.key}: the sizes of {model!r} are not known here; give a folder that has its "
             f"{kind.config}, or one of {', '.join(PUBLISHED)}"
         )
-    return PUBLISHED[found.name]
+    return PUBLISHED[reference.name]

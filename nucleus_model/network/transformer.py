@@ -1,11 +1,12 @@
 """The Nucleus-Image transformer: sparse, conditioned on time and text, for rectified flow.
 
 Parameter names, shapes and configuration keys are those of diffusers'
-`NucleusMoEImageTransformer2DModel`, so that weights come and go (`checkpoints.exchange`), and
-in float32 outputs and gradients are its own up to rounding. What differs: experts are one batched
-matrix product (`moe`), and the text's keys and values are computed once and passed:
+`NucleusMoEImageTransformer2DModel`, so that weights can be exchanged (`checkpoints.exchange`). In
+float32, outputs and gradients are equal to those of diffusers up to rounding. Two things differ:
+the experts are one batched matrix product (`moe`), and keys and values of the text are computed
+once and passed to each call:
 
-    text = model.encode_text(states_BLT, mask_BL, grid=(height, width))   # once a prompt
+    text = model.encode_text(states_BLT, mask_BL, grid=(height, width))   # once per prompt
     out = model(tokens_BSP, sigma_B, text, grid=(height, width))          # at every sigma
 
 The output is **data minus noise**.
@@ -36,11 +37,11 @@ GATE_LIMIT = 2.0
 
 
 class Output(NamedTuple):
-    """Holds what the transformer returns.
+    """The transformer's output.
 
     Attributes:
-        tokens_BSP: Data minus noise.
-        routing: What each router did, by the block's number; empty unless asked for.
+        tokens_BSP: The prediction, data minus noise.
+        routing: Each router's decisions, by the block's number; empty unless requested.
     """
 
     tokens_BSP: torch.Tensor
@@ -73,8 +74,8 @@ class TimeEmbedding(nn.Module):
         """Computes (B, D) from (B,); the sinusoid in float32, cosines first."""
         half = len(self.norm.weight) // 2
         steps = torch.arange(half, dtype=torch.float32, device=sigma_B.device)
-        # Products in this order, as diffusers has them: angles reach 1000 radians, where a rounding
-        # in the last bit shows in the cosine.
+        # Multiplied in the same order as in diffusers: angles reach 1000 radians, where a rounding
+        # in the last bit is visible in the cosine.
         frequencies = torch.exp(-math.log(LONGEST_PERIOD) * steps / half)
         angles = TIME_SCALE * (sigma_B.float()[:, None] * frequencies[None])
         waves_BD = torch.cat((angles.cos(), angles.sin()), dim=-1).to(self.norm.weight.dtype)
@@ -96,7 +97,7 @@ class OutputNorm(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then experts or a dense layer, both modulated by time; there is no shift."""
+    """Attention, then experts or a dense layer; time scales and gates both, and shifts neither."""
 
     def __init__(self, config: TransformerConfig, layer: int) -> None:
         super().__init__()
@@ -130,15 +131,15 @@ class Block(nn.Module):
         mask_B11J: torch.Tensor | None,
         with_routing: bool = False,
     ) -> tuple[torch.Tensor, Routing | None]:
-        """Computes the stream after this block, (B, S, D), and tells what its router did.
+        """Computes the stream after this block, (B, S, D), and returns its routing if wanted.
 
         Args:
             x_BSD: The stream.
             time_BD: The time embedding.
             rotations_SF: Rotary positions of the image.
             text: This block's text keys and values.
-            mask_B11J: True where there is image or text; None if that is everywhere.
-            with_routing: Whether to tell; without experts there is nothing to tell.
+            mask_B11J: True where there is image or text; None if there is no padding.
+            with_routing: Whether to return the router's decisions, if the block has experts.
         """
         modulation_B14D = self.img_mod(time_BD)[:, None]
         scale_1, gate_1, scale_2, gate_2 = modulation_B14D.chunk(4, dim=-1)
@@ -148,7 +149,7 @@ class Block(nn.Module):
         modulated_BSD = plain_BSD * (1 + scale_2)
         routing = None
         if isinstance(self.img_mlp, MoE):
-            # As published: the router sees tokens without modulation, and the time beside them.
+            # As published: the router's input is the tokens without modulation, and the time.
             out_BSD, routing = self.img_mlp(modulated_BSD, plain_BSD, time_BD, with_routing)
         else:
             out_BSD = self.img_mlp(modulated_BSD)
@@ -156,14 +157,14 @@ class Block(nn.Module):
 
 
 class NucleusTransformer(nn.Module):
-    """The transformer; its weights are unset until `network.init` or a file sets them.
+    """The transformer. Its weights are not initialised here: see `network.init`.
 
     Args:
-        config: Its sizes.
+        config: The model's sizes.
 
     Attributes:
-        config: Its sizes, with the capacity factors of now.
-        gradient_checkpointing: Whether a backward pass computes each block again instead of keeping
+        config: The model's sizes, with the current capacity factors.
+        gradient_checkpointing: Whether the backward pass recomputes each block, instead of keeping
             its activations.
     """
 
@@ -187,14 +188,14 @@ class NucleusTransformer(nn.Module):
         return cast(list[Block], list(self.transformer_blocks))
 
     def set_capacity_factors(self, factors: float | Sequence[float]) -> None:
-        """Sets other capacity factors from now on.
+        """Changes the capacity factors.
 
         Args:
-            factors: One for all blocks with experts, or one a block.
+            factors: One factor for all blocks with experts, or one factor per block.
 
         Raises:
-            ValueError: Their number is not that of the blocks, or one of a block with experts is
-                not above 0.
+            ValueError: The number of factors is not the number of blocks, or the factor of a block
+                with experts is not above 0.
         """
         self.config = self.config.with_capacity(factors)
         for block, factor in zip(self.blocks, self.config.capacity_factors, strict=True):
@@ -204,18 +205,18 @@ class NucleusTransformer(nn.Module):
     def encode_text(
         self, states_BLT: torch.Tensor, mask_BL: torch.Tensor | None, grid: tuple[int, int]
     ) -> TextKV:
-        """Computes every block's text keys and values, which no sigma and no image changes.
+        """Computes every block's text keys and values, which depend on no sigma and no image.
 
         Args:
             states_BLT: Text states, padded on the right.
-            mask_BL: True where there is text; None for everywhere.
-            grid: Rows and columns of image tokens; text positions begin where the image ends.
+            mask_BL: True where there is text; None if there is no padding.
+            grid: Rows and columns of image tokens, which determine the text positions.
         """
         normed_BLT = self.txt_norm(states_BLT)
         positions = text_positions(*grid, states_BLT.shape[1], states_BLT.device)
         rotations_LF = rotations(positions, self.config.axes_dims_rope)
         layers = tuple(block.text(normed_BLT, rotations_LF) for block in self.blocks)
-        # Without a mask attention has faster kernels.
+        # Attention has faster kernels without a mask.
         if mask_BL is not None:
             mask_BL = None if bool(mask_BL.all()) else mask_BL.bool()
         return TextKV(layers, mask_BL, text_start(*grid))
@@ -228,21 +229,22 @@ class NucleusTransformer(nn.Module):
         grid: tuple[int, int],
         with_routing: bool = False,
     ) -> Output:
-        """Answers data minus noise, (B, S, P).
+        """Predicts data minus noise, (B, S, P).
 
         Args:
             tokens_BSP: Packed noisy latents.
             sigma_B: Share of noise, 0 to 1.
-            text: From `encode_text`, for these prompts and this grid.
+            text: The output of `encode_text` for these prompts and this grid.
             grid: Rows and columns of image tokens.
-            with_routing: Whether to say what the routers did.
+            with_routing: Whether to return the routers' decisions.
 
         Raises:
-            ValueError: The text is for another batch or grid, or the grid does not fit.
+            ValueError: The text is for another batch size or grid, or the grid is not that of the
+                tokens.
         """
         batch, tokens, _ = tokens_BSP.shape
-        # Unchecked, text of another grid would run: its keys stand at other positions, and pictures
-        # come out subtly wrong.
+        # Without this check, text of another grid would be accepted: its keys have other positions,
+        # and pictures would be subtly wrong.
         if grid[0] * grid[1] != tokens:
             raise ValueError(f"a grid of {grid[0]} x {grid[1]} is not that of {tokens} tokens")
         if text.batch != batch or text.start != text_start(*grid):
@@ -257,7 +259,7 @@ class NucleusTransformer(nn.Module):
         mask_B11J = None
         if text.mask_BL is not None:
             mask_B11J = functional.pad(text.mask_BL, (tokens, 0), value=True)[:, None, None]
-        # No generator's state is kept for the second pass, as no block draws anything.
+        # Blocks draw no random numbers, so recomputing them needs no generator state.
         again = self.gradient_checkpointing and torch.is_grad_enabled()
         routings = {}
         for layer, (block, kv) in enumerate(zip(self.blocks, text.layers, strict=True)):

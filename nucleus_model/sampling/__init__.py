@@ -1,12 +1,12 @@
-"""From noise to pictures.
+"""Sampling: from noise to pictures.
 
-| module | what it holds |
+| module | contents |
 |---|---|
-| `solver` | the sigmas at which a run asks the model, and the step after each answer |
-| `sample` | a whole run, with guidance: latents, images, grids |
-| `pictures` | PNGs that say how they were made, and grids of them |
-| `draw` | pictures from a checkpoint or a pipeline, as files: `nucleus sample` |
+| `solver` | the sigmas at which the model is evaluated, and the update after each |
+| `sample` | the whole sampling loop, with guidance: latents, images, grids |
+| `pictures` | writes PNGs with their parameters, and grids of them |
+| `draw` | draws pictures from a checkpoint or a pipeline to files: `nucleus sample` |
 
-Its rule: a picture follows from its prompt, its seed and the settings. What else is in its batch
-changes rounding alone.
+A picture depends on its prompt, its seed and the settings only. The rest of its batch changes
+nothing but rounding.
 """

@@ -1,4 +1,4 @@
-"""Pictures from a checkpoint, or from a pipeline, as files.
+"""Draws pictures from a checkpoint or a pipeline, and writes them to files.
 
 files = list(draw(Path("out/checkpoints/000600"), ["a red square"], Path("drawn"), seeds=(0, 1)))
 """
@@ -36,28 +36,31 @@ def draw(
     """Writes a PNG for each prompt and seed, and a grid of them all.
 
     Args:
-        folder: A checkpoint, or a pipeline.
-        prompts: One a row of the grid.
-        out: Folder for the files; files of the same names are replaced.
-        seeds: One a column of the grid.
-        aspect: Width to height, such as 16:9; one of the seven of the training sets. By default
-            1:1.
-        resolution: Side of a square with as many pixels; by default what it was trained at.
-        width: In pixels, with `height` and instead of aspect and resolution.
-        height: In pixels.
-        steps: Steps of the solver.
+        folder: Folder of a checkpoint or of a pipeline.
+        prompts: The prompts, one per row of the grid.
+        out: Folder for the files; existing files of the same names are replaced.
+        seeds: The seeds, one per column of the grid.
+        aspect: Width to height, such as 16:9: one of the seven aspect ratios of training sets. The
+            default is 1:1.
+        resolution: Side, in pixels, of a square with the same area; by default, that of the
+            training.
+        width: Width in pixels; together with `height`, instead of aspect and resolution.
+        height: Height in pixels.
+        steps: Number of steps of the solver.
         solver: A key of `nucleus_model.sampling.solver.SOLVERS`.
         guidance: Scale of the guidance; 1 is none.
-        negative: The prompt that guidance leads away from.
-        batch_size: Pictures at once, of whatever prompts.
-        device: Where it runs.
+        negative: The negative prompt of the guidance.
+        batch_size: Pictures per batch, of any prompts.
+        device: The torch device.
 
     Yields:
-        Each file's path when it is written, the grid's last.
+        Each file's path once it is written, with the grid's path last.
 
     Raises:
-        RequestError: The folder is neither, or a model that it names is not there.
-        ValueError: The checkpoint has another format, or the size is none that it can draw.
+        RequestError: The folder is neither a checkpoint nor a pipeline, or a model that it names
+            does not exist.
+        ValueError: The checkpoint has another format, the model can't draw the size, or a prompt is
+            not valid text.
     """
     sized = [side for side in (width, height) if side is not None]
     if len(sized) == 1 or (sized and (aspect, resolution) != (None, None)):
@@ -72,7 +75,7 @@ def draw(
     if width is None or height is None:
         ratio = (aspect or "1:1").replace(":", "x")
         width, height = bucket_size(resolution or saved.resolution, ratio, saved.multiple)
-    shapes(saved.model, saved.codec, width, height)  # before a folder is made
+    shapes(saved.model, saved.codec, width, height)  # checks the size before `out` is created
     out.mkdir(parents=True, exist_ok=True)
     facts = {
         "steps": steps,
@@ -83,7 +86,7 @@ def draw(
         "height": height,
         "checkpoint": saved.name,
     }
-    # All prompts and seeds share batches, so that few prompts of many seeds fill them too.
+    # Batches mix prompts and seeds, so that a few prompts with many seeds fill them, too.
     cells = list(product(range(len(prompts)), seeds))
     pictures: list[np.ndarray] = []
     for start in range(0, len(cells), batch_size):
@@ -107,7 +110,7 @@ def draw(
             write_png(file, image, {"prompt": prompts[row], "seed": seed, **facts})
             yield str(file)
         pictures += list(images)
-    # `product` went through a row's seeds first.
+    # `product` iterates over the seeds of a prompt first.
     grid = np.stack(pictures).reshape(len(prompts), len(seeds), height, width, 3)
     write_grid(out, grid, prompts, seeds, **facts)
     yield str(out / "samples.png")

@@ -1,4 +1,4 @@
-"""Samples as files: PNGs that say how they were made, and a grid of them."""
+"""Writes samples to files: PNGs that contain their parameters, and grids of samples."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,9 +18,9 @@ def write_png(file: Path, image: np.ndarray, parameters: Mapping[str, Any]) -> N
     """Writes an image with its parameters as JSON in the text chunk `parameters`.
 
     Args:
-        file: Where.
-        image: uint8 (height, width, 3).
-        parameters: JSON-able: prompt, seed, steps and so on.
+        file: The file's path.
+        image: The image, uint8 (height, width, 3).
+        parameters: JSON-able parameters: prompt, seed, steps and so on.
     """
     info = PngInfo()
     info.add_itxt(KEY, json.dumps(parameters, ensure_ascii=False, sort_keys=True))
@@ -40,15 +40,18 @@ def read_parameters(file: Path) -> dict[str, Any]:
         text = getattr(image, "text", {}).get(KEY)
     if text is None:
         raise ValueError(f"{file} has no text chunk {KEY!r}; it was not written by write_png")
-    found: dict[str, Any] = json.loads(text)
-    return found
+    parameters: dict[str, Any] = json.loads(text)
+    return parameters
 
 
 def tile(images: np.ndarray) -> np.ndarray:
     """Tiles images into one picture, with a white border of 2 pixels around each cell.
 
     Args:
-        images: uint8 (rows, columns, height, width, 3).
+        images: Images, uint8 (rows, columns, height, width, 3).
+
+    Returns:
+        The picture, uint8 (height, width, 3).
     """
     rows, columns, height, width, _ = images.shape
     step_y, step_x = height + PADDING, width + PADDING
@@ -67,11 +70,11 @@ def write_grid(
     """Writes `samples.png` and `samples.json`.
 
     Args:
-        folder: Where.
-        images: uint8 (prompts, seeds, height, width, 3), as `sample_grid` returns them.
-        prompts: One a row.
-        seeds: One a column.
-        facts: What else belongs into the JSON (steps, guidance).
+        folder: The folder to write to.
+        images: Images, uint8 (prompts, seeds, height, width, 3), as `sample_grid` returns them.
+        prompts: The prompt of each row.
+        seeds: The seed of each column.
+        facts: Further content of the JSON (steps, guidance).
     """
     record = {
         "file": "samples.png",

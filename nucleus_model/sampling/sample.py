@@ -1,11 +1,11 @@
-"""The sampler: steps from noise to latents, with guidance.
+"""Samples latents and images from noise, with guidance.
 
     images = sample_images(model, text, codec, ["a red square"], [0], width=64, height=64)
 
-Guidance (Ho and Salimans 2022, arXiv:2207.12598): v = v_empty + scale * (v_text - v_empty), then
-each token's vector is rescaled to the length that v_text had, as the published pipeline does.
-Sigmas and steps are those of a solver (module `solver`), by default the published one. The prompts'
-keys and values, and those of the empty prompt, are computed once a run.
+Guidance (Ho and Salimans 2022, arXiv:2207.12598) computes v = v_empty + scale * (v_text - v_empty),
+then rescales each token's vector to the length of v_text, as the published pipeline does. Sigmas
+and steps are those of a solver (module `solver`), by default the published one. Keys and values of
+the prompts, and of the negative ones, are computed once for all steps.
 
 Legend of shapes: B batch, C latent channels, H W latent rows and columns, S image tokens, P values
 of a token, L text tokens, T width of a text state.
@@ -28,18 +28,18 @@ from nucleus_model.sampling.solver import solve
 def encode_prompts(
     model: NucleusTransformer, text: TextEncoder, prompts: Sequence[str], grid: tuple[int, int]
 ) -> TextKV:
-    """Computes the prompts' keys and values; once, if all prompts are equal.
+    """Computes the prompts' keys and values; only once, if all prompts are equal.
 
     Args:
         model: The transformer.
         text: The text encoder that it was trained with.
-        prompts: One an image.
+        prompts: The prompts, one per image.
         grid: Rows and columns of image tokens.
     """
     once = len(set(prompts)) == 1
     states_BLT, mask_BL = text.encode(prompts[:1] if once else prompts)
-    found = model.encode_text(states_BLT.to(model.proj_out.weight.dtype), mask_BL, grid)
-    return found.expand(len(prompts)) if once else found
+    text_kv = model.encode_text(states_BLT.to(model.proj_out.weight.dtype), mask_BL, grid)
+    return text_kv.expand(len(prompts)) if once else text_kv
 
 
 @torch.no_grad()
@@ -53,25 +53,25 @@ def sample_latents(
     guidance: float,
     solver: str = "euler",
 ) -> torch.Tensor:
-    """Makes latents (B, C, H, W) of noise of that shape.
+    """Samples latents (B, C, H, W) from noise of the same shape.
 
     Args:
         model: The transformer.
-        noise_BCHW: Standard normal.
-        text: The prompts, one an image, from `encode_prompts`.
-        negative: What guidance leads away from, one an image; None only with a guidance of 1.
-        steps: Steps of the solver.
+        noise_BCHW: Standard normal noise.
+        text: The prompts, one per image, from `encode_prompts`.
+        negative: The negative prompts, one per image; None is allowed only with a guidance of 1.
+        steps: Number of steps of the solver.
         guidance: Scale of the guidance; at 1 the negative prompt is not evaluated.
         solver: A key of `nucleus_model.sampling.solver.SOLVERS`.
 
     Raises:
-        ValueError: Guidance without a negative prompt, or no such solver.
+        ValueError: Guidance needs a negative prompt, or there is no such solver.
     """
     if guidance != 1 and negative is None:
         raise ValueError(f"a guidance of {guidance} needs a negative prompt, if only the empty one")
     patch = model.config.patch_size
     height, width = noise_BCHW.shape[2:]
-    dtype = text.layers[0][0].dtype  # the model's; the latents stay in the noise's
+    dtype = text.layers[0][0].dtype  # that of the model; the latents keep that of the noise
     x_BCHW = noise_BCHW
     for sigma, advance in solve(solver, steps):
         sigma_B = torch.full((len(x_BCHW),), sigma, device=x_BCHW.device)
@@ -85,12 +85,12 @@ def sample_latents(
 
 
 def seeded_noise(model: NucleusTransformer, seed: int, shape: tuple[int, int, int]) -> torch.Tensor:
-    """Draws the noise (C, H, W) that diffusers' pipeline draws for one picture of a seed.
+    """Draws the same noise (C, H, W) as diffusers' pipeline does for one picture.
 
     Args:
-        model: In whose precision it is drawn; other precisions have other noise.
-        seed: Of a `torch.Generator` on the CPU.
-        shape: Of the latents.
+        model: The transformer. The noise depends on its precision.
+        seed: Seed of a `torch.Generator` on the CPU.
+        shape: Shape of the latents, (C, H, W).
     """
     generator = torch.Generator().manual_seed(seed)
     noise_CHW = torch.randn(shape, generator=generator, dtype=model.proj_out.weight.dtype)
@@ -98,16 +98,16 @@ def seeded_noise(model: NucleusTransformer, seed: int, shape: tuple[int, int, in
 
 
 def guide(text_BSP: torch.Tensor, empty_BSP: torch.Tensor, scale: float) -> torch.Tensor:
-    """Applies guidance to tokens (B, S, P), and rescales each to the length of its `text` one.
+    """Applies guidance to tokens (B, S, P), and rescales each to the length it has in `text_BSP`.
 
     Args:
         text_BSP: Velocity with the prompt.
         empty_BSP: Velocity with the negative prompt.
-        scale: Of the guidance.
+        scale: Scale of the guidance.
     """
     combined_BSP = empty_BSP + scale * (text_BSP - empty_BSP)
     length_BS1 = combined_BSP.norm(dim=-1, keepdim=True)
-    # A token of length 0 stays 0: it is divided by the smallest number, not by nothing.
+    # A token of length 0 stays 0: it is divided by the smallest positive number.
     wanted_BS1 = text_BSP.norm(dim=-1, keepdim=True)
     return combined_BSP * (wanted_BS1 / length_BS1.clamp_min(torch.finfo(length_BS1.dtype).tiny))
 
@@ -127,28 +127,28 @@ def sample_images(
     solver: str = "euler",
     batch_size: int = 8,
 ) -> np.ndarray:
-    """Draws one image a prompt: uint8 (prompts, height, width, 3).
+    """Draws one image per prompt: uint8 (prompts, height, width, 3).
 
-    An image depends on its prompt, its seed and the settings, not on what else is in the batch (but
-    for rounding).
+    An image depends on its prompt, its seed and the settings, but not on the rest of the batch
+    (except for rounding).
 
     Args:
         model: The transformer.
         text: The text encoder that it was trained with.
         codec: The codec that it was trained with.
-        prompts: Texts; the empty one is the unconditional.
-        seeds: One a prompt.
-        width: In pixels; a multiple of codec factor times patch.
-        height: In pixels; a multiple of codec factor times patch.
-        negative: The text that guidance leads away from, or one a prompt.
-        steps: Steps of the solver.
+        prompts: The prompts; an empty one is unconditional.
+        seeds: The seeds, one per prompt.
+        width: Width in pixels; a multiple of codec factor times patch.
+        height: Height in pixels; a multiple of codec factor times patch.
+        negative: The negative prompt of the guidance, or one per prompt.
+        steps: Number of steps of the solver.
         guidance: Scale of the guidance; 1 is none.
         solver: A key of `nucleus_model.sampling.solver.SOLVERS`.
-        batch_size: Images at once.
+        batch_size: Images per batch.
 
     Raises:
-        ValueError: The size is no multiple, or there are not as many seeds or negative texts as
-            prompts.
+        ValueError: A side is not a multiple of codec factor times patch, the number of seeds or
+            negative prompts is not that of the prompts, or there is no such solver.
     """
     negatives = [negative] * len(prompts) if isinstance(negative, str) else list(negative)
     if not len(prompts) == len(seeds) == len(negatives):
@@ -161,10 +161,10 @@ def sample_images(
     images = []
     for start in range(0, len(prompts), batch_size):
         part = slice(start, start + batch_size)
-        # Keyed by the seed alone: a picture's noise does not depend on its place in the batch.
+        # Noise depends on the seed alone, not on a picture's place in the batch.
         noise = torch.stack([seeded_noise(model, seed, shape) for seed in seeds[part]])
         text_kv = encode_prompts(model, text, prompts[part], grid)
-        # Without guidance the negative text is not asked, which halves the work.
+        # Without guidance, the negative prompt is not evaluated, which halves the work.
         empty = encode_prompts(model, text, negatives[part], grid) if guidance != 1 else None
         latents_BCHW = sample_latents(
             model,
@@ -191,23 +191,26 @@ def sample_grid(
     steps: int = 20,
     guidance: float = 4.0,
 ) -> np.ndarray:
-    """Draws a row a prompt and a column a seed: uint8 (prompts, seeds, height, width, 3).
+    """Draws a grid with a row per prompt and a column per seed, by Euler's method.
 
-    A column starts from the same noise in every row. All prompts are one batch.
+    All images of a column start from the same noise. All prompts are computed as one batch.
 
     Args:
         model: The transformer.
         text: The text encoder that it was trained with.
         codec: The codec that it was trained with.
-        prompts: One a row.
-        seeds: One a column.
-        width: In pixels; a multiple of codec factor times patch.
-        height: In pixels; a multiple of codec factor times patch.
-        steps: Steps of the solver, Euler's.
+        prompts: The prompt of each row.
+        seeds: The seed of each column.
+        width: Width in pixels; a multiple of codec factor times patch.
+        height: Height in pixels; a multiple of codec factor times patch.
+        steps: Number of steps of the solver.
         guidance: Scale of the guidance; 1 is none.
 
+    Returns:
+        Images, uint8 (prompts, seeds, height, width, 3).
+
     Raises:
-        ValueError: The size is no multiple.
+        ValueError: A side is not a multiple of codec factor times patch.
     """
     grid, shape = shapes(model, codec, width, height)
     device = next(model.parameters()).device
@@ -231,7 +234,7 @@ def shapes(
     """Returns the grid of tokens and the shape of the latents for a size in pixels.
 
     Raises:
-        ValueError: A side is no multiple of a token's.
+        ValueError: A side is not a multiple of a token's side.
     """
     side = codec.factor * model.config.patch_size
     if width % side or height % side:

@@ -1,7 +1,8 @@
-"""Which samples of a training set a run uses: a share or the first of them; to train, or held out.
+"""Chooses the samples of a training set that a run trains on, and those that it holds out.
 
-All of it follows from the ids alone and is free of torch, so that a dry run can count it. A sample
-is held out by a hash of its id, so it is held out of every set, and every part of one, that has it.
+The choice depends on the ids alone, and needs no torch, so that a dry run can count the samples. A
+sample is held out by a hash of its id; so it is held out of every set that contains it, and of
+every part of such a set.
 """
 
 import math
@@ -11,30 +12,30 @@ from nucleus_data.errors import RequestError
 from nucleus_data.hashing import keyed_uint64, keyed_unit, sample_unit
 from nucleus_model.settings.settings import QuickTrainSettings
 
-HOLDOUT_SEED = 0  # never the run's seed: runs must meet the same noise
+HOLDOUT_SEED = 0  # never the run's seed, so that the held-out losses of different runs compare
 
 
 def choose(ids: Sequence[str], settings: QuickTrainSettings) -> tuple[list[str], list[str]]:
-    """Chooses the ids to train on, and those held out and measured, of a whole set.
+    """Chooses the ids of a set to train on, and the held-out ids to measure.
 
-    `settings.sample` chooses first, by a keyed hash; then `settings.limit` takes the first ones in
-    the order of the ids. (Ids are hashes: the first ones are spread over all aspect buckets, and a
-    smaller limit's are among a larger one's.)
+    First, `settings.sample` takes a share, by a keyed hash. Then `settings.limit` takes the first
+    samples in the order of the ids. As ids are hashes, these are spread over all aspect buckets,
+    and a smaller limit takes a subset of a larger one's.
 
     Args:
         ids: Ids of all samples of the set, in any order.
-        settings: `sample`, `limit`, `holdout_share` and `holdout_limit`.
+        settings: The settings; `sample`, `limit`, `holdout_share` and `holdout_limit` are used.
 
     Returns:
-        Ids to train on, ascending, and held-out ones.
+        Ids to train on, ascending; and the held-out ids to measure.
 
     Raises:
-        RequestError: The sample or the limit leaves nothing to train on, or nothing held out of a
-            set of which something would be.
+        RequestError: The sample or the limit leaves nothing to train on, or nothing held out
+            although the whole set would have held-out samples.
     """
     whole = sorted(ids)
-    # What the whole set has of both kinds, a smaller choice must have too: a run that was asked
-    # for a held-out loss and silently has none would look like one that was not asked.
+    # If the whole set has held-out samples, a smaller choice must have some, too. Otherwise a run
+    # would silently lack the held-out loss that its settings request.
     train, held = split_holdout(whole, settings.holdout_share, settings.holdout_limit)
     needed = [set(part) for part in (train, held) if part]
     sampled = whole
@@ -63,23 +64,24 @@ def split_holdout(ids: Sequence[str], share: float, limit: int) -> tuple[list[st
     """Splits samples into those to train on and those held out, by their ids alone.
 
     Args:
-        ids: All of them.
-        share: Share to hold out, by a hash of each id; the real share of a small set differs.
-        limit: How many of the held-out samples are measured; the rest is neither trained on nor
+        ids: Ids of all samples.
+        share: Share to hold out, by a hash of each id; the actual share of a small set differs.
+        limit: Maximum number of held-out samples to measure. The others are neither trained on nor
             measured.
 
     Returns:
-        Ids of training samples in the order of `ids`, and of the measured held-out ones in an
-        order by hash, which is the same in every set.
+        Ids to train on, in the order of `ids`; and the held-out ids to measure, in the order of a
+        hash, which is the same in every set.
     """
-    # By a keyed hash, not by position: a larger set, or a part of this one, holds out the same
-    # samples, so held-out losses of different runs compare.
+    # By a keyed hash, not by position: larger sets, and parts of this one, hold out the same
+    # samples, so that held-out losses of different runs compare.
     held = {i for i in ids if keyed_unit("holdout", HOLDOUT_SEED, i) < share}
     measured = sorted(held, key=lambda i: (keyed_uint64("holdout", HOLDOUT_SEED, i), i))
     return [i for i in ids if i not in held], measured[:limit]
 
 
 def _found(chosen: Sequence[str], whole: Sequence[str], settings: QuickTrainSettings) -> str:
+    """Words what a choice leaves of the set, for an error message."""
     train, held = split_holdout(chosen, settings.holdout_share, settings.holdout_limit)
     return (
         f"leaves {len(chosen)} of the set's {len(whole)} samples: {len(train)} to train on, "

@@ -1,7 +1,7 @@
-"""The transformer's configuration: the keys of diffusers' class, checked, and without defaults.
+"""The transformer's configuration: the keys of diffusers' class, validated, without defaults.
 
-(The defaults of that class describe another model. Only `use_grouped_mm`, which older files lack
-and which changes no value, has one.)
+There are no defaults, as those of diffusers' class describe another model. The exception is
+`use_grouped_mm`, which older files lack and which changes no value.
 """
 
 import math
@@ -27,10 +27,10 @@ CLASS_NAME = "NucleusMoEImageTransformer2DModel"
 
 
 class TransformerConfig(BaseModel):
-    """Every argument of diffusers' `NucleusMoEImageTransformer2DModel` (0.42.1).
+    """All arguments of diffusers' `NucleusMoEImageTransformer2DModel` (0.42.1).
 
     Raises:
-        ValueError: Sizes that do not fit together, unknown keys, or missing ones.
+        ValueError: Sizes do not fit together, or keys are unknown or missing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -79,7 +79,7 @@ class TransformerConfig(BaseModel):
                 f"num_key_value_heads must divide num_attention_heads {self.num_attention_heads}, "
                 f"got {self.num_key_value_heads}"
             )
-        # Dense blocks have no experts: their factor may be anything.
+        # Factors of dense blocks are not checked, as these have no experts.
         routed = [self.is_moe(layer) for layer in range(self.num_layers)]
         if len(factors) != self.num_layers or any(
             moe and not 0 < factor < math.inf for moe, factor in zip(routed, factors, strict=False)
@@ -97,11 +97,11 @@ class TransformerConfig(BaseModel):
 
     @property
     def dense_width(self) -> int:
-        """Inner width of a dense block: 2/3 for SwiGLU's third matrix, rounded down to 128."""
+        """Inner width of a dense block: times 2/3 for SwiGLU's third matrix, a multiple of 128."""
         return int(self.width * self.mlp_ratio * 2 / 3) // 128 * 128
 
     def is_moe(self, layer: int) -> bool:
-        """Tells whether a block, counted from 0, has experts."""
+        """Returns whether a block, counted from 0, has experts."""
         if not self.moe_enabled or self.dense_moe_strategy == "all_dense":
             return False
         last_dense = self.dense_moe_strategy == "leave_first_three_and_last_block_dense"
@@ -112,11 +112,11 @@ class TransformerConfig(BaseModel):
         """Returns the configuration with other capacity factors.
 
         Args:
-            factors: One for every block with experts, or one a block.
+            factors: One factor for all blocks with experts, or one factor per block.
 
         Raises:
-            ValueError: Their number is not that of the blocks, or one of a block with experts is
-                not above 0.
+            ValueError: The number of factors is not the number of blocks, or the factor of a block
+                with experts is not above 0.
         """
         if isinstance(factors, int | float):
             factors = [factors if self.is_moe(layer) else 0.0 for layer in range(self.num_layers)]

@@ -1,6 +1,7 @@
-"""What encoded pictures and texts depend on: the config hashes of their folders. Free of torch.
+"""Defines what stored latents and text states depend on, for the config hashes of their folders.
 
-Which set it is, and so the pictures with their crops, says the folder that they lie in.
+The set, and with it the pictures and their crops, is not part of the hash: the folders are inside
+the set's folder. This module needs no torch.
 """
 
 from collections.abc import Collection, Mapping
@@ -10,18 +11,23 @@ from nucleus_data.engines.find import TEXT_ENCODER, VAE, resolve_model
 from nucleus_model.settings.settings import QuickTrainSettings
 
 LATENTS_VERSION = 1
-TEXTS_VERSION = 2  # 2: checksums are of the key and of whether the text was cut, too
+TEXTS_VERSION = 2  # 2: checksums also cover the key, and whether the text was truncated
 
 
 def latents_identity(settings: QuickTrainSettings, resolution: int, dtype: str) -> dict[str, Any]:
-    """What a set's latents at a resolution depend on.
+    """Returns what a set's latents depend on, as JSON.
+
+    Args:
+        settings: The run's settings.
+        resolution: The set's resolution, in pixels.
+        dtype: Stored dtype: fp32, bf16 or fp16.
 
     Raises:
-        RequestError: There is no such VAE.
+        RequestError: The VAE does not exist.
     """
     if settings.codec == "vae":
-        found = resolve_model(settings.vae, settings.vae_revision, VAE)
-        codec: dict[str, Any] = {"vae": found.name, "revision": found.revision}
+        vae = resolve_model(settings.vae, settings.vae_revision, VAE)
+        codec: dict[str, Any] = {"vae": vae.name, "revision": vae.revision}
     else:
         codec = {"factor": settings.codec_factor}
     return {
@@ -35,23 +41,23 @@ def latents_identity(settings: QuickTrainSettings, resolution: int, dtype: str) 
 
 
 def texts_identity(settings: QuickTrainSettings, edition: str, dtype: str) -> dict[str, Any]:
-    """What the states of a caption edition's texts depend on.
+    """Returns what the text states of a caption edition depend on, as JSON.
 
     Args:
-        settings: The run's.
+        settings: The run's settings.
         edition: Config hash of the edition.
-        dtype: Of the numbers.
+        dtype: Stored dtype: fp32, bf16 or fp16.
 
     Raises:
-        RequestError: There is no such text encoder.
+        RequestError: The text encoder does not exist.
     """
     text = settings.text
-    found = resolve_model(text.model, text.revision, TEXT_ENCODER)
+    model = resolve_model(text.model, text.revision, TEXT_ENCODER)
     return {
         "kind": "texts",
         "version": TEXTS_VERSION,
-        "model": found.name,
-        "revision": found.revision,
+        "model": model.name,
+        "revision": model.revision,
         **{name: getattr(text, name) for name in ("hidden_state", "max_tokens", "system_prompt")},
         "edition": edition,
         "dtype": dtype,
@@ -59,20 +65,20 @@ def texts_identity(settings: QuickTrainSettings, edition: str, dtype: str) -> di
 
 
 def is_for(settings: QuickTrainSettings, about: Mapping[str, Any], dtypes: Collection[str]) -> bool:
-    """Whether encoded values are those of a training.
+    """Returns whether stored values match the settings of a training.
 
     Args:
-        settings: The training's.
-        about: What their folder says of itself.
-        dtypes: Precisions that the training takes.
+        settings: Settings of the training.
+        about: Content of the folder's `encoded.json`.
+        dtypes: Dtypes that the training accepts.
 
     Raises:
-        RequestError: There is no such VAE or text encoder (any more).
+        RequestError: The VAE or the text encoder does not exist.
     """
-    said = {name: value for name, value in about.items() if name != "parts"}
-    dtype = str(said.get("dtype"))
+    identity = {name: value for name, value in about.items() if name != "parts"}
+    dtype = str(identity.get("dtype"))
     if dtype not in dtypes:
         return False
-    if said.get("kind") == "latents":
-        return said == latents_identity(settings, int(said.get("resolution", 0)), dtype)
-    return said == texts_identity(settings, str(said.get("edition")), dtype)
+    if identity.get("kind") == "latents":
+        return identity == latents_identity(settings, int(identity.get("resolution", 0)), dtype)
+    return identity == texts_identity(settings, str(identity.get("edition")), dtype)

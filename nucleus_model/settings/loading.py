@@ -1,4 +1,4 @@
-"""How a training set is read: processes, copies, time-outs. None of it changes what a step sees."""
+"""Settings of reading a training set: processes, copies, time-outs. They change no batch."""
 
 from pydantic import BaseModel, ConfigDict, Field
 

@@ -1,12 +1,13 @@
-"""The phases of a training: what changes between stretches of steps. Free of torch.
+"""The phases of a training: consecutive ranges of steps with different settings.
 
     phases:
       - {steps: 4000, resolution: 256, batch_size: 64, capacity_factors: 8}
       - {steps: 2000, resolution: 512, batch_size: 16, capacity_factors: 4, lr_factor: 0.5,
          aspects: [1x1, 4x3, 3x4], captions: {long: 2, short: 1}}
 
-A key that a phase leaves out has the value of the setting of that name beside `phases`. Steps and
-epochs are counted through all phases, so no sample meets the same noise twice.
+A key that a phase leaves out has the value of the setting of the same name beside `phases`. Steps
+and epochs are counted through all phases, so no sample gets the same noise twice. This module needs
+no torch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,12 +26,12 @@ def _weighty(weights: Mapping[str, float]) -> Mapping[str, float]:
 
 
 Weights = Annotated[Mapping[str, float], AfterValidator(_weighty)]
-# Column of the set -> value of that column -> how often an epoch has such a sample.
+# Column of the set -> value of the column -> how often an epoch contains each such sample.
 Mixture = Mapping[str, Weights]
 
 
 class Phase(BaseModel):
-    """One stretch of steps; what it leaves out (None) it takes from the settings beside it."""
+    """A phase. Fields that are None have the value of the settings beside `phases`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -74,8 +75,8 @@ class Phase(BaseModel):
 
     @property
     def piece(self) -> int:
-        """Most images that a process takes at once."""
-        # A picture has a token at least, so the tokens of a batch are no bound to its pieces.
+        """Maximum number of images that a process computes at once."""
+        # A picture has at least one token, so a batch has at most `batch_tokens` pictures.
         return self.micro_batch or self.batch_tokens or self.batch_size or 1
 
 
@@ -83,20 +84,21 @@ def phase_at(phases: Sequence[Phase], step: int) -> int:
     """Returns the number, from 0, of the phase that a step belongs to.
 
     Args:
-        phases: With their steps.
-        step: Counted from 1 through all phases; one beyond the last belongs to the last phase.
+        phases: The phases.
+        step: The step, counted from 1 through all phases. Steps after the end belong to the last
+            phase.
     """
     ends = list(accumulate(phase.steps for phase in phases))
     return min(sum(step > end for end in ends), len(phases) - 1)
 
 
 def caption_weight(weights: Mapping[str, float] | None, source: str) -> float:
-    """Returns the weight of a caption by where it comes from; 0 if no name fits.
+    """Returns the weight of a caption by its source; 0 if `weights` does not name it.
 
     Args:
-        weights: By name; None for all alike. The whole name counts first, then what follows its
-            colon, then what is before it.
-        source: As the set has it: `web`, `synthesized:short`.
+        weights: Weights by name; None for equal weights. The whole source is looked up first, then
+            the part after its colon, then the part before it.
+        source: The caption's source in the set: `web`, `synthesized:short`.
     """
     if weights is None:
         return 1.0

@@ -1,6 +1,7 @@
 """Sizes of the transformer, as data: `debug` for tests, `nano`, `small` for one GPU, `base`.
 
-A preset has no channels and no text width; those come from the codec and the text encoder.
+The number of latent channels and the width of text states are not part of a preset, as they come
+from the codec and the text encoder.
 """
 
 from collections.abc import Sequence
@@ -14,10 +15,10 @@ ROUTE_SCALE = 2.5
 
 
 class Preset(BaseModel):
-    """One size; with a codec and a text encoder it becomes a `TransformerConfig`.
+    """A size of the transformer; codec and text encoder complete it to a `TransformerConfig`.
 
     Raises:
-        ValueError: Sizes that do not fit together.
+        ValueError: Sizes do not fit together.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -51,7 +52,7 @@ class Preset(BaseModel):
             )
         if self.heads % self.kv_heads:
             raise ValueError(f"kv_heads must divide heads {self.heads}, got {self.kv_heads}")
-        # A factor of 0 says that a block is dense, so the factors must agree with `dense`.
+        # A factor of 0 means that a block is dense, so the factors must agree with `dense`.
         dense = FIRST_DENSE[self.dense]
         if len(self.capacity_factors) != self.layers or [
             factor > 0 for factor in self.capacity_factors
@@ -75,18 +76,21 @@ class Preset(BaseModel):
     def check_capacity(self, factors: float | Sequence[float]) -> None:
         """Checks the capacity factors of a phase.
 
+        Args:
+            factors: One factor for all blocks with experts, or one factor per block.
+
         Raises:
             ValueError: They do not fit the blocks.
         """
         try:
-            # Channels and widths have no say in it.
+            # Latent channels and text width do not matter here.
             self.transformer_config(1, 1).with_capacity(factors)
         except ValidationError as error:
-            said = error.errors()[0]["msg"].removeprefix("Value error, ")
-            raise ValueError(f"{said}; or be one number for all these blocks") from None
+            message = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise ValueError(f"{message}; or be one number for all these blocks") from None
 
     def transformer_config(self, latent_channels: int, text_width: int) -> TransformerConfig:
-        """Completes the size to the transformer's configuration.
+        """Returns the transformer's complete configuration.
 
         Args:
             latent_channels: Channels of the codec's latents.
@@ -114,8 +118,8 @@ class Preset(BaseModel):
 
 
 PRESETS: dict[str, Preset] = {
-    # 2.4 M parameters with the nano text encoder and VAE: learns on a CPU in minutes. A token has
-    # 64 values with the VAE, 192 with space-to-depth at factor 4, which just fit this width.
+    # 2.4 M parameters with the nano text encoder and VAE; trains on a CPU in minutes. A token has
+    # 64 values with the VAE, and 192 with space-to-depth at factor 4, which is just this width.
     "nano": Preset(
         layers=4,
         heads=6,

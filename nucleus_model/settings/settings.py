@@ -1,8 +1,8 @@
-"""Settings of the quick-train, free of torch: a recipe can be read and checked without it.
+"""Settings of the quick-train. They need no torch, so that recipes can be checked without it.
 
-Fields marked with `KEEPS_VALUES` change how the work is done, and no value that a step computes, so
-a run may go on with others of them. All other fields decide the losses, and with them whether two
-runs are the same (`nucleus_data.config.deciding`).
+Fields marked with `KEEPS_VALUES` change how the work is done, but no value that a step computes, so
+a run can resume with other values of them. All other fields affect the losses, and so determine
+whether two runs are the same (`nucleus_data.config.deciding`).
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from nucleus_model.settings.phases import Mixture, Phase, Weights
 from nucleus_model.settings.presets import PRESETS
 from nucleus_model.settings.text_encoder import TextSettings
 
-# What torch's generators take.
+# The range of seeds that torch's generators accept.
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**64)]
 
 
@@ -39,7 +39,7 @@ class QuickTrainSettings(BaseModel):
         description="Size of the transformer; small is for one GPU, base the published one.",
     )
 
-    # Which samples of the set, how often, in what order, and how many a step.
+    # Which samples of the set are used, how often, in what order, and how many per step.
     resolution: int | None = Field(
         default=None, ge=8, description="Which resolution of the set; empty for its smallest."
     )
@@ -129,7 +129,7 @@ class QuickTrainSettings(BaseModel):
         "Empty for one phase of `steps`.",
     )
 
-    # Precision, the optimizer, its schedule, and what is done about bad steps.
+    # Precision, the optimizer, its schedule, and the treatment of bad steps.
     precision: Literal["fp32", "bf16"] = Field(
         default="fp32",
         description="bf16: matrix products in bfloat16 (autocast, and Muon's iterations); weights, "
@@ -205,7 +205,7 @@ class QuickTrainSettings(BaseModel):
         default="skip", description="A spike's step is not taken, or clipped to the median."
     )
 
-    # Chance: noise levels and captions left out.
+    # Randomness: noise levels, and captions that are dropped.
     seed: int = Field(
         default=0, ge=0, description="Decides weights, order, captions, sigmas and noise."
     )
@@ -238,7 +238,7 @@ class QuickTrainSettings(BaseModel):
         description="How often the held-out loss is measured, the last step included.",
     )
 
-    # What is kept and written on the way.
+    # Output during the training.
     checkpoint_every: int = Field(
         default=100,
         ge=0,
@@ -360,8 +360,8 @@ class QuickTrainSettings(BaseModel):
     @field_validator("capacity_factors", "phases")
     @classmethod
     def _fit_the_preset(cls, value: Any, info: ValidationInfo) -> Any:
-        # All phases at once: a mistake in the last one would else cost the others' days.
-        preset = info.data.get("preset")  # not there if it is wrong itself
+        # All phases are checked here: an error in the last one would otherwise show after days.
+        preset = info.data.get("preset")  # missing if it is invalid itself
         if preset is None:
             return value
         for number, phase in enumerate(value if info.field_name == "phases" else [value]):
@@ -383,7 +383,7 @@ class QuickTrainSettings(BaseModel):
         try:
             total = sum(Phase.model_validate(phase).steps for phase in content["phases"])
         except ValueError:
-            return content  # the field's own check says where it is wrong
+            return content  # the field's own validation will report the error
         if content.get("steps", total) != total:
             raise ValueError(
                 f"steps is {content['steps']}, the phases' sum is {total}; leave steps out"
@@ -391,8 +391,8 @@ class QuickTrainSettings(BaseModel):
         return {**content, "steps": total}
 
     def plan(self) -> tuple[Phase, ...]:
-        """Returns the phases in order, each completed by the settings beside them; at least one."""
-        # By the phase's own fields, so that a new one needs its namesake here and no line more.
+        """Returns the phases in order (at least one), completed by the settings beside them."""
+        # By the names of the phase's fields, so that a new field of both is shared automatically.
         shared = {
             name: getattr(self, name)
             for name in Phase.model_fields

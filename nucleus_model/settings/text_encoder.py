@@ -1,4 +1,4 @@
-"""Settings of the text encoder: which model, and which of its hidden states; free of torch."""
+"""Settings of the text encoder: the model and its hidden state. They need no torch."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -6,7 +6,7 @@ from nucleus_data.engines.find import NANO
 
 
 class TextSettings(BaseModel):
-    """Which text encoder, and which of its states (published: Qwen3-VL-8B, -8, 1024 tokens)."""
+    """Settings of the text encoder. The published model has Qwen3-VL-8B, -8 and 1024 tokens."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,7 +1,8 @@
-"""Settings of a comparison of two training sets; free of torch.
+"""Settings of a comparison of two training sets. They need no torch.
 
-What trains is fixed by the preset: arms that trained with other steps, batches or learning rates
-would differ by these, and a table of detectable differences holds for one such choice alone.
+The preset determines how both arms are trained. Arms with different steps, batches or learning
+rates would differ because of these; and a table of detectable differences is valid only for the
+settings with which it was measured.
 """
 
 from pathlib import Path
@@ -15,16 +16,16 @@ from nucleus_model.settings.text_encoder import TextSettings
 
 PresetName = Literal["debug", "nano"]
 
-# What every run of a preset has; none of it can be overridden.
+# Settings of every run of a preset, which can't be overridden.
 FIXED: dict[str, dict[str, object]] = {
-    # Seconds a run: does the machinery work, not what the data is worth.
+    # Takes seconds per run: tests whether everything works, not the quality of the data.
     "debug": {"preset": "debug", "steps": 40, "batch_size": 16, "lr": 8e-3, "warmup": 5},
     "nano": {"preset": "nano", "steps": 100, "batch_size": 32, "lr": 8e-3, "warmup": 20},
 }
 
 
 class VerdictSettings(BaseModel):
-    """Settings of a comparison."""
+    """Settings of a comparison of two training sets."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -84,16 +85,16 @@ class VerdictSettings(BaseModel):
 
     @property
     def trains(self) -> str:
-        """The preset's name, with the text encoder's where it is another one."""
+        """The preset's name, with that of the text encoder if it is not the packaged one."""
         own = self.text.model == NANO
         return self.preset if own else f"{self.preset} with {Path(self.text.model).name}"
 
     def training(self, seed: int, prompts: tuple[str, ...] = ()) -> QuickTrainSettings:
-        """The settings of one run.
+        """Returns the settings of one run.
 
         Args:
-            seed: Of the replicate.
-            prompts: Of the run's grid of samples.
+            seed: Seed of the replicate.
+            prompts: Prompts of the run's grid of samples.
         """
         return QuickTrainSettings.model_validate(
             {
@@ -101,9 +102,9 @@ class VerdictSettings(BaseModel):
                 "seed": seed,
                 "resolution": self.resolution,
                 "text": self.text,
-                "holdout_share": 0.0,  # the joint order has what is trained on
+                "holdout_share": 0.0,  # the joint order contains only samples to train on
                 "checkpoint_every": 0,
-                # Half-way and at the end, what the routers do; of no account for the losses.
+                # Statistics of the routers, half-way and at the end; they do not affect the losses.
                 "router_every": max(1, int(str(FIXED[self.preset]["steps"])) // 2),
                 "sample_prompts": prompts,
                 "sample_rows": 4,

@@ -1,4 +1,4 @@
-"""Torch set up so that equal runs give equal bits, as far as its kernels promise them."""
+"""Sets up torch so that equal runs are bit-identical, as far as its kernels guarantee that."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,13 +9,14 @@ import torch
 
 @contextmanager
 def deterministic(threads: int, device: str, seed: int) -> Iterator[None]:
-    """Sets threads, torch's generator and, on the CPU, deterministic kernels; then all as before.
+    """Sets threads, torch's generator and, on the CPU, deterministic kernels; restores them after.
 
     Args:
-        threads: CPU threads.
-        device: Where the work runs. Equal bits are promised for `cpu` only; some GPU kernels have
-            no deterministic form.
-        seed: Of the generator, from which nothing here draws, but a codec might.
+        threads: Number of CPU threads.
+        device: The device of the work. Only `cpu` is bit-identical, as some GPU kernels have no
+            deterministic form.
+        seed: Seed of torch's global generator. Nothing in this package draws from it, but a codec
+            might.
     """
     memory: Any = torch.utils.deterministic
     before = (

@@ -1,7 +1,7 @@
-"""Steps that are not taken: losses and gradients that are not finite, and spikes.
+"""Decides which steps are skipped: those with spikes, or losses or gradients that are not finite.
 
-A skipped step leaves weights and optimizer as they were. The guard sees figures only, the same ones
-on every process, so all processes decide alike.
+A skipped step leaves weights and optimizer unchanged. The guard's input is a few figures that are
+equal in every process, so all processes make the same decision.
 """
 
 import math
@@ -13,17 +13,17 @@ from typing import Any, NamedTuple
 
 from nucleus_model.settings.settings import QuickTrainSettings
 
-LEAST_NORMS = 10  # a median of fewer says little
-SHOWN_IDS = 8  # of the last step's samples, in the message
+LEAST_NORMS = 10  # the median of fewer is too uncertain
+SHOWN_IDS = 8  # number of sample ids in the error message
 
 
 class Verdict(NamedTuple):
     """The decision about a step.
 
     Attributes:
-        reason: What is odd about the step: `loss` and `gradient` are not finite, `spike`; None for
-            nothing.
-        clip: The norm to scale the gradient down to; None if the step is not taken.
+        reason: What is wrong with the step: `loss` or `gradient` if it is not finite, or `spike`;
+            None if nothing is.
+        clip: The norm to which the gradient is clipped; None if the step is skipped.
     """
 
     reason: str | None
@@ -32,16 +32,16 @@ class Verdict(NamedTuple):
 
 @dataclass
 class Guard:
-    """Decides which steps are taken, by what came before.
+    """Decides which steps are taken, by comparing them with previous steps.
 
     Args:
-        settings: The run's.
+        settings: The run's settings.
 
     Attributes:
-        norms: Gradient norms of the last steps that were taken, before clipping, oldest first.
-        bad: How many steps in a row were skipped.
-        skipped: How many steps were skipped in all.
-        clipped: How many spikes were clipped in all.
+        norms: Gradient norms of the last normal steps, before clipping, oldest first.
+        bad: Number of steps in a row that were skipped, up to the last step.
+        skipped: Total number of skipped steps.
+        clipped: Total number of spikes that were clipped.
     """
 
     settings: QuickTrainSettings
@@ -54,23 +54,23 @@ class Guard:
         self.norms = deque(maxlen=self.settings.spike_window)
 
     def judge(self, step: int, loss: float, norm: float, ids: Sequence[str]) -> Verdict:
-        """Decides about a step by its loss and the norm of its gradient, and remembers them.
+        """Decides about a step by its loss and gradient norm, and updates the statistics.
 
         Args:
-            step: The step's number, for the message.
-            loss: Mean over the step's samples.
-            norm: Of the whole gradient, before clipping.
-            ids: Of the step's samples, for the message.
+            step: The step's number, for the error message.
+            loss: Mean loss of the step's samples.
+            norm: Norm of the whole gradient, before clipping.
+            ids: Ids of the step's samples, for the error message.
 
         Raises:
-            FloatingPointError: It is one skipped step too many in a row.
+            FloatingPointError: `max_bad_steps` steps in a row were skipped.
         """
         reason = self._reason(loss, norm)
         if reason is None:
             self.bad = 0
             self.norms.append(norm)
             return Verdict(None, self.settings.clip)
-        # A spike's norm is not remembered: a row of them would else become the median.
+        # A spike's norm is not stored: otherwise a series of spikes would become the median.
         if reason == "spike" and self.settings.spike_action == "clip":
             self.bad = 0
             self.clipped += 1
@@ -96,11 +96,11 @@ class Guard:
         return "spike" if factor and known and norm > factor * median(self.norms) else None
 
     def forget(self) -> None:
-        """Starts the median anew, as another phase has other gradients."""
+        """Discards the norms, as gradients of another phase are not comparable."""
         self.norms.clear()
 
     def state(self) -> dict[str, Any]:
-        """Returns what `restore` needs, JSON-able."""
+        """Returns the state for `restore`, JSON-able."""
         return {
             "norms": list(self.norms),
             "bad": self.bad,
@@ -109,6 +109,6 @@ class Guard:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes on from a `state`."""
+        """Restores a state that `state` returned."""
         self.norms.extend(state["norms"])
         self.bad, self.skipped, self.clipped = state["bad"], state["skipped"], state["clipped"]

@@ -1,7 +1,7 @@
-"""The held-out loss: the same samples, captions, sigmas and noise at every step and in every run.
+"""Computes the held-out loss, with equal samples, captions, sigmas and noise in every run.
 
-Sigmas are stratified: each sample is met once in each of 8 equal bins. Low bins measure the images,
-high bins the captions. `settings.choice` says which samples these are.
+Sigmas are stratified: each sample gets one sigma in each of 8 equal bins. Low bins measure how well
+the model learned the images, high bins the captions. `settings.choice` chooses the samples.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ class HeldOutLoss:
     Attributes:
         loss: Mean over samples and bins.
         bins: Mean over samples in each bin of sigma, from [0, 1/8) to [7/8, 1).
-        samples: How many were measured.
+        samples: Number of samples.
     """
 
     loss: float
@@ -38,12 +38,12 @@ class HeldOutLoss:
 
 @dataclass(frozen=True)
 class SampleLosses:
-    """Losses of samples, each met once in each bin of sigma.
+    """Losses of samples, once in each bin of sigma.
 
     Attributes:
-        ids: (N,) of those that could be decoded.
-        sigmas: (N, BINS) shares of noise, equal in every run.
-        losses: (N, BINS), float64.
+        ids: Ids of the N samples that could be decoded.
+        sigmas: Shares of noise, float64 (N, BINS), equal in every run.
+        losses: Losses, float64 (N, BINS).
     """
 
     ids: tuple[str, ...]
@@ -59,31 +59,31 @@ def held_out_loss(
     samples: Sequence[Sample],
     batch_size: int,
 ) -> HeldOutLoss | None:
-    """Measures the loss of samples, each with its best caption, the last one.
+    """Measures the loss of samples, each with its best caption.
 
     Args:
         model: The transformer.
         text: The text encoder.
-        latents: Of the training set's images.
-        training_set: The set.
-        samples: Which of the set's samples.
-        batch_size: Samples at once.
+        latents: Provides latents of the training set's images.
+        training_set: The training set.
+        samples: The samples to measure.
+        batch_size: Number of samples per forward pass.
 
     Returns:
-        The loss; None if not one sample can be decoded.
+        The loss; None if no sample can be decoded.
     """
     captions = {sample.id: best_caption(sample) for sample in samples}
-    (found,) = sample_losses(model, text, latents, training_set, samples, [captions], batch_size)
-    if not found.ids:
+    (measured,) = sample_losses(model, text, latents, training_set, samples, [captions], batch_size)
+    if not measured.ids:
         return None
-    table = found.losses
+    table = measured.losses
     return HeldOutLoss(
         loss=table.mean().item(), bins=tuple(table.mean(dim=0).tolist()), samples=len(table)
     )
 
 
 def best_caption(sample: Sample) -> str:
-    """A sample's caption of the highest quality; empty if it has none."""
+    """Returns a sample's caption of the highest quality, the last one; empty if it has none."""
     return sample.captions[-1] if sample.captions else ""
 
 
@@ -97,20 +97,20 @@ def sample_losses(
     captions: Sequence[Mapping[str, str]],
     batch_size: int,
 ) -> tuple[SampleLosses, ...]:
-    """Measures the loss of each sample in each bin, with each of some captions.
+    """Measures the loss of each sample in each bin, with one or more choices of captions.
 
     Args:
         model: The transformer.
         text: The text encoder.
-        latents: Of the training set's images.
-        training_set: The set.
-        samples: Which of the set's samples.
-        captions: What each is measured with, by id; one or more.
-        batch_size: Samples at once.
+        latents: Provides latents of the training set's images.
+        training_set: The training set.
+        samples: The samples to measure.
+        captions: One or more mappings from a sample's id to its caption.
+        batch_size: Number of samples per forward pass.
 
     Returns:
-        For each of the captions, those that can be decoded, by aspect bucket and then in the order
-        of `samples`.
+        For each mapping, the losses of the samples that can be decoded, sorted by aspect bucket,
+        and then in the order of `samples`.
     """
     ids: list[str] = []
     sigmas: list[torch.Tensor] = []
@@ -125,14 +125,14 @@ def sample_losses(
                 continue
             latents_BCHW = latents.of(batch).to(device)
             grid = grid_of(latents_BCHW, model.config.patch_size)
-            # Once for all bins, as keys and values are the same at every sigma.
+            # Computed once for all bins, as keys and values do not depend on sigma.
             texts = [
                 model.encode_text(*text.encode([of[ident] for ident in batch.ids]), grid)
                 for of in captions
             ]
             columns: list[list[torch.Tensor]] = [[] for _ in captions]
             shares = []
-            # Keyed by id and bin, never by the run's seed: runs meet the same noise and compare.
+            # Keyed by id and bin, never by the run's seed: so losses of different runs compare.
             for index in range(BINS):
                 keys = [f"{ident}:{index}" for ident in batch.ids]
                 units = [(index + keyed_unit("holdout-sigma", SEED, key)) / BINS for key in keys]
@@ -145,11 +145,11 @@ def sample_losses(
                 shares.append(sigma.cpu())
             ids.extend(batch.ids)
             sigmas.append(torch.stack(shares, dim=1))
-            for found, column in zip(losses, columns, strict=True):
-                found.append(torch.stack(column, dim=1))
+            for parts, column in zip(losses, columns, strict=True):
+                parts.append(torch.stack(column, dim=1))
     none = torch.empty(0, BINS)
-    # In float64, so that the order of a sum hardly shows.
+    # In float64, so that the order of summation has almost no effect.
     every = torch.cat([none, *sigmas]).double()
     return tuple(
-        SampleLosses(tuple(ids), every, torch.cat([none, *found]).double()) for found in losses
+        SampleLosses(tuple(ids), every, torch.cat([none, *parts]).double()) for parts in losses
     )

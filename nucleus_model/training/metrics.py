@@ -1,8 +1,8 @@
-"""The metrics of a run as JSON lines, and for TensorBoard; what a resumed run keeps of them.
+"""Writes a run's metrics as JSON lines, and for TensorBoard.
 
-A step's line is in the file, and on the disk, before the checkpoint that holds the step is. So a
-run that goes on from a checkpoint finds all lines up to its step, drops what came after, and each
-step is there once.
+A step's line is written and synced before the checkpoint that contains the step. So a run that
+resumes from a checkpoint finds all lines up to its step. It drops later lines, so that each step is
+in the file exactly once.
 """
 
 import json
@@ -19,20 +19,20 @@ LAST_LOSSES = 20
 
 
 class Metrics:
-    """Keeps the lines of a run, in memory and in its folder.
+    """The metrics of a run, in memory and in its folder.
 
     Args:
-        folder: Where the files are.
-        step: How far the run had come; later lines are removed.
-        writes: Whether this process writes (rank 0).
-        board: Whether to write for TensorBoard, too.
+        folder: The run's folder.
+        step: The step from which the run resumes, or 0; lines of later steps are removed.
+        writes: Whether this process writes files (rank 0).
+        board: Whether to also write for TensorBoard.
 
     Attributes:
         lines: All lines of `metrics.jsonl`.
         timings: All lines of `timings.jsonl`.
 
     Raises:
-        CorpusError: The lines up to the step are not there.
+        CorpusError: The lines up to `step` are not complete.
         RequestError: TensorBoard is not installed.
     """
 
@@ -42,14 +42,14 @@ class Metrics:
         self.lines = [x for x in read_lines(folder / METRICS) if x["step"] <= step]
         self.timings = [x for x in read_lines(folder / TIMINGS) if x["step"] <= step]
         steps = [line["step"] for line in self.steps()]
-        # A summary over missing lines would be wrong, and nobody would see it.
+        # With missing lines, the summary would silently be wrong.
         if steps != list(range(1, step + 1)):
             raise CorpusError(
                 f"{folder / METRICS} has not each of the steps 1 to {step} once, which the "
                 "checkpoint says were done; put it back, or remove the folder and train anew"
             )
-        # Lines after the checkpoint are dropped here, as their steps will be done again. Written
-        # beside and renamed, so that a kill amid leaves the old file.
+        # Lines after the checkpoint are dropped here, as their steps will be repeated. The file is
+        # written under another name and renamed, so that a kill in between leaves the old one.
         self._files: dict[str, IO[str]] = {}
         self._board: Any = open_board(folder / BOARD, step) if writes and board else None
         if writes:
@@ -64,8 +64,8 @@ class Metrics:
         return (line for line in self.lines if "loss" in line)
 
     def write(self, line: dict[str, Any]) -> None:
-        """Adds a line; figures that are not finite become null."""
-        # JSON has no NaN; Python would write one that other readers refuse.
+        """Adds a line; numbers that are not finite become null."""
+        # JSON has no NaN; Python would write `NaN`, which other readers reject.
         line = {key: _finite(value) for key, value in line.items()}
         self.lines.append(line)
         self._append(METRICS, line)
@@ -74,19 +74,19 @@ class Metrics:
                 self._board.add_scalar(name, value, line["step"])
 
     def time(self, step: int, seconds: float, images: int) -> None:
-        """Adds a step's time.
+        """Adds the time of a step.
 
         Args:
             step: The step.
-            seconds: What it took on the clock.
-            images: How many images it trained on.
+            seconds: Wall-clock time of the step.
+            images: Number of images of the step.
         """
         line = {"step": step, "seconds": seconds, "images_per_second": images / seconds}
         self.timings.append(line)
         self._append(TIMINGS, line)
 
     def sync(self) -> None:
-        """Brings all lines that were added to the disk."""
+        """Syncs all added lines to disk."""
         for file in self._files.values():
             os.fsync(file.fileno())
         if self._board is not None:
@@ -100,7 +100,7 @@ class Metrics:
             self._board.close()
 
     def summary(self) -> dict[str, Any]:
-        """Returns the part of a run's summary that its lines hold."""
+        """Returns the part of the run's summary that is computed from its metrics."""
         steps = list(self.steps())
         losses = [line["loss"] for line in steps if line["loss"] is not None]
         last = losses[-LAST_LOSSES:]
@@ -114,7 +114,7 @@ class Metrics:
         }
 
     def images_per_second(self) -> float:
-        """Returns the speed over all steps but the first, which warms up."""
+        """Returns the speed over all steps except the first, which includes warm-up."""
         lines = self.timings[1:] or self.timings
         images = sum(line["images_per_second"] * line["seconds"] for line in lines)
         seconds: float = sum(line["seconds"] for line in lines)
@@ -127,7 +127,7 @@ class Metrics:
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:
-    """Reads a file's lines up to the first that a kill tore; none if there is no file."""
+    """Reads a file's JSON lines, up to the first incomplete one; none if there is no file."""
     lines: list[dict[str, Any]] = []
     if not file.exists():
         return lines
@@ -140,11 +140,12 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
 
 
 def open_board(folder: Path, step: int) -> Any:
-    """Opens torch's writer for TensorBoard.
+    """Opens a TensorBoard writer.
 
     Args:
-        folder: Where.
-        step: How far the run had come; what was written of later steps is hidden.
+        folder: The folder to write to.
+        step: The step from which the run resumes, or 0; TensorBoard hides earlier values of later
+            steps.
 
     Raises:
         RequestError: TensorBoard is not installed.
@@ -161,7 +162,7 @@ def open_board(folder: Path, step: int) -> Any:
 
 
 def describe(summary: Mapping[str, Any]) -> str:
-    """Describes a run's result in one line, without wall-clock figures."""
+    """Describes a run's result in one line, without wall-clock times."""
     held = summary["holdout"]
     held_text = f", held-out loss {held[-1]['holdout_loss']:.3f}" if held else ""
     if "holdout_loss" in summary.get("merged", {}):

@@ -1,10 +1,10 @@
 """Muon for the matrices inside blocks, AdamW for the rest, under one learning rate.
 
-Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon) replaces a matrix's momentum by
-its nearest semi-orthogonal matrix, found by Newton-Schulz iterations, so that all directions are
-learned at one speed. Its update is scaled by 0.2 sqrt(longer side), to the size that AdamW's
-updates have, so that one learning rate serves both (Liu et al. 2025, arXiv:2502.16982). Stacked
-experts (E, D, I) are E matrices, made orthogonal in one batch.
+Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon) replaces a matrix's momentum
+with the nearest semi-orthogonal matrix, computed by Newton-Schulz iterations, so that all
+directions are learned at the same speed. The update is scaled by 0.2 sqrt(longer side), to about
+the size of AdamW's updates, so that both can share a learning rate (Liu et al. 2025,
+arXiv:2502.16982). Stacked experts (E, D, I) are treated as E matrices, orthogonalised in one batch.
 
     optimizers = build_optimizers(model, "muon", lr=2e-3, weight_decay=0.01)
 """
@@ -18,14 +18,14 @@ import torch
 from nucleus_model.network.distributed import is_sharded, like
 from nucleus_model.network.transformer import NucleusTransformer
 
-# Coefficients of the quintic iteration, and how often it is done (Jordan et al. 2024).
+# Coefficients and number of the quintic iterations (Jordan et al. 2024).
 QUINTIC = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 UPDATE_SIZE = 0.2
 BETAS = (0.9, 0.95)
 
-# The first pattern that a parameter's name has decides. What modulates, routes, and stands at the
-# ends is AdamW's, and so are norms and biases.
+# A parameter belongs to the first pattern that matches its name. AdamW gets the modulation, the
+# routers, the input and output layers, norms and biases.
 RULES: tuple[tuple[str, str], ...] = (
     (r"\.bias$", "adamw_plain"),
     (r"norm(_[qk])?\.weight$|\.norm_\w+\.weight$", "adamw_plain"),
@@ -41,18 +41,18 @@ def newton_schulz(
     iterations: int = ITERATIONS,
     precision: torch.dtype = torch.float32,
 ) -> torch.Tensor:
-    """Approaches each matrix's nearest semi-orthogonal one: singular values of some 0.7 to 1.2.
+    """Approximates each matrix's nearest semi-orthogonal one: singular values of about 0.7 to 1.2.
 
     Args:
-        matrices: (..., N, M).
-        iterations: How many iterations are done.
-        precision: Type of the iterations; the coefficients were chosen so that bfloat16 does.
+        matrices: Matrices, (..., N, M).
+        iterations: Number of iterations.
+        precision: Type of the iterations; for the default coefficients, bfloat16 is enough.
 
     Returns:
-        The same shape and type.
+        Matrices of the same shape and type.
     """
-    # The Gram matrix is formed on the shorter side. Over its norm, a matrix has no singular value
-    # above 1, from where the iteration converges.
+    # The Gram matrix is computed on the shorter side. Dividing a matrix by its norm brings its
+    # singular values to at most 1, from where the iteration converges.
     a, b, c = QUINTIC
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices
@@ -66,8 +66,8 @@ def newton_schulz(
 def orthogonal(matrices: torch.Tensor, precision: torch.dtype = torch.float32) -> torch.Tensor:
     """Applies `newton_schulz`, also to a tensor that FSDP2 shards over its first dimension.
 
-    A process has whole matrices of a stack, and takes its own. Of a single matrix it has rows, and
-    takes all of them from the others: every process then does the same work, and keeps its rows.
+    Of a stack, a process holds whole matrices, and computes these. Of a single matrix, it holds
+    some rows: every process gathers the whole matrix, does the same work, and keeps its own rows.
     """
     if not is_sharded(matrices):
         return newton_schulz(matrices, precision=precision)
@@ -89,10 +89,10 @@ class Muon(torch.optim.Optimizer):
     """Muon with Nesterov momentum and decoupled weight decay.
 
     Args:
-        parameters: Tensors of two dimensions, or three (a stack of matrices).
+        parameters: Tensors with two dimensions, or three (stacks of matrices).
         lr: Learning rate.
-        momentum: Share of the old momentum that is kept.
-        weight_decay: Share of the rate by which weights shrink at each step, as in AdamW.
+        momentum: Share of the momentum that is kept at each step.
+        weight_decay: Weights shrink by learning rate times this at each step, as in AdamW.
         precision: Type of the Newton-Schulz iterations.
 
     Raises:
@@ -134,20 +134,20 @@ class Muon(torch.optim.Optimizer):
         if not state:
             state["momentum"] = torch.zeros_like(gradient)
         momentum = state["momentum"]
-        # Nesterov: the update looks ahead by one more step of the averaged gradient.
+        # Nesterov momentum: the update looks ahead by one more step of the averaged gradient.
         momentum.lerp_(gradient, 1 - group["momentum"])
         update = orthogonal(gradient.lerp(momentum, group["momentum"]), self.precision)
-        # Entries of a semi-orthogonal matrix have a root mean square of 1 / sqrt(longer side).
+        # The entries of a semi-orthogonal matrix have a root mean square of 1 / sqrt(longer side).
         size = UPDATE_SIZE * max(parameter.shape[-2:]) ** 0.5
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         parameter.add_(update, alpha=-group["lr"] * size)
 
 
 def grouped(model: NucleusTransformer) -> dict[str, list[torch.nn.Parameter]]:
-    """Sorts every parameter into the group of the first rule that its name fits.
+    """Groups all parameters by the first of `RULES` that matches their names.
 
     Raises:
-        ValueError: A name fits no rule.
+        ValueError: A name matches no rule.
     """
     groups: dict[str, list[torch.nn.Parameter]] = {kind: [] for _, kind in RULES}
     for name, parameter in model.named_parameters():
@@ -172,16 +172,16 @@ def build_optimizers(
 
     Args:
         model: The model.
-        kind: `muon` (and AdamW where the rules say so), or `adamw` for all.
+        kind: `muon` for Muon and AdamW, assigned by `RULES`; `adamw` for AdamW only.
         lr: Learning rate of both.
-        weight_decay: Of matrices; norms and biases have none.
-        precision: Of Muon's iterations.
+        weight_decay: Weight decay of matrices; norms and biases have none.
+        precision: Type of Muon's iterations.
 
     Raises:
-        ValueError: A parameter's name fits no rule.
+        ValueError: A parameter's name matches no rule.
     """
     groups = grouped(model)
-    # Norms and biases are no matrices: decay would pull gains to 0, where they are 1 at the start.
+    # No decay for norms and biases: it would pull the norms' weights from 1 to 0.
     matrices = groups["adamw"] + ([] if kind == "muon" else groups["muon"])
     adamw = torch.optim.AdamW(
         [

@@ -1,4 +1,4 @@
-"""Grids of samples, on the way and at the end of a training."""
+"""Draws grids of samples, during and at the end of a training."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,9 @@ class Previews:
     """Drawn samples, and how they were drawn.
 
     Attributes:
-        images: uint8 (prompts, seeds, height, width, 3).
-        prompts: One a row.
-        settings: The run's, with the seeds.
+        images: Images, uint8 (prompts, seeds, height, width, 3).
+        prompts: The prompt of each row.
+        settings: The run's settings, with the seeds.
     """
 
     images: np.ndarray
@@ -34,7 +34,7 @@ class Previews:
         write_grid(folder, self.images, self.prompts, self.settings.sample_seeds, **facts)
 
     def write_sheet(self, file: Path, step: int) -> None:
-        """Writes a grid on the way, as a PNG that names the training step."""
+        """Writes a grid during training, as a PNG that names the training step."""
         file.parent.mkdir(exist_ok=True)
         facts = {"step": step, "rows": self.prompts, "columns": self.settings.sample_seeds}
         write_png(file, tile(self.images), facts)
@@ -47,18 +47,20 @@ def draw_previews(
     data: PhaseData,
     settings: QuickTrainSettings,
 ) -> Previews:
-    """Draws samples in the fullest aspect bucket, of the settings' prompts or of captions.
+    """Draws samples of the size of the largest aspect bucket.
+
+    The prompts are those of the settings, or else captions of the data.
 
     Args:
-        model: The transformer (all processes that share it must call).
+        model: The transformer (if it is sharded, all processes must call).
         text: The text encoder.
         codec: The codec.
-        data: For the bucket and the captions.
-        settings: Prompts or rows, seeds, steps, guidance.
+        data: Data of the phase, for the bucket and the captions.
+        settings: Prompts or number of rows, seeds, steps, guidance.
     """
-    # In one order, so that a grid of every step has the same rows.
+    # Always in the same order, so that the grids of all steps have the same rows.
     prompts = settings.sample_prompts or data.examples(settings.sample_rows) or ("",)
-    # One bucket, as all cells of a grid have one size.
+    # A single bucket, as all cells of a grid have the same size.
     width, height = data.fullest_bucket()
     images = sample_grid(
         model,

@@ -1,7 +1,7 @@
-"""What a run's checkpoints hold, how it goes on from the newest, and how its last ones are merged.
+"""Writes a run's checkpoints, resumes the run from the newest, and merges the last ones.
 
-Which checkpoints there are and how tensors are stored is in the room `checkpoints`; here is what
-belongs to a run: its settings, its data, and how far it is.
+The package `checkpoints` manages the folders and stores tensors. This module adds what belongs to a
+run: its settings, its data and its position.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -20,12 +20,12 @@ from nucleus_model.training.run_parts import RunParts
 
 @dataclass(frozen=True)
 class Position:
-    """How far a run is.
+    """The position of a run.
 
     Attributes:
         step: The last step that was taken; 0 at the beginning.
-        cursor: Where in the data the next one begins.
-        extended: Steps after which the run was given more of them.
+        cursor: Position in the data of the next step.
+        extended: Steps after which the run was extended by further steps.
     """
 
     step: int = 0
@@ -37,9 +37,9 @@ class RunCheckpoints:
     """The checkpoints of a run; all processes must call its methods.
 
     Args:
-        parts: The run's parts, which are written and restored.
+        parts: The run's parts, which are saved and restored.
         out: The run's folder.
-        joint: The order of two sets that are compared; None for the set's own.
+        joint: The common order of two sets that are compared; None for the set's own order.
     """
 
     def __init__(self, parts: RunParts, out: Path, joint: JointOrder | None) -> None:
@@ -52,14 +52,14 @@ class RunCheckpoints:
             self.digests = [config_hash([digest, joint.digest()]) for digest in self.digests]
 
     def path(self, step: int) -> Path:
-        """Where the checkpoint of a step is."""
+        """Returns the folder of a step's checkpoint."""
         return self.checkpoints.path(step)
 
     def go_on(self) -> Position:
-        """Restores the newest checkpoint, if there is one, and says how far it was.
+        """Restores the newest checkpoint, if there is one, and returns its position.
 
         Raises:
-            ValueError: There are checkpoints of another run.
+            ValueError: The folder has checkpoints of another run.
         """
         position = Position()
         newest = self.checkpoints.newest()
@@ -72,14 +72,14 @@ class RunCheckpoints:
             for data, failures in zip(self.parts.phase_data, facts["failures"], strict=False):
                 data.set.failures.update(failures)
             self.parts.begin(position.cursor.phase)
-        self.world.wait()  # none reads what the first one tidies up
+        self.world.wait()  # rank 0 removes files that others may still read
         if self.world.first:
             self.checkpoints.sweep()
         return position
 
     def save(self, position: Position) -> None:
-        """Writes a checkpoint; the lines of metrics up to it must be on the disk."""
-        # `place` is the cursor: checkpoints of earlier versions have it under this key.
+        """Writes a checkpoint. The metrics up to its step must have been synced to disk."""
+        # The cursor's key is `place`, as in checkpoints of earlier versions.
         facts = {
             "step": position.step,
             "place": asdict(position.cursor),
@@ -98,7 +98,7 @@ class RunCheckpoints:
             "codec": {"name": self.settings.codec, "factor": self.parts.codec.factor},
             "data": self.digests,
         }
-        # All processes gather, as each has a shard of every tensor; one of them writes.
+        # All processes take part in gathering, as each has a shard of every tensor; rank 0 writes.
         weights, state = collect(self.parts.model, self.parts.optimizers, facts)
         if self.world.first:
             path = self.path(position.step)
@@ -107,13 +107,13 @@ class RunCheckpoints:
         self.world.wait()
 
     def merge(self, position: Position) -> tuple[Path, dict[str, Any]]:
-        """Merges the last checkpoints of the last phase, and loads the merge into the model.
+        """Merges the last checkpoints of the current phase, and loads the result into the model.
 
         Returns:
-            The merge's folder, and its measures for the summary.
+            The folder of the merged checkpoint, and its measurements for the summary.
         """
         settings = self.settings
-        # Of one phase: an earlier one may have had other capacity factors, and another resolution.
+        # Only of this phase: earlier ones may have other capacity factors and another resolution.
         phase = position.cursor.phase
         found = [p for p in self.checkpoints.all() if read_record(p)["phase"] == phase]
         chosen = found[-settings.merge_last :]

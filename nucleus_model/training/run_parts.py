@@ -1,7 +1,7 @@
-"""A run's parts, put together from its settings: data, encoders, model, optimizers.
+"""Builds the parts of a run from its settings: data, encoders, model, optimizers.
 
-How far the run is stands elsewhere (`trainer`), so a bench or a test can put the same parts
-together and load any checkpoint into them.
+The run's position is kept elsewhere (`trainer`), so that a bench or a test can build the same parts
+and load any checkpoint into them.
 """
 
 import json
@@ -28,21 +28,22 @@ from nucleus_model.training.step import Stepper
 
 
 class RunParts:
-    """What a run is made of, on this process; nothing of how far it is.
+    """The parts of a run in this process, without the run's position.
 
     Args:
         set_folder: Local path or fsspec URL of the training set.
-        settings: The run's.
-        storage_options: For fsspec.
-        world: The processes.
-        joint: The order of two sets that are compared.
-        kept: What other runs of this process have opened; None to open anew.
+        settings: The run's settings.
+        storage_options: Options for fsspec.
+        world: The processes of the run.
+        joint: The common order of two sets that are compared; None for the set's own order.
+        kept: Objects that other runs of this process have opened; None to open everything anew.
 
     Attributes:
         phases: The phases.
-        phase_data: The data of each.
-        parameters: How many parameters the model has.
-        stepper: Takes steps; has the model, the optimizers, the text encoder and the guard.
+        phase_data: The data of each phase.
+        parameters: Number of the model's parameters.
+        stepper: Takes optimizer steps with the model, the optimizers, the text encoder and the
+            guard.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class RunParts:
         self.settings, self.world = settings, world
         self.phases = settings.plan()
         self.preset = PRESETS[settings.preset]
-        # Under torchrun `cuda` is this process's own GPU.
+        # Under torchrun, the device `cuda` is replaced by this process's own GPU.
         here = settings.model_copy(update={"device": world.device})
         self.codec = load_codec(here)
         multiple = self.codec.factor * self.preset.patch
@@ -79,7 +80,8 @@ class RunParts:
         )
         if self.stored_texts is not None:
             self.text.stored = self.stored_texts.of
-        # Built whole from the seed, then sharded: the number of processes changes no initial value.
+        # Built whole, then sharded, so that initial values do not depend on the number of
+        # processes.
         self.model = build_transformer(
             self.preset,
             latent_channels=self.codec.channels,
@@ -112,14 +114,14 @@ class RunParts:
 
         Args:
             phase: The phase's number.
-            step: The step, for the line.
+            step: The step, which is part of the line.
 
         Returns:
-            A line of metrics; None if nothing is held out.
+            A line for `metrics.jsonl`; None if nothing is held out.
         """
         data = self.phase_data[phase]
         with self.stepper.precision():
-            found = held_out_loss(
+            measured = held_out_loss(
                 self.model,
                 self.text,
                 data.latents,
@@ -127,9 +129,9 @@ class RunParts:
                 data.held_out,
                 self.phases[phase].piece,
             )
-        if found is None:
+        if measured is None:
             return None
-        return {"step": step, "holdout_loss": found.loss, "holdout_bins": found.bins}
+        return {"step": step, "holdout_loss": measured.loss, "holdout_bins": measured.bins}
 
     def previews(self, phase: int) -> Previews:
         """Draws samples at a phase's resolution; all processes must call."""
@@ -137,42 +139,47 @@ class RunParts:
         return draw_previews(self.model, self.text, self.codec, data, self.settings)
 
     def failures(self) -> list[dict[str, str]]:
-        """Gathers all processes' images that could not be decoded: by phase, id to reason."""
-        # Each process decodes its own share, and knows of its own failures alone.
-        mine = json.dumps([data.set.failures for data in self.phase_data])
-        found: list[dict[str, str]] = [{} for _ in self.phase_data]
-        for text in self.world.texts(mine):
-            for phase, failures in zip(found, json.loads(text), strict=True):
-                phase.update(failures)
-        return [dict(sorted(failures.items())) for failures in found]
-
-    def encoded(self) -> dict[str, Any]:
-        """What was read of latents and text states beside the set; all processes must call.
+        """Gathers the images that could not be decoded; all processes must call.
 
         Returns:
-            For `latents` and `texts`: folders (none: all was encoded here), read, lacking, and
-            faults, file to what was found.
+            For each phase, id -> reason, sorted.
+        """
+        # Each process decodes only its own share, and knows only its own failures.
+        own = json.dumps([data.set.failures for data in self.phase_data])
+        phases: list[dict[str, str]] = [{} for _ in self.phase_data]
+        for text in self.world.texts(own):
+            for phase, failures in zip(phases, json.loads(text), strict=True):
+                phase.update(failures)
+        return [dict(sorted(failures.items())) for failures in phases]
+
+    def encoded(self) -> dict[str, Any]:
+        """Reports on stored latents and text states that were read; all processes must call.
+
+        Returns:
+            For `latents` and for `texts`: `folders` that were read (empty if everything was encoded
+            here), numbers of values `read` and `lacking`, and `faults`, file -> what is wrong.
         """
         by_set = {id(data.stored): data.stored for data in self.phase_data}
         kinds: dict[str, list[StoredValues]] = {
             "latents": [stored for stored in by_set.values() if stored is not None],
             "texts": [] if self.stored_texts is None else [self.stored_texts],
         }
-        mine = {name: _told(values) for name, values in kinds.items()}
-        found: dict[str, Any] = {}
-        for text in self.world.texts(json.dumps(mine)):
-            for name, told in json.loads(text).items():
-                kind = found.setdefault(name, {**told, "read": 0, "lacking": 0})
-                kind["read"] += told["read"]
-                kind["lacking"] += told["lacking"]
-                kind["faults"] = dict(sorted({**kind["faults"], **told["faults"]}.items()))
-        return found
+        own = {name: _counts(values) for name, values in kinds.items()}
+        totals: dict[str, Any] = {}
+        for text in self.world.texts(json.dumps(own)):
+            for name, counts in json.loads(text).items():
+                kind = totals.setdefault(name, {**counts, "read": 0, "lacking": 0})
+                kind["read"] += counts["read"]
+                kind["lacking"] += counts["lacking"]
+                kind["faults"] = dict(sorted({**kind["faults"], **counts["faults"]}.items()))
+        return totals
 
 
-def _told(stored: list[StoredValues]) -> dict[str, Any]:
+def _counts(stored: list[StoredValues]) -> dict[str, Any]:
+    """Returns folders, counts and faults of this process."""
     return {
-        "folders": sorted(one.folder for one in stored),
-        "read": sum(one.read for one in stored),
-        "lacking": sum(one.lacking for one in stored),
-        "faults": {name: why for one in stored for name, why in one.faults.items()},
+        "folders": sorted(values.folder for values in stored),
+        "read": sum(values.read for values in stored),
+        "lacking": sum(values.lacking for values in stored),
+        "faults": {name: why for values in stored for name, why in values.faults.items()},
     }

@@ -1,8 +1,9 @@
-"""One optimizer step: the gradient of a batch, in pieces and over all processes.
+"""Takes one optimizer step: the gradient of a batch, in pieces and over all processes.
 
-The loss of a step is the mean over all its samples. Each piece's loss is divided by how many
-samples the whole step has, so the sum of the pieces' gradients is the batch's, up to rounding, and
-a sample weighs the same however it is cut. Noise and sigmas are keyed by epoch and id.
+The loss of a step is the mean over all its samples. Each piece's loss is divided by the number of
+samples of the whole step. So the gradients of the pieces sum to that of the batch, up to rounding,
+and a sample has the same weight however the batch is divided. Noise and sigmas are keyed by epoch
+and id.
 """
 
 from collections.abc import Sequence
@@ -27,13 +28,13 @@ class LocalBatch:
     """This process's part of a step.
 
     Attributes:
-        draws: What noise and sigma of the B samples are drawn by, beside their ids: the epoch.
-        latents_BCHW: Float32, on the CPU; B is 0 where there is nothing for this process.
+        draws: Key of each sample's noise and sigma, together with its id: the epoch.
+        latents_BCHW: Float32, on the CPU; B is 0 if this process has no samples.
         ids: Ids of the B samples.
         captions: Captions of the B samples.
-        total: Samples of the step in all processes.
-        pieces: Into how many pieces each process cuts its part.
-        with_routing: Whether to say what the routers did.
+        total: Number of samples of the step, in all processes.
+        pieces: Number of pieces into which each process divides its part.
+        with_routing: Whether to return statistics of the routers.
     """
 
     draws: Sequence[str]
@@ -47,12 +48,12 @@ class LocalBatch:
 
 @dataclass(slots=True)
 class StepResult:
-    """What came of a step.
+    """The result of a step.
 
     Attributes:
-        loss: Mean over the step's samples.
-        grad_norm: Of the whole gradient, before clipping.
-        skipped: What was odd about it, as `guards.Verdict` names it; None for nothing.
+        loss: Mean loss of the step's samples.
+        grad_norm: Norm of the whole gradient, before clipping.
+        skipped: Why the step was skipped or clipped, as in `guards.Verdict`; None if it was not.
         z_loss: Sum over blocks of the router z-loss, if it has a weight.
         routing: Statistics of each router on rank 0's first piece, by the block's number.
     """
@@ -68,11 +69,11 @@ class Stepper:
     """Takes optimizer steps.
 
     Args:
-        model: Sharded, if there are several processes.
-        optimizers: Of its parameters.
+        model: The model; sharded, if there are several processes.
+        optimizers: Optimizers of its parameters.
         text: The text encoder.
-        settings: The run's.
-        world: The processes.
+        settings: The run's settings.
+        world: The processes of the run.
         guard: Decides which steps are taken.
     """
 
@@ -92,41 +93,41 @@ class Stepper:
         """Takes one step; all processes must call.
 
         Args:
-            step: Its number, for messages.
+            step: The step's number, for error messages.
             rate: The learning rate.
-            phase: For the timestep shift.
-            batch: What this process has of it.
+            phase: The phase, which determines the distribution of sigmas.
+            batch: This process's part of the step.
 
         Raises:
-            FloatingPointError: Too many steps in a row were not taken.
+            FloatingPointError: Too many steps in a row were skipped.
         """
         self.model.zero_grad(set_to_none=True)
         loss_sum = z_sum = 0.0
         routing: dict[int, dict[str, float]] = {}
         bounds = [len(batch.ids) * n // batch.pieces for n in range(batch.pieces + 1)]
         for number in range(batch.pieces):
-            # Gradients of pieces add up in each process; they are exchanged once, with the last.
+            # Each process sums the gradients of its pieces; they are exchanged once, with the last.
             last = number == batch.pieces - 1
             if self.world.mesh is not None:
                 model: Any = self.model
                 model.set_requires_gradient_sync(last)
             watched = batch.with_routing and number == 0
             piece = slice(bounds[number], bounds[number + 1])
-            loss, z_loss, found = self._piece(phase, batch, piece, watched)
+            loss, z_loss, statistics = self._piece(phase, batch, piece, watched)
             loss_sum, z_sum = loss_sum + loss, z_sum + z_loss
-            routing = found or routing
-        # Some never get one: the published files have a norm of text queries, which nothing asks.
+            routing = statistics or routing
+        # One parameter never has a gradient: the published norm of text queries, which is unused.
         parameters = [p for p in self.model.parameters() if p.grad is not None]
         norm = whole(
             torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         )
-        # The guard sees sums over all processes, so that all of them decide alike.
+        # The guard's input is summed over all processes, so that all make the same decision.
         loss_mean, z_mean = self.world.sums(loss_sum, z_sum)
         verdict = self.guard.judge(step, loss_mean, norm.item(), batch.ids)
         if verdict.clip is not None:
             torch.nn.utils.clip_grads_with_norm_(parameters, verdict.clip, norm)
-            # The rate is a function of the step, set anew each time: a run that goes on needs no
-            # scheduler's state.
+            # The rate is a function of the step and set at every step, so that a resumed run needs
+            # no scheduler state.
             for optimizer in self.optimizers:
                 for group in optimizer.param_groups:
                     group["lr"] = rate
@@ -147,16 +148,16 @@ class Stepper:
     def _piece(
         self, phase: Phase, batch: LocalBatch, piece: slice, watched: bool
     ) -> tuple[float, float, dict[int, dict[str, float]]]:
-        """Adds a piece's gradient. Returns its parts of the losses, and what the routers did."""
+        """Adds a piece's gradient. Returns its shares of loss and z-loss, and router statistics."""
         settings, device = self.settings, self.world.device
         latents_BCHW, ids = batch.latents_BCHW[piece], list(batch.ids[piece])
         captions, draws = list(batch.captions[piece]), list(batch.draws[piece])
         share = 1 / batch.total
-        if not ids:  # the others wait for this process's forward and backward pass all the same
+        if not ids:  # other processes wait for this one's forward and backward pass even so
             latents_BCHW, captions = latents_BCHW.new_zeros(1, *latents_BCHW.shape[1:]), [""]
             ids, draws, share = [""], [""], 0.0
         grid = grid_of(latents_BCHW, self.model.config.patch_size)
-        # By epoch and id: however the batch is cut, a sample meets the same noise and sigma.
+        # By epoch and id: a sample gets the same noise and sigma however the batch is divided.
         keys = [f"{draw}:{ident}" for draw, ident in zip(draws, ids, strict=True)]
         noise_BCHW = torch.stack(
             [draw_noise(settings.seed, key, tuple(latents_BCHW.shape[1:])) for key in keys]
@@ -185,9 +186,10 @@ class Stepper:
         loss = loss_B.sum() * share
         z_loss = loss.new_zeros(())
         if settings.router_z_loss:
-            # Each router's figure is a mean over the piece, which weighs by its share of samples.
+            # Each router's z-loss is a mean over the piece, and is weighted by its share of
+            # samples.
             z_loss = sum((r.z_loss for r in routing.values()), z_loss) * (len(ids) * share)
-        # FSDP takes the mean over processes.
+        # FSDP averages gradients over processes; the factor turns the average into a sum.
         objective = (loss + settings.router_z_loss * z_loss) * self.world.size
         objective.backward()
         seen = {n: r.statistics() for n, r in routing.items()} if watched else {}

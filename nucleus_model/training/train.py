@@ -1,25 +1,27 @@
-"""`quick_train`: a training set in, a loss curve, checkpoints and samples out.
+"""Trains on a training set with `quick_train`, and writes a loss curve, checkpoints and samples.
 
     summary = quick_train("corpus/sets/demo/<hash>", Path("out"), QuickTrainSettings(steps=600))
 
-What it leaves in `out`, all of it equal to the last bit on the same machine with the same seed and
-threads, but for the timings:
+It writes these files to `out`. All except the timings are bit-identical on the same machine with
+the same seed and number of threads:
 
 | file | content |
 |---|---|
-| `metrics.jsonl` | a line a step: step, epoch, loss, lr, grad_norm, samples; with several phases |
-| | phase; where a step was odd skipped or clipped, and ids; and lines of measurements: |
-| | holdout_loss, holdout_bins; router (by block: uncovered, single, coverage, max_load) |
-| `timings.jsonl` | a line a step: step, seconds, images_per_second (of the step) |
-| `checkpoints/NNNNNN/` | as `checkpoint` lists; `merged-NNNNNN/` beside, if the schedule merges |
-| `samples/NNNNNN.png` | grids on the way |
-| `samples.png`, `samples.json` | a row a prompt, a column a seed |
-| `summary.json` | what `quick_train` returns, but for its `timings` and `encoded` |
+| `metrics.jsonl` | one line per step: step, epoch, loss, lr, grad_norm, samples; with several |
+| | phases, phase; for a step that was skipped or clipped, skipped and ids. Further lines are |
+| | measurements: holdout_loss, holdout_bins; router (by block: uncovered, single, coverage, |
+| | max_load) |
+| `timings.jsonl` | one line per step: step, seconds, images_per_second |
+| `checkpoints/NNNNNN/` | a checkpoint (module `checkpoint`) |
+| `checkpoints/merged-NNNNNN/` | the merged checkpoint, if the schedule merges |
+| `samples/NNNNNN.png` | grids during training |
+| `samples.png`, `samples.json` | the final grid: a row per prompt, a column per seed |
+| `summary.json` | what `quick_train` returns, except `timings` and `encoded` |
 
-A run that was killed goes on from its newest checkpoint when it is called again, and leaves the
-same. One that is done goes on where it was when it is called with more steps, or further phases;
-its learning rate is from there on that of the new number of steps. Under torchrun all processes
-call it (`network.distributed`).
+A killed run resumes from its newest checkpoint when it is called again, and writes the same files.
+A finished run continues when it is called with more steps or further phases; from then on, its
+learning rate follows the new number of steps. Under torchrun, all processes call `quick_train`
+(`network.distributed`).
 """
 
 import time
@@ -53,28 +55,30 @@ def quick_train(
 
     Args:
         set_folder: Local path or fsspec URL of the folder that holds `manifest.parquet`.
-        out: Local folder for the results (one that all processes see); if it holds a run of the
-            same settings and set, or of fewer steps, that run goes on.
+        out: Local folder for the results, which all processes can access. If it contains a run with
+            the same settings and set, or with fewer steps, that run is resumed.
         settings: The run's settings.
-        storage_options: For fsspec.
-        progress: Called after each step with the step, the number of steps, and the step's metrics.
-        saved: Called after each checkpoint on the way with its folder.
-        joint: The order of two sets that are compared, in place of the set's own.
-        kept: What other runs of this process have opened; None to open anew.
-        grid: Whether samples are drawn at the end; without, the run has no `samples.png`.
+        storage_options: Options for fsspec.
+        progress: Called after each step, with the step, the number of steps, and the step's
+            metrics.
+        saved: Called after each checkpoint except the last, with its folder.
+        joint: The common order of two sets that are compared; None for the set's own order.
+        kept: Objects that other runs of this process have opened; None to open everything anew.
+        grid: Whether to draw samples at the end; otherwise the run has no `samples.png`.
 
     Returns:
-        The summary; its keys `timings` (seconds, images_per_second) and `encoded` (what was read of
-        latents and text states beside the set) are not in `summary.json`.
+        The summary. Its keys `timings` (seconds, images_per_second) and `encoded` (the stored
+        latents and text states that were read) are not in `summary.json`.
 
     Raises:
-        CorpusError: The set is not as its manifest says, is empty, or none of its images can be
+        CorpusError: The set does not match its manifest, is empty, or none of its images can be
             decoded.
         RequestError: `limit` or `sample` leaves too little of the set, a package is missing, or
-            another process trains in `out`.
-        ValueError: The settings do not fit the set or the text encoder, or `out` holds another run.
-        FloatingPointError: Too many steps in a row had a loss or gradient that is not finite; the
-            checkpoints are left as they were.
+            another process is training in `out`.
+        ValueError: The settings do not fit the set or the text encoder, or `out` contains another
+            run.
+        FloatingPointError: Too many steps in a row were skipped (`guards`); existing checkpoints
+            stay.
     """
     started = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)

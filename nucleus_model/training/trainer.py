@@ -1,6 +1,6 @@
-"""The training loop: steps through all phases, and what is due after each; the summary at the end.
+"""The training loop: takes the steps of all phases, does what is due after each, and summarises.
 
-`train.quick_train` opens the run's parts and closes them; its text lists the files of a run.
+`train.quick_train` opens and closes the run's parts; its module lists the files of a run.
 """
 
 import json
@@ -26,12 +26,12 @@ Saved = Callable[[Path], None]
 
 
 class Trainer:
-    """A run on this process: its parts, how far it is, and what it writes.
+    """A run in this process: its parts, its position, and its output.
 
     Args:
-        parts: What the run is made of.
-        out: Its folder.
-        joint: The order of two sets that are compared; None for the set's own.
+        parts: The run's parts.
+        out: The run's folder.
+        joint: The common order of two sets that are compared; None for the set's own order.
     """
 
     def __init__(self, parts: RunParts, out: Path, joint: JointOrder | None) -> None:
@@ -46,10 +46,15 @@ class Trainer:
         )
 
     def train(self, progress: Progress | None, saved: Saved | None) -> None:
-        """Takes the steps that are left. Arguments as those of `quick_train`."""
+        """Takes the remaining steps.
+
+        Args:
+            progress: As in `quick_train`.
+            saved: As in `quick_train`.
+        """
         settings = self.settings
         times = settings.holdout_times
-        # At equal distances, the last step included, whatever the number of steps.
+        # At equal distances, including the last step, whatever the number of steps.
         measured = {max(1, round(settings.steps * n / times)) for n in range(1, times + 1)}
         with closing(self._batches()) as batches:
             self._steps(batches, measured, progress, saved)
@@ -61,22 +66,22 @@ class Trainer:
         progress: Progress | None,
         saved: Saved | None,
     ) -> None:
-        """Takes steps, each with what is due after it."""
+        """Takes steps; after each, measures, draws and saves if this is due."""
         settings = self.settings
         began = time.perf_counter()
         for loaded in batches:
-            # Measurements, grids, checkpoints, in this order: the lines of a step are on the disk
-            # before the checkpoint that holds it, so a run that goes on finds them.
+            # Measurements, grids and checkpoints, in this order: the lines of a step are on disk
+            # before its checkpoint, so a resumed run finds them.
             line = self._take(loaded)
             if line is None:
                 continue
             self.metrics.time(self.step, time.perf_counter() - began, line["samples"])
             if (
                 self.step in measured
-                and (found := self.parts.measure(self.cursor.phase, self.step)) is not None
+                and (measured_line := self.parts.measure(self.cursor.phase, self.step)) is not None
             ):
-                self.metrics.write(found)
-                line |= found
+                self.metrics.write(measured_line)
+                line |= measured_line
             if _due(self.step, settings.sample_every):
                 sheet = self.parts.previews(self.cursor.phase)
                 if self.world.first:
@@ -89,16 +94,23 @@ class Trainer:
                     saved(self.checkpoints.path(self.step))
             if progress is not None:
                 progress(self.step, settings.steps, line)
-            began = time.perf_counter()  # a step's time is that of its loading too
+            began = time.perf_counter()  # the time of a step includes loading its batch
 
     def finish(self, grid: bool) -> dict[str, Any]:
-        """Merges, if the schedule does; writes samples, if asked, and summary, which it returns."""
+        """Merges checkpoints if the schedule does, and writes samples and the summary.
+
+        Args:
+            grid: Whether to draw and write samples.
+
+        Returns:
+            The summary.
+        """
         settings, data = self.settings, self.phase_data[-1]
         last = self.checkpoints.path(settings.steps)
         merged: dict[str, Any] = {}
         if settings.schedule == "warmup_stable_merge":
             last, merged = self.checkpoints.merge(self._position())
-        # Drawn by all processes, before rank 0 alone writes: the model is sharded over them.
+        # All processes draw, as the model is sharded over them; then only rank 0 writes.
         previews = self.parts.previews(self.cursor.phase) if grid else None
         summary = {
             "preset": settings.preset,
@@ -116,7 +128,7 @@ class Trainer:
         }
         summary |= {
             "text": describe(summary),
-            # Relative, so that equal runs in different folders leave equal bytes.
+            # Relative, so that equal runs in different folders write equal bytes.
             "checkpoint": last.relative_to(self.out).as_posix(),
             **({} if previews is None else {"grid": "samples.png"}),
             "failures": {k: v for phase in self.parts.failures() for k, v in phase.items()},
@@ -130,18 +142,18 @@ class Trainer:
         return summary
 
     def _batches(self) -> Generator[EncodedBatch, None, None]:
-        """Loads what is left of each phase, up to its last step."""
+        """Yields the remaining batches of each phase, up to its last step."""
         while self.step < self.settings.steps:
             number = phase_at(self.phases, self.step + 1)
-            # A phase begins a new epoch even amid one, so that no noise is met twice; the guard's
-            # median is of gradients that a new phase does not have.
+            # A phase begins with a new epoch, even in the middle of one, so that no noise is used
+            # twice. The guard forgets its norms, as gradients of another phase are not comparable.
             if self.step == 0 or number != self.cursor.phase:
                 self.cursor = Cursor(number, self.cursor.epoch + (self.step > 0))
                 self.parts.begin(number)
                 self.parts.guard.forget()
             data, epoch = self.phase_data[number], self.cursor.epoch
-            # An epoch without one step taken has no image that can be decoded; one that was begun
-            # before this process started may have had its steps then.
+            # If an epoch ends without a single step, none of its images can be decoded. A resumed
+            # epoch may have had its steps before, and is not counted.
             before = -1 if self.cursor.batch else self.step
             with data.feed(self.phases[number], self.cursor, self.parts.text.encode) as feed:
                 for loaded in feed:
@@ -168,11 +180,11 @@ class Trainer:
         )
 
     def _take(self, loaded: EncodedBatch) -> dict[str, Any] | None:
-        """Takes a step. Returns its line; None if none of its images can be decoded."""
+        """Takes a step. Returns its line of metrics; None if none of its images can be decoded."""
         plan = loaded.plan
         phase = self.phases[plan.cursor.phase]
         total = int(self.world.sums(len(loaded.ids))[0])
-        if not total:  # the same sum in every process, so all of them pass this batch over
+        if not total:  # the sum is equal in all processes, so all of them skip this batch
             self.cursor = plan.after
             return None
         step = self.step + 1
@@ -183,7 +195,7 @@ class Trainer:
             ids=loaded.ids,
             captions=loaded.captions,
             total=total,
-            # The same number in every process, as each piece is a forward pass that all wait for.
+            # Equal in all processes, as all of them take part in the forward pass of each piece.
             pieces=-(-self.world.most(plan.slots) // phase.piece),
             with_routing=_due(step, self.settings.router_every),
         )
@@ -196,7 +208,7 @@ class Trainer:
         if result.z_loss is not None:
             line["z_loss"] = result.z_loss
         if result.skipped is not None:
-            # The verdict is on sums over all processes, so all of them are here.
+            # The guard's verdict is equal in all processes, so all of them reach this call.
             parts = self.world.texts(" ".join(loaded.ids))
             ids = [ident for part in parts for ident in part.split()]
             line |= {"skipped": result.skipped, "ids": ids}

@@ -1,1 +1,1 @@
-"""Captions of the kept images, several variants each."""
+"""The stage `caption`: generates captions of the kept images, in several variants."""

@@ -77,23 +77,23 @@ class FindTask:
     folder: str | None
 
     def run(self, number: int) -> Summary:
-        """Finds those of a shard: `extra` has `ROWS`, `DIGEST`, `NO_ROW` and `NO_ANSWER`."""
+        """Finds the captions of a shard; `extra` has `ROWS`, `DIGEST`, `NO_ROW` and `NO_ANSWER`."""
         corpus = Corpus(self.uri, self.storage_options)
         selection = Table(corpus.store, "selection", self.tables["selection"])
         records = chosen_records(corpus, number, selection, self.sample)
         summary = Summary()
         if not records.num_rows:
             return summary
-        found = find_again(corpus, self.tables, self.name, number, records, self.wanted)
-        rows = found.rows
+        result = find_again(corpus, self.tables, self.name, number, records, self.wanted)
+        rows = result.rows
         if rows.num_rows and self.folder is not None:
             draft = draft_of(corpus.store, self.name, self.folder)
             draft.append(number, rows, {})
-            # An attempt whose worker died may have found others, and what is written stays.
+            # An attempt whose worker died may have appended other rows, which stay in the draft.
             rows = draft.read(number)
         summary.done = rows.num_rows
         summary.extra.update({ROWS: rows.num_rows, DIGEST: digest_of(rows)} if rows else {})
-        summary.extra.update({NO_ROW: found.waiting, NO_ANSWER: found.no_answer})
+        summary.extra.update({NO_ROW: result.waiting, NO_ANSWER: result.no_answer})
         return summary
 
 
@@ -125,16 +125,16 @@ def find_again(
     for row, reason, attempts in _failures(open_table(name), shard, kept):
         if reason.split(":")[0] in wanted.reasons:
             again[row] = (attempts or earlier.get(row, 0) + wanted.attempts, reason)
-    found = Found(SCHEMA.empty_table())
+    result = Found(SCHEMA.empty_table())
     if wanted.condition is not None:
-        _add_matching(open_table, name, shard, kept, wanted.condition, again, found)
+        _add_matching(open_table, name, shard, kept, wanted.condition, again, result)
     keys = {row["row"]: row for row in records.select(["shard", "row", "id"]).to_pylist()}
     rows: list[dict[str, Any]] = [
         {**keys[row], "attempts": attempts, "reason": reason}
         for row, (attempts, reason) in sorted(again.items())
     ]
-    found.rows = pa.Table.from_pylist(rows, SCHEMA)
-    return found
+    result.rows = pa.Table.from_pylist(rows, SCHEMA)
+    return result
 
 
 def _add_matching(
@@ -144,21 +144,21 @@ def _add_matching(
     kept: np.ndarray,
     condition: Condition,
     again: dict[int, tuple[int, str]],
-    found: Found,
+    result: Found,
 ) -> None:
-    """Adds the stored captions for which a condition is true to `again`, and counts in `found`."""
+    """Adds the stored captions for which a condition is true to `again`; counts in `result`."""
     captions = Table.read(open_table(name), shard, ["row", "caption", "attempt"])
     if captions is None:
         return
     captions = captions.filter(pc.is_valid(captions.column("caption")))
-    there = np.isin(captions.column("row").to_numpy(), kept)
+    eligible = np.isin(captions.column("row").to_numpy(), kept)
     for table in tables_of(condition):
         ready = np.isin(captions.column("row").to_numpy(), open_table(table).covered(shard))
-        found.waiting = max(found.waiting, int((there & ~ready).sum()))
-        there &= ready
-    captions = captions.filter(pa.array(there))
+        result.waiting = max(result.waiting, int((eligible & ~ready).sum()))
+        eligible &= ready
+    captions = captions.filter(pa.array(eligible))
     answers = condition_answers(condition, open_table, shard, captions.column("row").to_numpy())
-    found.no_answer += answers.null_count
+    result.no_answer += answers.null_count
     bad = captions.filter(answers.fill_null(False))
     for row, attempt in zip(*(bad.column(c).to_pylist() for c in ("row", "attempt")), strict=True):
         again[row] = ((attempt or 0) + 1, ASKED)
@@ -166,20 +166,20 @@ def _add_matching(
 
 def _failures(table: Table, shard: int, kept: np.ndarray) -> Sequence[tuple[int, str, int | None]]:
     """Returns (row, reason, attempts if known) of retryable and of permanent failures."""
-    found: list[tuple[int, str, int | None]] = []
+    failures: list[tuple[int, str, int | None]] = []
     retryable = table.failed.read(shard, ["row", "reason", "attempts"])
     if retryable is not None:
-        found += _failure_tuples(missing_rows(retryable, table.covered(shard)), "reason")
+        failures += _failure_tuples(missing_rows(retryable, table.covered(shard)), "reason")
     final = table.read(shard, ["row", "error", "attempts"])
     if final is not None:
-        found += _failure_tuples(final.filter(pc.is_valid(final.column("error"))), "error")
-    mine = set(kept.tolist())
-    return [one for one in found if one[0] in mine]
+        failures += _failure_tuples(final.filter(pc.is_valid(final.column("error"))), "error")
+    rows = set(kept.tolist())
+    return [failure for failure in failures if failure[0] in rows]
 
 
 def _failure_tuples(rows: pa.Table, reason: str) -> list[tuple[int, str, int | None]]:
     """Returns (row, reason, attempts); attempts are None in tables of earlier versions."""
     columns = [rows.column(name).to_pylist() for name in ("row", reason)]
-    there = "attempts" in rows.column_names
-    attempts = rows.column("attempts").to_pylist() if there else [None] * rows.num_rows
+    recorded = "attempts" in rows.column_names
+    attempts = rows.column("attempts").to_pylist() if recorded else [None] * rows.num_rows
     return list(zip(*columns, attempts, strict=True))

@@ -51,7 +51,7 @@ class Asking:
 
     def children(self, name: str, wanted: Collection[str]) -> list[str]:
         """Returns the wanted variants that are made from the caption of variant `name`."""
-        return sorted(each for each in wanted if self.settings.parent(each) == name)
+        return sorted(child for child in wanted if self.settings.parent(child) == name)
 
     def ask(self, row: Row, name: str, attempt: int, made: Mapping[str, str]) -> Ask:
         """Builds one question about a row.
@@ -179,19 +179,19 @@ class Asking:
         Raises:
             AskError: A value is not text, or too long.
         """
-        found: dict[str, str | None] = {}
+        values: dict[str, str | None] = {}
         for place in places(variant.template):
             if place == MADE:
                 continue
             column = place.removeprefix(SOURCE)
             value = row.columns.get(f"records:{SOURCE}{column}")
-            found[place] = upstream_text(value, column, self._count_tokens, most)
-        return found
+            values[place] = upstream_text(value, column, self._count_tokens, most)
+        return values
 
     def _refined(self, row: Row, name: str) -> bool:
         """Whether upstream text is part of a variant's question, or of that of an ancestor."""
-        variants = [self.settings.variants[each] for each in self.settings.chain(name)]
-        values = [value for each in variants for value in self._upstream(row, each).values()]
+        variants = [self.settings.variants[ancestor] for ancestor in self.settings.chain(name)]
+        values = [value for variant in variants for value in self._upstream(row, variant).values()]
         return any(value is not None for value in values)
 
     def _made(self, row: Row, parent: str, made: Mapping[str, str]) -> str:

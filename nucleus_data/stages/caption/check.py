@@ -26,10 +26,10 @@ def check_upstream(settings: CaptionSettings, upstream: Collection[str]) -> None
     for name, variant in settings.variants.items():
         for column in variant.facts:
             if column not in known:
-                there = ", ".join(sorted(known)) or "none"
+                existing = ", ".join(sorted(known)) or "none"
                 raise RequestError(
                     f"caption.variants.{name}: its text has {{{SOURCE}{column}}}, and no record of"
-                    f" the corpus has such a column; there are: {there}.{nearest(column, known)}"
+                    f" the corpus has such a column; there are: {existing}.{nearest(column, known)}"
                 )
 
 

@@ -111,30 +111,30 @@ def costs(
         todo: What is left to do, by variant, parents before their children.
         measured: Means over stored captions, by variant.
     """
-    found, written_each = [], dict[str, float]()
-    for name, mine in todo.items():
+    estimates, written_each = [], dict[str, float]()
+    for name, left in todo.items():
         variant, known = settings.variants[name], measured.get(name, Measured())
         written_each[name] = known.written or float(variant.max_tokens)
         text = len(variant.template) + len(variant.system or settings.of(name).system or "")
-        each = TEMPLATE + text / LETTERS
+        prompt_tokens = TEMPLATE + text / LETTERS
         if (parent := settings.parent(name)) is not None:
-            each += written_each.get(parent, settings.variants[parent].max_tokens)
-        read = mine.captions * each + mine.upstream_letters / LETTERS
+            prompt_tokens += written_each.get(parent, settings.variants[parent].max_tokens)
+        read = left.captions * prompt_tokens + left.upstream_letters / LETTERS
         if variant.sees_picture:
-            read += mine.picture_tokens
+            read += left.picture_tokens
         if known.captions:
-            read = mine.captions * known.read
+            read = left.captions * known.read
         attempts = known.attempts
-        found.append(
+        estimates.append(
             Cost(
                 name,
-                mine.captions,
+                left.captions,
                 round(read * attempts),
-                round(mine.captions * written_each[name] * attempts),
+                round(left.captions * written_each[name] * attempts),
                 known.captions,
             )
         )
-    return found
+    return estimates
 
 
 def cost_lines(
@@ -149,10 +149,10 @@ def cost_lines(
     """
     several = len(rates) > 1
     for cost in found:
-        mine = settings.of(cost.name)
+        own = settings.of(cost.name)
         basis = f"as {cost.measured:,} stored ones" if cost.measured else "at most"
-        price = f", price {_price(mine, [cost]):,.2f}" if mine.price else ""
-        model = f" by {mine.model}" if several else ""
+        price = f", price {_price(own, [cost]):,.2f}" if own.price else ""
+        model = f" by {own.model}" if several else ""
         yield (
             f"  {cost.name}: {cost.captions:,} captions{model}, {_short(cost.read)} tokens read, "
             f"{_short(cost.written)} written ({basis}){price}"
@@ -160,12 +160,12 @@ def cost_lines(
     asked = settings.asked_of()
     of_model = {name: [c for c in found if c.name in asked[name]] for name in rates}
     if several:
-        for name, its in of_model.items():
-            one = settings.with_model(name)
-            parts = [*_sums(its), _time_of(name, its, rates[name])]
-            if one.price:
-                parts.append(f"price {_price(one, its):,.2f}")
-            yield f"  {place_of(name)}.model={one.model}: {', '.join(parts)}"
+        for name, costs in of_model.items():
+            model_settings = settings.with_model(name)
+            parts = [*_sums(costs), _time_of(name, costs, rates[name])]
+            if model_settings.price:
+                parts.append(f"price {_price(model_settings, costs):,.2f}")
+            yield f"  {place_of(name)}.model={model_settings.model}: {', '.join(parts)}"
     parts = _sums(found)
     (first, *_) = rates
     if not several:

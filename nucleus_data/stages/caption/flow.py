@@ -109,8 +109,8 @@ class Flow:
             else:
                 asked.setdefault(lane, {})[ask.key] = Asked(held, name, number, ask)
         held.live += sum(map(len, asked.values()))
-        for lane, found in asked.items():
-            lane.put(Round(held, found), self._pool)
+        for lane, questions in asked.items():
+            lane.put(Round(held, questions), self._pool)
 
     def _work(self) -> None:
         """Fills and steps the engines; if all are idle, waits for the preparing threads."""
@@ -118,16 +118,17 @@ class Flow:
         start = time.perf_counter()
         at_work = [lane for lane in self._lanes if lane.engine.pending()]
         lost = [lane for lane in self._lanes if lane.asked and lane not in at_work]
-        made = [(lane, one) for lane in lost for one in lane.lost()]
+        answers = [(lane, made) for lane in lost for made in lane.lost()]
         if at_work:
             for lane in at_work:
-                made += [(lane, one) for one in lane.step([x for x in self._lanes if x != lane])]
+                others = [other for other in self._lanes if other != lane]
+                answers += [(lane, made) for made in lane.step(others)]
             self._clock.add(busy=time.perf_counter() - start)
-        elif not made and (waits := [lane for lane in self._lanes if lane.preparing]):
+        elif not answers and (waits := [lane for lane in self._lanes if lane.preparing]):
             waits[0].has_next(POLL_S / len(waits))
             self._clock.add(waited=time.perf_counter() - start)
-        for lane, one in made:
-            self._answer(lane, one)
+        for lane, made in answers:
+            self._answer(lane, made)
         for lane in self._lanes:
             if not lane.engine.pending() and lane.probes.due(idle=not self._under_way):
                 model = lane.asking.settings.model if len(self._lanes) > 1 else ""
@@ -147,9 +148,9 @@ class Flow:
         if not lane.takes_turns:
             return lane.has_next()
         start = time.perf_counter()
-        found = lane.has_next()
+        ready = lane.has_next()
         self._clock.add(waited=time.perf_counter() - start)
-        return found
+        return ready
 
     def _submit(self, lane: Lane) -> bool:
         """Submits the next prepared round to its engine; False if there is no room for it."""
@@ -161,18 +162,18 @@ class Flow:
         if round_.broken:
             failure = TableFailure(error=str(round_.broken.reason), detail=round_.broken.detail)
             round_.held.broken = failure
-            for key in [key for key, one in asked.items() if one.ask.sees_picture]:
+            for key in [key for key, question in asked.items() if question.ask.sees_picture]:
                 self._fail(asked.pop(key), failure)
         lane.asked |= asked
-        for one in asked.values():
-            lane.probes.taken(round_.held.row, one.name, one.ask, round_.picture)
+        for question in asked.values():
+            lane.probes.taken(round_.held.row, question.name, question.ask, round_.picture)
         error, failed = round_.error, []
         if round_.prepared is not None:
             failed = list(round_.prepared.failed)
             try:
                 lane.engine.submit(round_.prepared)
-            except Exception as found:  # if the engine itself is broken, `step` raises as well
-                error = found
+            except Exception as raised_error:  # if the engine is broken, `step` raises as well
+                error = raised_error
         for made in failed if error is None else [raised(key, error) for key in asked]:
             self._answer(lane, made)
         return True
@@ -180,50 +181,50 @@ class Flow:
     def _answer(self, lane: Lane, made: Generated) -> None:
         """Handles an answer: settles the variant, or queues its next attempt."""
         lane.probes.said(made)
-        one = lane.asked.pop(made.key, None)
+        question = lane.asked.pop(made.key, None)
         # A duplicate answer, or one to a question from before the stage raised: ignore it.
-        if one is None:
+        if question is None:
             return
-        held = one.held
+        held = question.held
         try:
-            outcome = self._outcome(lane, one, made)
+            outcome = self._outcome(lane, question, made)
         except Exception as error:
             outcome = stage_raised(error)
         if outcome is not None and outcome.get("error"):
-            outcome = {**outcome, "attempts": one.attempt + 1}
+            outcome = {**outcome, "attempts": question.attempt + 1}
         if outcome is None:
-            self._ask(held, [one.name], one.attempt + 1)
+            self._ask(held, [question.name], question.attempt + 1)
         else:
-            self._settle(held, one.name, outcome)
+            self._settle(held, question.name, outcome)
         held.live -= 1
         self._end(held)
 
-    def _outcome(self, lane: Lane, one: Asked, made: Generated) -> Outcome | None:
+    def _outcome(self, lane: Lane, question: Asked, made: Generated) -> Outcome | None:
         """Returns a caption's table row or a failure; None if the question must be asked again."""
-        row, held = one.held.row, one.held
+        row, held = question.held.row, question.held
         failure = failure_of(made)
         # The engine would refuse the same request again, but may follow an empty answer by another.
         if failure and failure["error"] != EMPTY:
             return failure
         check = self._check or lane.asking.fault
-        if fault := check(lane.asking.said(row, one.name, one.ask, made)):
-            held.faults.setdefault(one.name, []).append(fault.check)
-            attempts = one.attempt + 1
-            most = first_attempt(row, one.name) + self._attempts
+        if fault := check(lane.asking.said(row, question.name, question.ask, made)):
+            held.faults.setdefault(question.name, []).append(fault.check)
+            attempts = question.attempt + 1
+            most = first_attempt(row, question.name) + self._attempts
             return exhausted(fault, made, attempts) if attempts >= most else None
         if failure:
             return failure
         values = lane.asking.values(
-            row, one.name, one.attempt, one.ask, made, lane.engine, held.sha256
+            row, question.name, question.attempt, question.ask, made, lane.engine, held.sha256
         )
-        held.made[one.name] = made.text
-        return {**values, "faults": held.faults.get(one.name, [])}
+        held.made[question.name] = made.text
+        return {**values, "faults": held.faults.get(question.name, [])}
 
-    def _fail(self, one: Asked, failure: TableFailure) -> None:
+    def _fail(self, question: Asked, failure: TableFailure) -> None:
         """Fails a question that was not submitted to the engine."""
-        self._settle(one.held, one.name, failure)
-        one.held.live -= 1
-        self._end(one.held)
+        self._settle(question.held, question.name, failure)
+        question.held.live -= 1
+        self._end(question.held)
 
     def _settle(self, held: Held, name: str, outcome: Outcome) -> None:
         """Records a variant's outcome, and asks (or fails) its children."""
@@ -240,8 +241,8 @@ class Flow:
         if held.live:
             return
         self._under_way -= 1
-        found = list(held.values.values())
-        if held.broken and all(one is held.broken for one in found):
+        outcomes = list(held.values.values())
+        if held.broken and all(outcome is held.broken for outcome in outcomes):
             reason, detail = held.broken["error"], held.broken["detail"]
             self._done.append(RowFailure(held.row, reason, detail))
         else:

@@ -138,9 +138,9 @@ class Lane:
 
     def take_busy_ms(self) -> int:
         """Returns how long the engine worked since the last call, in milliseconds."""
-        found = self._busy.take().get("us", 0)
-        self._busy.add(us=found % 1000)
-        return found // 1000
+        busy_us = self._busy.take().get("us", 0)
+        self._busy.add(us=busy_us % 1000)
+        return busy_us // 1000
 
     def lost(self) -> list[Generated]:
         """Returns failed answers to questions that an idle engine never answered."""

@@ -49,29 +49,29 @@ def load_models(settings: CaptionSettings, load: Load) -> list[Loaded]:
     Raises:
         RequestError: A model does not exist, does not fit into memory, or can't serve a variant.
     """
-    found: list[Loaded] = []
+    models: list[Loaded] = []
     for name, variants in settings.asked_of().items():
-        mine = settings.with_model(name)
-        sees = any(settings.variants[each].sees_picture for each in variants)
+        own = settings.with_model(name)
+        sees = any(settings.variants[variant].sees_picture for variant in variants)
         try:
             # `pictures` is only passed if it differs from the default.
-            engine = load(mine) if sees else load(mine, pictures=False)
+            engine = load(own) if sees else load(own, pictures=False)
         except (RequestError, StoppedError) as error:
             raise type(error)(said_of(name, str(error))) from error
         except Exception as error:
-            if (refusal := _no_room(settings, name, error, found)) is not None:
+            if (refusal := _no_room(settings, name, error, models)) is not None:
                 raise refusal from error
             raise
-        fitted = fitting(mine)
+        fitted = fitting(own)
 
         def decode(data: bytes, fitted: Callable[..., np.ndarray] = fitted) -> np.ndarray:
             return fitted(open_picture(data, INSPECTED))
 
         probes = Probes(settings.probes if sees else 0, decode)
-        found.append(Loaded(name, mine, variants, engine, probes))
-    for one in found:
-        _try_out(one)
-    return found
+        models.append(Loaded(name, own, variants, engine, probes))
+    for loaded in models:
+        _try_out(loaded)
+    return models
 
 
 def check_shares(settings: CaptionSettings) -> None:
@@ -90,9 +90,9 @@ def check_shares(settings: CaptionSettings) -> None:
     }
     total = sum(shares.values())
     if len(shares) > 1 and total > 1:
-        each = ", ".join(f"{key}={share:g}" for key, share in shares.items())
+        listed = ", ".join(f"{key}={share:g}" for key, share in shares.items())
         raise RequestError(
-            f"{each}: these models share the GPU of each worker, and ask for {total:.0%} of its"
+            f"{listed}: these models share the GPU of each worker, and ask for {total:.0%} of its"
             " memory; let the shares add up to 1 at most (0.6 and 0.3), each with room for its"
             " weights, or have one of the models asked as a server (engine: server)"
         )
@@ -107,39 +107,43 @@ def _no_room(
     memory = memory or type(error).__name__ == "OutOfMemoryError"
     if not memory and not before and not name:
         return None
-    mine = settings.with_model(name)
-    said = f"{place_of(name)}.model={mine.model} can't be loaded: {type(error).__name__}: {first}"
+    own = settings.with_model(name)
+    message = f"{place_of(name)}.model={own.model} can't be loaded: {type(error).__name__}: {first}"
     if before:
-        there = ", ".join(
-            f"{one.settings.model} ({one.engine.name}"
+        loaded = ", ".join(
+            f"{model.settings.model} ({model.engine.name}"
             + (
-                f", gpu_memory_utilization={one.settings.gpu_memory_utilization:g})"
-                if one.engine.name == "vllm"
+                f", gpu_memory_utilization={model.settings.gpu_memory_utilization:g})"
+                if model.engine.name == "vllm"
                 else ")"
             )
-            for one in before
+            for model in before
         )
-        said += f". Loaded before it in the same worker: {there}"
+        message += f". Loaded before it in the same worker: {loaded}"
     if memory:
-        said += (
+        message += (
             f". Give it more room ({place_of(name)}.gpu_memory_utilization, now"
-            f" {mine.gpu_memory_utilization:g}; a smaller max_model_len or max_in_flight; less for"
+            f" {own.gpu_memory_utilization:g}; a smaller max_model_len or max_in_flight; less for"
             " the other models), or ask it as a server (engine: server)"
         )
-    return RequestError(said)
+    return RequestError(message)
 
 
-def _try_out(one: Loaded) -> None:
-    """Refuses system prompts and schemas that the engine would refuse for every picture."""
+def _try_out(loaded: Loaded) -> None:
+    """Rejects system prompts and schemas that the engine would refuse for every picture.
+
+    Raises:
+        RequestError: The engine can't serve a variant.
+    """
     picture = np.full((64, 64, 3), 128, np.uint8)
-    for name in one.variants:
-        variant = one.settings.variants[name]
+    for name in loaded.variants:
+        variant = loaded.settings.variants[name]
         if variant.schema_text is not None:
             check_grammar(variant.schema_text, f"caption.variants.{name}.schema")
-        system = variant.system or one.settings.system
+        system = variant.system or loaded.settings.system
         if system is None and variant.schema_text is None:
             continue
         ask = Ask(name, ".", Sampling(1), system, variant.schema_text, variant.sees_picture)
-        for made in one.engine.prepare(picture if ask.sees_picture else None, [ask]).failed:
+        for made in loaded.engine.prepare(picture if ask.sees_picture else None, [ask]).failed:
             if made.reason == "caption_refused":
                 raise RequestError(f"caption.variants.{name}: {made.error}")

@@ -76,11 +76,11 @@ def like_the_stage(models: Any, stage: Mapping[str, Any]) -> Any:
     if not isinstance(models, Mapping):
         return models
     shared = {name: stage[name] for name in SHARED if name in stage}
-    found = {}
+    completed = {}
     for name, model in models.items():
         given = model.model_dump(exclude_unset=True) if isinstance(model, OtherModel) else model
-        found[name] = {**shared, **given} if isinstance(given, Mapping) else given
-    return found
+        completed[name] = {**shared, **given} if isinstance(given, Mapping) else given
+    return completed
 
 
 def place_of(name: str) -> str:

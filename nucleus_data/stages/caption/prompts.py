@@ -91,14 +91,14 @@ def schema_text(given: str | Mapping[str, object]) -> str:
         ValueError: It is not JSON, or not the schema of an object.
     """
     try:
-        found = json.loads(given) if isinstance(given, str) else given
-        text = json.dumps(found, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        schema = json.loads(given) if isinstance(given, str) else given
+        text = json.dumps(schema, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"the schema is no JSON: {error}") from None
-    if not isinstance(found, Mapping) or found.get("type") != "object":
+    if not isinstance(schema, Mapping) or schema.get("type") != "object":
         raise ValueError('the schema must be of an object: {"type": "object", "properties": {...}}')
     try:
-        check_schema(found, "the schema")
+        check_schema(schema, "the schema")
     except RequestError as error:
         raise ValueError(str(error)) from None
     return text

@@ -47,7 +47,14 @@ def first_attempt(row: Row, name: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question without an answer yet."""
+    """A question without an answer yet.
+
+    Attributes:
+        held: The row.
+        name: The variant.
+        attempt: Number of the attempt, from 0.
+        ask: The request.
+    """
 
     held: Held
     name: str

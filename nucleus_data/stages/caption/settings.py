@@ -208,10 +208,10 @@ class CaptionSettings(PricedModel):
 
     def chain(self, name: str) -> list[str]:
         """Returns a variant, its parent, and so on up to one made from the picture."""
-        found = [name]
-        while (above := self.parent(found[-1])) is not None:
-            found.append(above)
-        return found
+        names = [name]
+        while (above := self.parent(names[-1])) is not None:
+            names.append(above)
+        return names
 
 
 def in_order(variants: Mapping[str, Variant]) -> list[str]:
@@ -237,5 +237,5 @@ def in_order(variants: Mapping[str, Variant]) -> list[str]:
                     f" let one of them be from: {PICTURE}"
                 )
             chain.append(variant.parent)
-        order += [each for each in reversed(chain) if each not in order]
+        order += [variant_name for variant_name in reversed(chain) if variant_name not in order]
     return order

@@ -87,13 +87,13 @@ class Caption(RowStage[CaptionSettings]):
             raise RuntimeError("setup() comes before process()")
         self._lanes = [
             Lane(
-                one.engine,
-                Asking(one.settings, one.engine.count_tokens),
+                model.engine,
+                Asking(model.settings, model.engine.count_tokens),
                 self.cpus,
-                one.variants,
-                one.probes,
+                model.variants,
+                model.probes,
             )
-            for one in self._models
+            for model in self._models
         ]
         yield from Flow(self._lanes, self.cpus, self._clock).run(rows)
 
@@ -107,14 +107,14 @@ class Caption(RowStage[CaptionSettings]):
         If there are several models, the time of each, in milliseconds, is counted as
         `busy_ms:caption.models.NAME`.
         """
-        found: Counter[str] = Counter()
-        for one in self._models:
-            found.update(one.engine.counts())
-            found.update(one.probes.counts())
+        counts: Counter[str] = Counter()
+        for model in self._models:
+            counts.update(model.engine.counts())
+            counts.update(model.probes.counts())
         if len(self._models) > 1:
-            for one, lane in zip(self._models, self._lanes, strict=False):
-                found[f"{BUSY}{place_of(one.name)}"] += lane.take_busy_ms()
-        return found
+            for model, lane in zip(self._models, self._lanes, strict=False):
+                counts[f"{BUSY}{place_of(model.name)}"] += lane.take_busy_ms()
+        return counts
 
     def told(self, counts: Mapping[str, int]) -> Sequence[str]:
         """Returns a line about the truth tests, if there were any."""

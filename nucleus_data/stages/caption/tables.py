@@ -86,25 +86,25 @@ def _common(settings: CaptionSettings, model: str) -> dict[str, Any]:
 
     A variant with a model of its own gets the hash that it would have if that were `caption.model`.
     """
-    mine = settings.with_model(model)
-    found = resolve_model(mine.model, mine.revision, kind_of(model))
+    own = settings.with_model(model)
+    reference = resolve_model(own.model, own.revision, kind_of(model))
     return {
-        **deciding(mine, (*_RESOLVED, *_OF_SOME)),
-        "model": found.name,
-        "revision": found.revision,
-        "vllm_args": changing_text(mine.vllm_args),
+        **deciding(own, (*_RESOLVED, *_OF_SOME)),
+        "model": reference.name,
+        "revision": reference.revision,
+        "vllm_args": changing_text(own.vllm_args),
     }
 
 
 def caption_columns(settings: CaptionSettings) -> tuple[str, ...]:
     """Returns the stored columns that questions need, in the form of `RowStage.columns`."""
-    found: list[str] = []
+    columns: list[str] = []
     for name, variant in settings.variants.items():
-        found += [f"records:{SOURCE}caption"] * variant.refines
-        found += [f"records:{SOURCE}{column}" for column in variant.facts]
+        columns += [f"records:{SOURCE}caption"] * variant.refines
+        columns += [f"records:{SOURCE}{column}" for column in variant.facts]
         if parent := settings.parent(name):
-            found += [f"caption.{parent}:caption", f"caption.{parent}:error"]
-    return tuple(dict.fromkeys(found))
+            columns += [f"caption.{parent}:caption", f"caption.{parent}:error"]
+    return tuple(dict.fromkeys(columns))
 
 
 def _chosen(settings: CaptionSettings, name: str) -> RowChoice:
@@ -139,13 +139,13 @@ def _asked_again(
     settings: CaptionSettings, name: str, content: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Returns the settings of checks that can ask a variant again; other checks change no text."""
-    found = {}
+    repeating = {}
     for check in settings.checks_of(name).values():
         # A check marked `added` is in `content` only if its settings differ from the defaults.
         asks = "ask_again" in (check.action, type(check)().action if check.added else None)
         if asks and check.name in content:
-            found[check.name] = content[check.name]
-    return found
+            repeating[check.name] = content[check.name]
+    return repeating
 
 
 def _inputs(settings: CaptionSettings, name: str) -> tuple[str, ...]:

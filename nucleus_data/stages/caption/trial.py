@@ -68,7 +68,7 @@ class Recorder:
     def step(self) -> list[Generated]:
         """Steps the wrapped engine, and records its answers."""
         made = self._engine.step()
-        self._said |= {one.key: one for one in made}
+        self._said |= {answer.key: answer for answer in made}
         return made
 
     def pending(self) -> int:
@@ -89,7 +89,7 @@ class Recorder:
 
     def attempts(self, row: Row, name: str, asking: Asking) -> list[Attempt]:
         """Returns the recorded attempts at one variant of a row, in order."""
-        found, number = [], 0
+        attempts_made, number = [], 0
         while (ask := self._asked.get(f"{row.shard}/{row.row}/{name}/{number}")) is not None:
             made = self._said.get(ask.key, Generated(ask.key, error="no answer"))
             fault, detail = made.reason, made.error
@@ -100,7 +100,7 @@ class Recorder:
                 passed, flags = verdict.passed, tuple(flag.check for flag in verdict.flags)
                 fault = verdict.fault.check if verdict.fault else ""
                 detail = verdict.fault.detail if verdict.fault else ""
-            found.append(
+            attempts_made.append(
                 Attempt(
                     number,
                     ask.question,
@@ -116,4 +116,4 @@ class Recorder:
                 )
             )
             number += 1
-        return found
+        return attempts_made

@@ -34,16 +34,16 @@ class Unseen:
 
     def first(self, ids: Iterable[str], most: int | None) -> list[str]:
         """Returns up to `most` ids in keyed order, leaving out what an arm trains on."""
-        found: list[str] = []
+        chosen: list[str] = []
         for ident in in_keyed_order(ids):
-            if len(found) == most:
+            if len(chosen) == most:
                 break
             known = self.hashes[self.read.set_of(ident)][ident] in self.trained
             if known or self.clusters.get(ident) in self.drawn:
                 self.copies.add(ident)
             else:
-                found.append(ident)
-        return found
+                chosen.append(ident)
+        return chosen
 
     def notes(self) -> tuple[str, ...]:
         """Returns a note about the pictures left out, if there were any."""
@@ -88,11 +88,11 @@ class Read:
 
 def _hashes(opened: TrainingSet) -> dict[str, str]:
     """Returns id -> SHA-256 of the stored picture."""
-    found: dict[str, str] = {}
+    hashes: dict[str, str] = {}
     for tar in range(len(opened.tables.paths)):
         rows = opened.tables.folder.index(opened.tables.path(tar))
-        found.update(zip(*(rows.column(n).to_pylist() for n in ("id", "sha256")), strict=True))
-    return found
+        hashes.update(zip(*(rows.column(n).to_pylist() for n in ("id", "sha256")), strict=True))
+    return hashes
 
 
 def in_keyed_order(ids: Any) -> list[str]:

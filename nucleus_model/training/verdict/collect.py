@@ -74,8 +74,8 @@ def memory_pictures(
     if min(map(len, seen)) >= ENOUGH and min(map(len, unseen)):
         of_each = max(ENOUGH, most // 2)
         halves = [[ids[: min(of_each, *map(len, of))] for ids in of] for of in (seen, unseen)]
-        one, other = ((*a, *b) for a, b in halves)
-        return Memory(one, other, True)
+        seen_ids, unseen_ids = ((*a, *b) for a, b in halves)
+        return Memory(seen_ids, unseen_ids, True)
     both = [[i for i in of[0] if i in set(of[1])][:most] for of in (trained, held)]
     if len(both[0]) < 2:
         raise ValueError(
@@ -132,7 +132,7 @@ def replicates(
     Returns:
         Arm -> measure -> (R,) values, as `judge` takes them.
     """
-    found: dict[str, dict[str, Numbers]] = {}
+    by_arm: dict[str, dict[str, Numbers]] = {}
     for arm, of in tables.items():
         values = [
             replicate_values(
@@ -142,8 +142,8 @@ def replicates(
             )
             for table in of
         ]
-        found[arm] = {name: np.array([each[name] for each in values]) for name in values[0]}
-    return found
+        by_arm[arm] = {name: np.array([run[name] for run in values]) for name in values[0]}
+    return by_arm
 
 
 def memory_variance(
@@ -174,6 +174,6 @@ def picture_differences(tables: Mapping[str, Sequence[pa.Table]]) -> tuple[list[
         N ids, and (R, N) differences of the loss with true captions, B minus A, mean over bins;
         R is the smaller number of replicates.
     """
-    one, other = ([of_part(table, REFERENCE) for table in tables[arm]] for arm in ("a", "b"))
-    table = [y.true.mean(axis=1) - x.true.mean(axis=1) for x, y in zip(one, other, strict=False)]
-    return list(one[0].ids), np.array(table)
+    a, b = ([of_part(table, REFERENCE) for table in tables[arm]] for arm in ("a", "b"))
+    table = [y.true.mean(axis=1) - x.true.mean(axis=1) for x, y in zip(a, b, strict=False)]
+    return list(a[0].ids), np.array(table)

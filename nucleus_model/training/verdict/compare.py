@@ -85,9 +85,9 @@ def compare(
     if tell is not None:
         tell(said(settings.trains, pairs=pairs, replicates=count))
         if any(not spec.done for spec in specs):
-            found = forecast(planned, workers)
-            note_forecast(out, found.to_json())
-            tell(found.sentence())
+            expected = forecast(planned, workers)
+            note_forecast(out, expected.to_json())
+            tell(expected.sentence())
     _run(out, options, 0, count, loop, progress)
     tables = _tables(out, count)
     if settings.half_width is not None:
@@ -108,11 +108,11 @@ def compare(
 def _pin(planned: Planned, out: Path) -> None:
     """Writes the plan, or checks that the folder already has the same one."""
     try:
-        there = read_plan(out)
+        existing = read_plan(out)
     except FileNotFoundError:
         write_plan(planned, out)
         return
-    if there.pin() != planned.pin() or not there.pictures.equals(planned.pictures):
+    if existing.pin() != planned.pin() or not existing.pictures.equals(planned.pictures):
         raise RequestError(
             f"{out} holds a comparison of other sets, or with other settings; name another folder"
         )

@@ -57,19 +57,19 @@ Tables = Mapping[str, Sequence[pa.Table]]
 
 def shared(planned: Planned) -> dict[str, int]:
     """Counts the training pictures that are in both arms, in A only, and in B only."""
-    one, other = (planned.pictures.column(arm) for arm in ("a", "b"))
+    in_a, in_b = (planned.pictures.column(arm) for arm in ("a", "b"))
     counts = {
-        "both": pc.and_(one, other),
-        "a_only": pc.and_not(one, other),
-        "b_only": pc.and_not(other, one),
+        "both": pc.and_(in_a, in_b),
+        "a_only": pc.and_not(in_a, in_b),
+        "b_only": pc.and_not(in_b, in_a),
     }
     return {name: int(pc.sum(mask).as_py() or 0) for name, mask in counts.items()}
 
 
 def are_pairs(planned: Planned) -> bool:
     """Whether a seed's two runs are analysed as a pair."""
-    found = shared(planned)
-    return found["both"] >= PAIRED_FROM * sum(found.values())
+    counts = shared(planned)
+    return counts["both"] >= PAIRED_FROM * sum(counts.values())
 
 
 def picture_tokens(planned: Planned, resolution: int) -> int:
@@ -142,19 +142,19 @@ def found_in(planned: Planned, out: Path, tables: Tables, pilot: int | None) -> 
 
 def _text(settings: TextSettings) -> dict[str, Any]:
     """Returns the identity of the text encoder, independent of its location."""
-    found = resolve_model(settings.model, settings.revision, TEXT_ENCODER)
+    model = resolve_model(settings.model, settings.revision, TEXT_ENCODER)
     state = settings.hidden_state
-    return {"name": found.name, "revision": found.revision, "hidden_state": state}
+    return {"name": model.name, "revision": model.revision, "hidden_state": state}
 
 
 def _described(
     planned: Planned, tables: Tables, parts: Sequence[Measured], *, pairs: bool
 ) -> dict[str, Any]:
     """Describes where the arms differ: by noise bins, groups and single pictures."""
-    found = known(parts)
+    grouping = known(parts)
     hidden = {
         name: sum(0 < len(of) < LEAST for of in members_of(tables, group_of).values())
-        for name, group_of in found.groups.items()
+        for name, group_of in grouping.groups.items()
     }
     captions = dict(
         zip(*(planned.pictures.column(n).to_pylist() for n in ("id", "caption")), strict=True)
@@ -163,10 +163,10 @@ def _described(
     return {
         "bins": _rows(bins(tables, pairs=pairs)),
         "groups": {
-            name: _rows(groups(tables, of, pairs=pairs)) for name, of in found.groups.items()
+            name: _rows(groups(tables, of, pairs=pairs)) for name, of in grouping.groups.items()
         },
         "groups_hidden": {name: count for name, count in hidden.items() if count},
-        "groups_notes": list(found.notes),
+        "groups_notes": list(grouping.notes),
         "gained": [{**asdict(change), "caption": captions[change.id]} for change in gained],
         "lost": [{**asdict(change), "caption": captions[change.id]} for change in lost],
     }
@@ -201,8 +201,8 @@ def _went(
     }
 
 
-def _rows(found: Sequence[Row]) -> list[dict[str, Any]]:
-    return [jsonable(asdict(row)) for row in found]
+def _rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    return [jsonable(asdict(row)) for row in rows]
 
 
 def _arm(planned: Planned, name: str, taken: int) -> dict[str, Any]:

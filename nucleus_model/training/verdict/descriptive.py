@@ -67,13 +67,13 @@ class Curve:
 
 def bins(tables: Tables, *, pairs: bool) -> list[Row]:
     """Compares the loss with true captions in each noise bin, from little noise to pure noise."""
-    found = {arm: [of_part(table, REFERENCE).true for table in of] for arm, of in tables.items()}
-    count = found["a"][0].shape[1]
-    values = {arm: np.array([true.mean(axis=0) for true in of]) for arm, of in found.items()}
+    losses = {arm: [of_part(table, REFERENCE).true for table in of] for arm, of in tables.items()}
+    count = losses["a"][0].shape[1]
+    values = {arm: np.array([true.mean(axis=0) for true in of]) for arm, of in losses.items()}
     return [
         row(
             f"{number / count:.3g} to {(number + 1) / count:.3g}",
-            len(found["a"][0]),
+            len(losses["a"][0]),
             values["a"][:, number],
             values["b"][:, number],
             pairs=pairs,
@@ -90,12 +90,12 @@ def groups(tables: Tables, group_of: Mapping[str, str], *, pairs: bool) -> list[
         group_of: Id -> group; pictures without one are ignored.
         pairs: Whether replicates are paired.
     """
-    found = {arm: [of_part(table, REFERENCE) for table in of] for arm, of in tables.items()}
+    by_arm = {arm: [of_part(table, REFERENCE) for table in of] for arm, of in tables.items()}
     rows = []
     for name, places in members_of(tables, group_of).items():
         if len(places) >= LEAST:
             a, b = (
-                np.array([losses.true[places].mean() for losses in found[arm]])
+                np.array([losses.true[places].mean() for losses in by_arm[arm]])
                 for arm in ("a", "b")
             )
             rows.append(row(name, len(places), a, b, pairs=pairs))
@@ -163,5 +163,5 @@ def row(name: str, pictures: int, a: Numbers, b: Numbers, *, pairs: bool) -> Row
     """
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         return Row(name, pictures, float(a.mean()), float(b.mean()), -np.inf, np.inf)
-    found = paired(b - a) if pairs else unpaired(a, b)
-    return Row(name, pictures, float(a.mean()), float(b.mean()), found.low, found.high)
+    interval = paired(b - a) if pairs else unpaired(a, b)
+    return Row(name, pictures, float(a.mean()), float(b.mean()), interval.low, interval.high)

@@ -39,8 +39,8 @@ class Drawn:
 @cache
 def stored(preset: str) -> tuple[Drawn, bool]:
     """Returns the stored figure for a preset, and whether it was measured for this preset."""
-    found = json.loads(files(__package__).joinpath(FILE).read_text(encoding="utf-8"))["presets"]
-    return Drawn(**found[preset if preset in found else MEASURED]), preset in found
+    shares = json.loads(files(__package__).joinpath(FILE).read_text(encoding="utf-8"))["presets"]
+    return Drawn(**shares[preset if preset in shares else MEASURED]), preset in shares
 
 
 def weights(known: Drawn, shared: Mapping[str, int]) -> tuple[float, float]:
@@ -54,11 +54,11 @@ def weights(known: Drawn, shared: Mapping[str, int]) -> tuple[float, float]:
         The added variances for A and B, in units of one replicate's variance. Pictures in both
         arms add nothing.
     """
-    one, other = (
+    a, b = (
         known.share * known.pictures * own / max(1, own + shared["both"]) ** 2
         for own in (shared["a_only"], shared["b_only"])
     )
-    return one, other
+    return a, b
 
 
 def note(preset: str) -> str:

@@ -131,10 +131,10 @@ def pictures_taken(planned: Planned) -> int:
     sizes: list[int] = []
     epoch = 0
     while len(sizes) < training.steps:
-        found = exact_epoch(
+        planned_epoch = exact_epoch(
             order.ids, of.ravel(), [training.batch_size] * len(buckets), seed=0, epoch=epoch
         )
-        sizes += np.diff(found.ends, prepend=0).tolist()
+        sizes += np.diff(planned_epoch.ends, prepend=0).tolist()
         epoch += 1
     return sum(sizes[: training.steps])
 
@@ -189,7 +189,7 @@ class _Small:
         self.runs = one_by_one(self.specs)
 
     def run(self, planned: Planned, arm: str, steps: int) -> float:
-        """Executes a run of so many steps, and returns its CPU time in seconds."""
+        """Executes a run of `steps` steps, and returns its CPU time in seconds."""
         out = self.folder / str(len(self.specs))
         write_plan(planned, out)
         preset = planned.settings.preset
@@ -205,13 +205,13 @@ def _fewer(planned: Planned, count: int) -> Planned:
     pictures = planned.pictures
     reference = np.flatnonzero(pictures.column(REFERENCE).to_numpy())[count:]
     memory = np.flatnonzero(told_apart(pictures).to_numpy())[count:]
-    found = {}
+    columns = {}
     for name, dropped in ((REFERENCE, reference), ("memory", memory)):
         column = pictures.column(name).to_pylist()
         for place in dropped.tolist():
             column[place] = False if name == REFERENCE else None
-        found[name] = pa.array(column, pictures.schema.field(name).type)
-    for name, column in found.items():
+        columns[name] = pa.array(column, pictures.schema.field(name).type)
+    for name, column in columns.items():
         pictures = pictures.set_column(pictures.schema.get_field_index(name), name, column)
     return replace(planned, pictures=pictures)
 

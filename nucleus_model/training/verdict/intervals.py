@@ -53,8 +53,10 @@ def paired(differences: ArrayLike, level: float = 0.95) -> Interval:
     Raises:
         ValueError: There are fewer than two.
     """
-    found = numbers(differences, "differences", 2)
-    return t_interval(found.mean(), found.std(ddof=1) / np.sqrt(len(found)), len(found) - 1, level)
+    values = numbers(differences, "differences", 2)
+    return t_interval(
+        values.mean(), values.std(ddof=1) / np.sqrt(len(values)), len(values) - 1, level
+    )
 
 
 def unpaired(
@@ -71,13 +73,13 @@ def unpaired(
     Raises:
         ValueError: There are fewer than two of one.
     """
-    one, other = numbers(a, "a", 2), numbers(b, "b", 2)
+    values_a, values_b = numbers(a, "a", 2), numbers(b, "b", 2)
     parts = [
-        each.var(ddof=1) * (1 / len(each) + more)
-        for each, more in zip((one, other), drawn, strict=True)
+        values.var(ddof=1) * (1 / len(values) + more)
+        for values, more in zip((values_a, values_b), drawn, strict=True)
     ]
-    degrees = satterthwaite(parts, [len(one) - 1, len(other) - 1])
-    return t_interval(other.mean() - one.mean(), np.sqrt(sum(parts)), degrees, level)
+    degrees = satterthwaite(parts, [len(values_a) - 1, len(values_b) - 1])
+    return t_interval(values_b.mean() - values_a.mean(), np.sqrt(sum(parts)), degrees, level)
 
 
 def crossed(differences: ArrayLike, level: float = 0.95) -> Interval:
@@ -171,8 +173,8 @@ def joint_sign_flips(differences: ArrayLike, seed: int = 0) -> list[float]:
         # scipy flips the signs of a single sample; the same signs are applied to all measures.
         signs = np.moveaxis(np.asarray(flipped), axis, 0)[:, ..., None]
         shape = (len(table),) + (1,) * (signs.ndim - 2) + (table.shape[1],)
-        found: NDArray[np.float64] = np.abs(_t(signs * table.reshape(shape), axis=0)).max(axis=-1)
-        return found
+        most: NDArray[np.float64] = np.abs(_t(signs * table.reshape(shape), axis=0)).max(axis=-1)
+        return most
 
     drawn = stats.permutation_test(
         (np.ones(len(table)),),
@@ -231,9 +233,7 @@ def t_interval(mean: float, error: float, degrees: float, level: float) -> Inter
 
 def numbers(values: ArrayLike, name: str, least: int) -> Numbers:
     """Checks that values are a row of at least `least` finite numbers. Raises ValueError."""
-    found = np.asarray(values, dtype=np.float64)
-    if found.ndim != 1 or len(found) < least or not np.isfinite(found).all():
-        raise ValueError(
-            f"{name}: {least} or more finite numbers in a row are needed, got {found!r}"
-        )
-    return found
+    row = np.asarray(values, dtype=np.float64)
+    if row.ndim != 1 or len(row) < least or not np.isfinite(row).all():
+        raise ValueError(f"{name}: {least} or more finite numbers in a row are needed, got {row!r}")
+    return row

@@ -69,8 +69,8 @@ class Verdict:
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the verdict as JSON-able data, with infinite values as None."""
-        found: dict[str, Any] = jsonable(asdict(self))
-        return found
+        content: dict[str, Any] = jsonable(asdict(self))
+        return content
 
 
 def judge(
@@ -105,13 +105,13 @@ def judge(
     Raises:
         ValueError: A measure is missing, or the numbers of replicates don't match.
     """
-    one, other = _values(a, "a"), _values(b, "b")
-    sizes = len(one[0]), len(other[0])
+    values_a, values_b = _values(a, "a"), _values(b, "b")
+    sizes = len(values_a[0]), len(values_b[0])
     if pairs and sizes[0] != sizes[1]:
         raise ValueError(f"pairs need as many replicates of both arms, got {sizes[0]}, {sizes[1]}")
     intervals = [
         difference(x, y, JOINT, pairs=pairs, pilot=pilot, drawn=drawn)
-        for x, y in zip(one, other, strict=True)
+        for x, y in zip(values_a, values_b, strict=True)
     ]
     intervals = [
         widened(interval, *chosen[measure.name], JOINT)
@@ -122,9 +122,9 @@ def judge(
     adjusted = holm([interval.p for interval in intervals])
     flips: Sequence[float | None] = [None] * len(MEASURES)
     if pairs:
-        table = np.stack([y - x for x, y in zip(one, other, strict=True)], axis=1)
+        table = np.stack([y - x for x, y in zip(values_a, values_b, strict=True)], axis=1)
         flips = joint_sign_flips(table)
-    loss = abs(float(one[0].mean()))
+    loss = abs(float(values_a[0].mean()))
     findings = tuple(
         _finding(
             measure,
@@ -137,7 +137,7 @@ def judge(
             loss=loss,
         )
         for x, y, measure, interval, p, flip in zip(
-            one, other, MEASURES, intervals, adjusted, flips, strict=True
+            values_a, values_b, MEASURES, intervals, adjusted, flips, strict=True
         )
     )
     kept = counted(
@@ -202,7 +202,7 @@ def _finding(
         detectable=detectable(interval.error, interval.degrees, JOINT),
         ratio=times if np.isfinite(times.low) and times.mean > 0 else None,
         direction=int(np.sign(interval.mean)) * measure.better if sure else 0,
-        counts=False,  # `judge` says so, when all are there
+        counts=False,  # set by `judge`, once all findings are known
         equal=not sure and -margin < interval.low and interval.high < margin,
         within=margin,
     )
@@ -213,10 +213,10 @@ def _values(arm: Mapping[str, ArrayLike], name: str) -> list[Numbers]:
     missing = [measure for measure in NAMES if measure not in arm]
     if missing:
         raise ValueError(f"{name} lacks the measures {', '.join(missing)}; all six decide together")
-    found = [np.asarray(arm[measure], dtype=np.float64) for measure in NAMES]
-    if len({each.shape for each in found}) != 1 or found[0].ndim != 1:
+    values = [np.asarray(arm[measure], dtype=np.float64) for measure in NAMES]
+    if len({of_measure.shape for of_measure in values}) != 1 or values[0].ndim != 1:
         raise ValueError(f"{name}: one value a replicate is needed of each measure")
-    return found
+    return values
 
 
 def jsonable(value: Any) -> Any:

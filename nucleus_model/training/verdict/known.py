@@ -68,26 +68,26 @@ class Measured:
         wanted = {row["id"] for row in self.rows}
         numbers = self.opened.by_id
         names = [n.decode() for n in as_hex(self.opened.tables.whole()["id"][numbers])]
-        mine = [(n, i) for n, i in zip(numbers.tolist(), names, strict=True) if i in wanted]
-        tars, places = self.opened.place(np.array([n for n, _ in mine], np.int64))
+        members = [(n, i) for n, i in zip(numbers.tolist(), names, strict=True) if i in wanted]
+        tars, places = self.opened.place(np.array([n for n, _ in members], np.int64))
         self.places = defaultdict(list)
-        for tar, place, (_, ident) in zip(tars.tolist(), places.tolist(), mine, strict=True):
+        for tar, place, (_, ident) in zip(tars.tolist(), places.tolist(), members, strict=True):
             self.places[tar].append((place, ident))
 
     @cached_property
     def kinds(self) -> dict[str, str]:
         """Id -> origin of the caption that the picture is evaluated with."""
-        found = {}
+        origins = {}
         for tar, members in self.places.items():
             for place, ident in members:
                 sources = self.opened.sample_at(tar, place).sources
-                found[ident] = sources[-1] if sources else "none"
-        return found
+                origins[ident] = sources[-1] if sources else "none"
+        return origins
 
     @cached_property
     def sources(self) -> dict[str, str]:
         """Id -> the record's source, from the `.json` in the tar."""
-        found = {}
+        sources = {}
         for tar, members in self.places.items():
             path = self.opened.tables.path(tar)
             index = self.opened.tables.folder.index(path)
@@ -96,8 +96,8 @@ class Measured:
             )
             for place, ident in members:
                 text = self.opened.store.read_range(path, offsets[place], sizes[place])
-                found[ident] = _source(text)
-        return found
+                sources[ident] = _source(text)
+        return sources
 
     def columns(self) -> dict[str, dict[str, str]]:
         """Returns tier and curriculum bucket by id, if the set has columns.
@@ -109,23 +109,25 @@ class Measured:
         if not self.opened.tables.folder.all_columns():
             return {}
         columns = self.opened.tables.folder.columns()
-        found: dict[str, dict[str, str]] = {name: {} for name in PLACED if name in columns.names}
+        by_column: dict[str, dict[str, str]] = {
+            name: {} for name in PLACED if name in columns.names
+        }
         for tar, members in self.places.items():
             table = columns.values(self.opened.tables.path(tar))
-            for name, of in found.items():
+            for name, of in by_column.items():
                 values = table.column(name).to_pylist()
                 for place, ident in members:
                     of[ident] = UNKNOWN if values[place] is None else str(values[place])
-        return found
+        return by_column
 
 
 def measured(planned: Planned) -> Iterator[Measured]:
     """Yields the reference pictures by the set that they are read from."""
     rows = planned.pictures.filter(planned.pictures.column(REFERENCE))
     for name, arm in planned.arms.items():
-        mine = rows.filter(pc.equal(rows.column("read_from"), pa.scalar(name)))
-        if mine.num_rows:
-            yield Measured(name, arm.open(planned.settings), mine.to_pylist())
+        of_set = rows.filter(pc.equal(rows.column("read_from"), pa.scalar(name)))
+        if of_set.num_rows:
+            yield Measured(name, arm.open(planned.settings), of_set.to_pylist())
 
 
 def known(parts: Sequence[Measured]) -> Known:
@@ -152,8 +154,8 @@ def known(parts: Sequence[Measured]) -> Known:
         del groups["read_from"]
     if set(groups["source"].values()) <= {UNKNOWN}:
         del groups["source"]
-    found = {TITLES[name]: of for name, of in groups.items() if of}
-    return Known(found, tuple(dict.fromkeys(notes)))
+    titled = {TITLES[name]: of for name, of in groups.items() if of}
+    return Known(titled, tuple(dict.fromkeys(notes)))
 
 
 def _words(caption: str) -> str:
@@ -164,8 +166,8 @@ def _words(caption: str) -> str:
 def _source(text: bytes) -> str:
     """Returns the source in a sample's `.json`, which may be malformed if others wrote the tar."""
     try:
-        found = json.loads(text)
+        content = json.loads(text)
     except ValueError:
         return UNKNOWN
-    source = found.get("source") if isinstance(found, dict) else None
+    source = content.get("source") if isinstance(content, dict) else None
     return UNKNOWN if source is None else str(source)

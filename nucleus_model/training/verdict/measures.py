@@ -68,12 +68,12 @@ def other_captions(captions: Mapping[str, str]) -> dict[str, str]:
     """
     ordered = sorted(captions, key=lambda i: (keyed_uint64("shuffled", HOLDOUT_SEED, i), i))
     texts = [captions[ident] for ident in ordered]
-    found = {}
+    assigned = {}
     for place, ident in enumerate(ordered):
         following = texts[place + 1 :] + texts[:place]
         own = texts[place]
-        found[ident] = next((text for text in following if text and text != own), own)
-    return found
+        assigned[ident] = next((text for text in following if text and text != own), own)
+    return assigned
 
 
 def asked(captions: Mapping[str, str], *, only_true: bool = False) -> dict[str, Mapping[str, str]]:
@@ -118,13 +118,14 @@ def measure(
     every = sample_losses(
         model, text, latents, training_set, samples, list(captions.values()), batch_size
     )
-    found = dict(zip(captions, every, strict=True))
-    true = found["true"]
+    by_kind = dict(zip(captions, every, strict=True))
+    true = by_kind["true"]
     if not true.ids:
         raise ValueError(f"{training_set.store.uri}: none of {len(samples)} pictures is decodable")
     nothing = np.full(true.losses.shape, np.nan)
     shuffled, empty = (
-        found[name].losses.numpy() if name in found else nothing for name in ("shuffled", "empty")
+        by_kind[name].losses.numpy() if name in by_kind else nothing
+        for name in ("shuffled", "empty")
     )
     return LossTable(true.ids, true.sigmas.numpy(), true.losses.numpy(), shuffled, empty)
 

@@ -29,14 +29,14 @@ Objects = Counter[tuple[str | None, str | None]]
 
 def told(text: str) -> Objects:
     """Returns the objects that a caption names with a kind and a colour of the world."""
-    found = read_caption(text).objects
-    return Counter((o.kind, o.color) for o in found if o.kind in KINDS and o.color in COLORS)
+    objects = read_caption(text).objects
+    return Counter((o.kind, o.color) for o in objects if o.kind in KINDS and o.color in COLORS)
 
 
 def right(picture: NDArray[np.uint8], wanted: Objects) -> int:
     """Counts the wanted objects that a picture shows."""
-    found: Objects = Counter((o.kind, o.color) for o in find_objects(picture))
-    return (wanted & found).total()
+    shown: Objects = Counter((o.kind, o.color) for o in find_objects(picture))
+    return (wanted & shown).total()
 
 
 def is_checked(parts: Sequence[Measured]) -> bool:
@@ -85,12 +85,12 @@ def objects_right(runs: Mapping[str, Sequence[Path]], *, pairs: bool) -> list[Ro
     count = 0
     for arm, folders in runs.items():
         # Only the first seeds draw samples.
-        for folder in (one for one in folders if (one / FACTS).is_file()):
-            found = [(right(cell, objects), objects.total()) for cell, objects in _cells(folder)]
-            if not found:
+        for folder in (path for path in folders if (path / FACTS).is_file()):
+            cells = [(right(cell, objects), objects.total()) for cell, objects in _cells(folder)]
+            if not cells:
                 return []
-            count += len(found)
-            shares[arm].append(sum(n for n, _ in found) / sum(of for _, of in found))
+            count += len(cells)
+            shares[arm].append(sum(n for n, _ in cells) / sum(of for _, of in cells))
     if min(map(len, shares.values())) < 2:
         return []
     a, b = (np.array(shares[arm]) for arm in ("a", "b"))

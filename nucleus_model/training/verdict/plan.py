@@ -114,8 +114,8 @@ class Planned:
             for name in (SEEN, UNSEEN)
         )
         both = pc.and_(seen.column("a"), seen.column("b"))
-        one, other = (tuple(rows.column("id").to_pylist()) for rows in (seen, unseen))
-        return Memory(one, other, not pc.all(both).as_py())
+        seen_ids, unseen_ids = (tuple(rows.column("id").to_pylist()) for rows in (seen, unseen))
+        return Memory(seen_ids, unseen_ids, not pc.all(both).as_py())
 
     def order(self, replicate: int) -> JointOrder:
         """Returns the joint order of the pictures of both arms for a replicate.
@@ -161,8 +161,10 @@ def plan_comparison(
         if not opened.count:
             raise RequestError(f"{arms[name].folder} {_why_empty(opened)}")
     if len({opened.resolution for opened in sets.values()}) > 1:
-        told = ", ".join(f"{name}: {opened.resolution}" for name, opened in sets.items())
-        raise RequestError(f"the sets have other resolutions ({told}); name one that all have")
+        resolutions = ", ".join(f"{name}: {opened.resolution}" for name, opened in sets.items())
+        raise RequestError(
+            f"the sets have other resolutions ({resolutions}); name one that all have"
+        )
     of = {name: _buckets(opened) for name, opened in sets.items()}
     held = {name: _held_out(of[name], settings.holdout_share, clusters or {}) for name in (A, B)}
     given = set(of.get(GIVEN, ()))

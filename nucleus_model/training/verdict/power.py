@@ -49,8 +49,8 @@ def stored(preset: str, *, pairs: bool) -> Spread | None:
         pairs: Whether most pictures are in both arms.
     """
     text = files(__package__).joinpath(FILE).read_text(encoding="utf-8")
-    found = json.loads(text)["presets"].get(preset, {}).get(EQUAL if pairs else OTHER)
-    return None if found is None else Spread(**found)
+    spread = json.loads(text)["presets"].get(preset, {}).get(EQUAL if pairs else OTHER)
+    return None if spread is None else Spread(**spread)
 
 
 def sees(percent: float, replicates: int, *, pairs: bool) -> float:

@@ -47,35 +47,37 @@ def ratio(
     """
     from scipy import special
 
-    one, other = numbers(a, "a", 2), numbers(b, "b", 2)
-    if pairs and len(one) != len(other):
-        raise ValueError(f"a and b: as many of each are needed, got {len(one)} and {len(other)}")
-    first, second = one[:pilot], other[:pilot]
-    top, bottom = float(other.mean()), float(one.mean())
-    found = top / bottom if bottom else float("nan")
+    values_a, values_b = numbers(a, "a", 2), numbers(b, "b", 2)
+    if pairs and len(values_a) != len(values_b):
+        raise ValueError(
+            f"a and b: as many of each are needed, got {len(values_a)} and {len(values_b)}"
+        )
+    first, second = values_a[:pilot], values_b[:pilot]
+    top, bottom = float(values_b.mean()), float(values_a.mean())
+    estimate = top / bottom if bottom else float("nan")
     if pairs:
-        aa, ab, bb = (np.cov(first, second, ddof=1) / len(one))[[0, 0, 1], [0, 1, 1]]
+        aa, ab, bb = (np.cov(first, second, ddof=1) / len(values_a))[[0, 0, 1], [0, 1, 1]]
         degrees = float(len(first) - 1)
-        p = paired(other - one, level).p
+        p = paired(values_b - values_a, level).p
     else:
         aa, bb = (
-            each[:pilot].var(ddof=1) * (1 / len(each) + more)
-            for each, more in zip((one, other), drawn, strict=True)
+            values[:pilot].var(ddof=1) * (1 / len(values) + more)
+            for values, more in zip((values_a, values_b), drawn, strict=True)
         )
         ab = 0.0
         # The variances of mean(b) - r mean(a), at the estimated ratio r.
-        parts = [found**2 * aa, bb] if bottom else [aa, bb]
+        parts = [estimate**2 * aa, bb] if bottom else [aa, bb]
         degrees = satterthwaite(parts, [len(first) - 1, len(second) - 1])
-        p = unpaired(one, other, level, drawn).p
+        p = unpaired(values_a, values_b, level, drawn).p
     t = special.stdtrit(degrees, (1 + level) / 2)
     square = bottom**2 - t**2 * aa
     if bottom == 0 or square <= 0:
-        return Interval(found, -np.inf, np.inf, np.inf, degrees, p, level)
+        return Interval(estimate, -np.inf, np.inf, np.inf, degrees, p, level)
     centre = (top * bottom - t**2 * ab) / square
     half = np.sqrt(max(0.0, centre**2 - (top**2 - t**2 * bb) / square))
-    error = np.sqrt(max(0.0, bb - 2 * found * ab + found**2 * aa)) / abs(bottom)
+    error = np.sqrt(max(0.0, bb - 2 * estimate * ab + estimate**2 * aa)) / abs(bottom)
     ends = float(centre - half), float(centre + half)
-    return Interval(found, *ends, float(error), degrees, p, level)
+    return Interval(estimate, *ends, float(error), degrees, p, level)
 
 
 def changes(found: Interval) -> tuple[Numbers, bool]:

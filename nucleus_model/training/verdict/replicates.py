@@ -51,9 +51,9 @@ def after_pilot(differences: Numbers, pilot: int, level: float = 0.95) -> Interv
     Raises:
         ValueError: There are fewer than the pilot's, or the pilot has fewer than two.
     """
-    found = numbers(differences, "differences", max(2, pilot))
-    deviation = found[:pilot].std(ddof=1)
-    return t_interval(found.mean(), deviation / math.sqrt(len(found)), pilot - 1, level)
+    values = numbers(differences, "differences", max(2, pilot))
+    deviation = values[:pilot].std(ddof=1)
+    return t_interval(values.mean(), deviation / math.sqrt(len(values)), pilot - 1, level)
 
 
 def after_pilots(
@@ -75,13 +75,13 @@ def after_pilots(
     Raises:
         ValueError: There are fewer than the pilot's, or the pilot has fewer than two.
     """
-    one, other = numbers(a, "a", max(2, pilot)), numbers(b, "b", max(2, pilot))
+    values_a, values_b = numbers(a, "a", max(2, pilot)), numbers(b, "b", max(2, pilot))
     parts = [
-        each[:pilot].var(ddof=1) * (1 / len(each) + more)
-        for each, more in zip((one, other), drawn, strict=True)
+        values[:pilot].var(ddof=1) * (1 / len(values) + more)
+        for values, more in zip((values_a, values_b), drawn, strict=True)
     ]
     degrees = satterthwaite(parts, [pilot - 1] * 2)
-    return t_interval(other.mean() - one.mean(), math.sqrt(sum(parts)), degrees, level)
+    return t_interval(values_b.mean() - values_a.mean(), math.sqrt(sum(parts)), degrees, level)
 
 
 def pilot_deviation(a: Numbers, b: Numbers, *, pairs: bool) -> float:

@@ -73,19 +73,19 @@ def write_plan(planned: Planned, out: Path) -> None:
 
 def read_plan(out: Path, storage_options: Mapping[str, Mapping[str, Any]] | None = None) -> Planned:
     """Reads what `write_plan` wrote. Raises FileNotFoundError."""
-    found = json.loads((out / PLAN).read_text(encoding="utf-8"))
+    content = json.loads((out / PLAN).read_text(encoding="utf-8"))
     options = storage_options or {}
     # How far a comparison goes beyond its pilot is not in its plan.
-    settings = {**found["settings"], "most": found["settings"]["replicates"]}
+    settings = {**content["settings"], "most": content["settings"]["replicates"]}
     return Planned(
         VerdictSettings.model_validate(settings),
         {
             name: Arm(**arm, storage_options=options.get(name, {}))
-            for name, arm in found["arms"].items()
+            for name, arm in content["arms"].items()
         },
-        found["digests"],
+        content["digests"],
         pq.read_table(out / PICTURES_FILE),
-        tuple(found["notes"]),
+        tuple(content["notes"]),
     )
 
 
@@ -104,8 +104,8 @@ def do_run(spec: RunSpec, kept: Kept | None = None) -> None:
     kept = kept or Kept()
     planned = read_plan(Path(spec.out), spec.storage_options)
     checkpoint = train_run(planned, spec.arm, spec.replicate, spec.folder, kept)
-    found = Measured(planned, checkpoint, kept)
-    finish_run(spec, run_table(found.reference(), found.memory()))
+    evaluation = Measured(planned, checkpoint, kept)
+    finish_run(spec, run_table(evaluation.reference(), evaluation.memory()))
 
 
 def train_run(planned: Planned, name: str, replicate: int, folder: Path, kept: Kept) -> Path:
@@ -161,13 +161,13 @@ class Measured:
         captions = asked(texts, only_true=only_true)
         parts = []
         for name, arm in self.planned.arms.items():
-            mine = rows.filter(pc.equal(rows.column("read_from"), name)).column("id").to_pylist()
-            if not mine:
+            ids = rows.filter(pc.equal(rows.column("read_from"), name)).column("id").to_pylist()
+            if not ids:
                 continue
             opened = arm.open(self.planned.settings, self.kept)
             room = self.training.latent_cache_bytes
             latents = self.kept.latents(opened, self.codec, self.training, room)
-            samples = _samples(opened, mine)
+            samples = _samples(opened, ids)
             with deterministic(1, "cpu", 0):
                 parts.append(
                     measure(self.model, self.text, latents, opened, samples, BATCH, captions)

@@ -51,7 +51,7 @@ def sentence(
     """
     end = _size(replicates, pairs=pairs, image_tokens=image_tokens)
     loss = findings[0]
-    # Of what doesn't count, what does not fit the word.
+    # Significant findings that do not count, and whose direction is not that of the word.
     aside = [
         finding
         for finding in findings
@@ -68,33 +68,33 @@ def sentence(
             f"no difference that this run could have seen; the smallest it could see is "
             f"{_share(loss)} of the loss{_unread(findings)}; {end}"
         )
-    said = []
+    parts = []
     for about in ("captions", "pictures", "duplicates"):
-        mine = [finding for finding in findings if finding.measure.about == about]
-        if text := _about(about, mine):
-            said.append(text)
+        of_kind = [finding for finding in findings if finding.measure.about == about]
+        if text := _about(about, of_kind):
+            parts.append(text)
     if not any(finding.counts for finding in findings[1:]):
-        said = [_change(loss)]
+        parts = [_change(loss)]
     elif word == "mixed" and loss.direction:
         # With duplicates, captions carry more while the loss rises: the gap alone would mislead.
-        said.append(_change(loss))
-    said += [f"but {_change(finding)}{_scaled(finding)}" for finding in aside if word != "mixed"]
-    return f"{HEADS[word]}: {', '.join(said)}; {end}"
+        parts.append(_change(loss))
+    parts += [f"but {_change(finding)}{_scaled(finding)}" for finding in aside if word != "mixed"]
+    return f"{HEADS[word]}: {', '.join(parts)}; {end}"
 
 
 def _size(replicates: tuple[int, int], *, pairs: bool, image_tokens: int | None) -> str:
-    one, other = replicates
-    seeds = f"{one} seeds" if one == other else f"{one} and {other} seeds"
+    a, b = replicates
+    seeds = f"{a} seeds" if a == b else f"{a} and {b} seeds"
     if min(replicates) < FEW:
         seeds = f"only {seeds} ({FEW} are advised)"
     if not pairs:
-        # Seeds of sets with other pictures have nothing in common.
+        # Runs with the same seed have nothing in common if the sets have other pictures.
         seeds += " that are no pairs"
     if image_tokens is None:
         return seeds
     millions = image_tokens / 1e6
-    told = f"{millions:.1f} M" if millions >= 0.1 else f"{image_tokens:,}"
-    return f"{seeds}, {told} image tokens"
+    tokens = f"{millions:.1f} M" if millions >= 0.1 else f"{image_tokens:,}"
+    return f"{seeds}, {tokens} image tokens"
 
 
 def _share(loss: Finding) -> str:
@@ -134,14 +134,14 @@ def _unread(findings: Sequence[Finding]) -> str:
     If A's loss is no better with true captions than with others (for example, because the text
     encoder does not know their words), spoiled captions can't make it worse.
     """
-    gap = next((found for found in findings if found.measure.name == "caption_gap"), None)
+    gap = next((finding for finding in findings if finding.measure.name == "caption_gap"), None)
     if gap is None or gap.ratio is not None or gap.direction:
         return ""
     return f", and {UNREAD}"
 
 
 def _scaled(finding: Finding) -> str:
-    """Says of a gap that does not count why it doesn't."""
+    """Returns why a caption gap does not count, as a clause; empty for other measures."""
     return ", as the loss at much noise" if finding.measure.about == "captions" else ""
 
 
@@ -152,11 +152,12 @@ def _change(finding: Finding) -> str:
         (mean, low, high), fewer = changes(times)
         word = "lower" if fewer else "higher"
         return f"{name} {_figure(mean)} % {word}, {_figure(low)} to {_figure(high)}"
-    found = finding.interval
+    interval = finding.interval
     ends = [
-        "unbounded" if not np.isfinite(end) else f"{end:+.3g}" for end in (found.low, found.high)
+        "unbounded" if not np.isfinite(end) else f"{end:+.3g}"
+        for end in (interval.low, interval.high)
     ]
-    return f"{name} {found.mean:+.3g}, {ends[0]} to {ends[1]}"
+    return f"{name} {interval.mean:+.3g}, {ends[0]} to {ends[1]}"
 
 
 def _figure(percent: float) -> str:

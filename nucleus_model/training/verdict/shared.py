@@ -33,15 +33,15 @@ def sharing(loop: Loop, earlier: Sequence[Path]) -> Loop:
 
 
 def _shared(loop: Loop, earlier: Sequence[Path], specs: Sequence[RunSpec]) -> Iterator[RunSpec]:
-    mine = [spec for spec in specs if spec.arm == ARM and not spec.folder.exists()]
-    if mine:
-        planned = read_plan(Path(mine[0].out))
+    own = [spec for spec in specs if spec.arm == ARM and not spec.folder.exists()]
+    if own:
+        planned = read_plan(Path(own[0].out))
         known = [(folder, read_plan(folder)) for folder in earlier]
-        for spec in mine:
+        for spec in own:
             for folder, other in known:
-                there = RunSpec(str(folder), ARM, spec.replicate)
-                if there.done and same_training(planned, other, spec.replicate):
-                    _copy(there.folder, spec.folder)
+                run = RunSpec(str(folder), ARM, spec.replicate)
+                if run.done and same_training(planned, other, spec.replicate):
+                    _copy(run.folder, spec.folder)
                     break
     yield from loop(specs)
 

@@ -13,7 +13,7 @@ TIMINGS = "timings.json"
 
 @contextmanager
 def timed(out: Path, runs: int) -> Iterator[None]:
-    """Context manager that adds the time of some runs to `timings.json`, if they end normally.
+    """Adds the time of the runs inside the context to `timings.json`, if they end normally.
 
     Args:
         out: The comparison's folder.
@@ -39,17 +39,17 @@ def note_forecast(out: Path, forecast: Mapping[str, Any]) -> None:
 
 
 def _processor() -> float:
-    found = os.times()
-    return found.user + found.system + found.children_user + found.children_system
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
 
 
 def _read(out: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads((out / TIMINGS).read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads((out / TIMINGS).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         # A damaged file is ignored, as timings do not affect the verdict.
         return {"forecast": None, "sessions": []}
-    return found
+    return content
 
 
 def _write(out: Path, content: Mapping[str, Any]) -> None:

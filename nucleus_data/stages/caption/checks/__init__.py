@@ -27,13 +27,13 @@ __all__ = ["Action", "Check", "Checks", "Fault", "Said", "Verdict", "check_capti
 
 def _found() -> tuple[type[Check], ...]:
     """Returns the check classes of this package's modules, in the order in which they run."""
-    found = []
+    kinds = []
     for module in pkgutil.iter_modules(__path__, f"{__name__}."):
         for value in vars(importlib.import_module(module.name)).values():
-            mine = isinstance(value, type) and value.__module__ == module.name
-            if mine and issubclass(value, Check) and value is not Check:
-                found.append(value)
-    return tuple(sorted(found, key=lambda check: (check.rank, check.name)))
+            defined_here = isinstance(value, type) and value.__module__ == module.name
+            if defined_here and issubclass(value, Check) and value is not Check:
+                kinds.append(value)
+    return tuple(sorted(kinds, key=lambda check: (check.rank, check.name)))
 
 
 KINDS = _found()
@@ -102,10 +102,10 @@ def check_caption(said: Said, checks: Checks) -> Fault | None:
 
 def examine(said: Said, checks: Checks) -> Verdict:
     """Runs all checks on an answer."""
-    found = [(check, check.find(said)) for check in checks.each()]
-    faults = [(c.action, Fault(c.name, detail)) for c, detail in found if detail is not None]
+    results = [(check, check.find(said)) for check in checks.each()]
+    faults = [(c.action, Fault(c.name, detail)) for c, detail in results if detail is not None]
     return Verdict(
         fault=next((fault for action, fault in faults if action == "ask_again"), None),
         flags=tuple(fault for action, fault in faults if action == "flag"),
-        passed=tuple(check.name for check, detail in found if detail is None),
+        passed=tuple(check.name for check, detail in results if detail is None),
     )

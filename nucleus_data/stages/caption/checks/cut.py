@@ -79,14 +79,14 @@ def _whole(text: str) -> bool:
     "approx. 5 cm" has one.
     """
     return any(
-        not found[1]
+        not match[1]
         or (
-            found[1].isalpha()
-            and not any(c.isupper() for c in found[1])
-            and found[2].isalpha()
-            and not found[2].islower()
+            match[1].isalpha()
+            and not any(c.isupper() for c in match[1])
+            and match[2].isalpha()
+            and not match[2].islower()
         )
-        for found in _BETWEEN.finditer(text)
+        for match in _BETWEEN.finditer(text)
     )
 
 

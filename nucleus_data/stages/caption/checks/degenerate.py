@@ -63,8 +63,8 @@ class Degenerate(Check):
             return f"it has {broken} in it: {shortened(text)!r}"
         seen = "".join(text.split())
         if any(character * self.run in seen for character in set(seen)):
-            for found in re.finditer(rf"(\S)\1{{{self.run - 1},}}", text):
-                character, length = found[1], len(found[0])
+            for match in re.finditer(rf"(\S)\1{{{self.run - 1},}}", text):
+                character, length = match[1], len(match[0])
                 patient = character in LEADERS or character.isdigit()
                 if length >= self.run * (PATIENCE if patient else 1):
                     return f"it has {character!r} {length} times in a row"
@@ -87,7 +87,7 @@ class Degenerate(Check):
 
 
 def _count_marks(text: str) -> int:
-    """How many characters of a text are neither a letter nor a digit."""
+    """Counts the characters of a text that are neither letters nor digits."""
     if text.isascii():
         return len(text.encode().translate(None, _ALPHANUMERIC))
     return len(_NEITHER.findall(text))
@@ -107,10 +107,10 @@ def _broken(text: str) -> str | None:
 
 def _scripts(text: str) -> list[str]:
     """Returns the scripts of a text's letters, by the first word of their Unicode names."""
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for letter in dict.fromkeys(c for c in text if c.isalpha()):
         script = unicodedata.name(letter, "?").split(" ", 1)[0]
         # Any text may contain a single letter of another script, such as a micro or ohm sign.
         family = FAMILIES.get(script, script)
-        found[family] = found.get(family, 0) + 1
-    return sorted(script for script, letters in found.items() if letters > 1)
+        counts[family] = counts.get(family, 0) + 1
+    return sorted(script for script, letters in counts.items() if letters > 1)

@@ -19,11 +19,11 @@ class InvalidJson(Check):
         if said.schema is None:
             return None
         try:
-            found = json.loads(said.text, parse_constant=_no_number, object_pairs_hook=_once)
+            answer = json.loads(said.text, parse_constant=_no_number, object_pairs_hook=_once)
         except (ValueError, RecursionError) as error:
             return f"it is no JSON ({error}): {shortened(said.text)!r}"
         try:
-            problem = next(_validator(said.schema).iter_errors(found), None)
+            problem = next(_validator(said.schema).iter_errors(answer), None)
         except RecursionError:
             return f"it is nested too deep to be checked: {shortened(said.text)!r}"
         if problem is None:
@@ -45,7 +45,7 @@ def _no_number(name: str) -> NoReturn:
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Builds an object. Raises ValueError on duplicate keys, which parsers treat differently."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    content = dict(pairs)
+    if len(content) < len(pairs):
         raise ValueError("an object has a key twice")
-    return found
+    return content

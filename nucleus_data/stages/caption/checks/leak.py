@@ -23,7 +23,7 @@ _SPECIAL = re.compile(
 )
 _ROLE = re.compile(r"^\W*(?:user|assistant|system|human|model)\s*(?::|\n)", re.IGNORECASE)
 _PLACE = re.compile(r"\{[A-Za-z_][\w.:]*\}")
-OPENING = 5  # a leak if answer and prompt begin with the same words, so many
+OPENING = 5  # number of equal first words of answer and prompt that count as a leak
 FEWEST_WORDS = 4  # minimum length of a complete sentence of the question that counts as a leak
 
 
@@ -44,8 +44,8 @@ class Leak(Check):
         """Looks for special tokens, role names, placeholders, and words of the prompts."""
         text = said.text
         special = _SPECIAL.search(text) if "<" in text or "[" in text else None
-        if found := special or _ROLE.match(text):
-            return f"it has {found[0].strip()!r} in it"
+        if match := special or _ROLE.match(text):
+            return f"it has {match[0].strip()!r} in it"
         for prompt in (said.template, said.system):
             if not prompt:
                 continue

@@ -1,6 +1,6 @@
 """Checks on stored embeddings and similarities: SQL conditions, usable after `score_captions`.
 
-Each is a condition such as rules and `nucleus retry caption --where` take:
+Each is a condition for rules or for `nucleus retry caption --where`:
 
     nucleus retry caption corpus=C --where "short_similarity < 0.3"
 
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-SIMILARITY = 0.3  # calibrated, a probability: what routing takes for wrong (RECIPE, section 7)
+SIMILARITY = 0.3  # a calibrated probability, the same bound as in routing (RECIPE, section 7)
 COSINE = 0.5  # of two text embeddings; captions of one picture are nearly always above it
 
 
@@ -50,5 +50,5 @@ def variants_disagree(one: str, other: str, least: float = COSINE) -> OnTables:
 
 def on_tables(variants: Sequence[str]) -> list[OnTables]:
     """Returns all conditions on some variants, each alone and each pair."""
-    found = [far_from_picture(variant) for variant in variants]
-    return found + [variants_disagree(one, other) for one, other in combinations(variants, 2)]
+    conditions = [far_from_picture(variant) for variant in variants]
+    return conditions + [variants_disagree(one, other) for one, other in combinations(variants, 2)]

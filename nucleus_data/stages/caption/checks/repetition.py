@@ -82,12 +82,12 @@ class Repetition(Check):
 
 
 def ngrams(words: tuple[str, ...], length: int) -> list[tuple[str, ...]]:
-    """All n-grams of `length` words, in order."""
+    """Returns all n-grams of `length` words, in order."""
     return list(zip(*(words[at:] for at in range(length)), strict=False))
 
 
 def _gram(fewest: int) -> int:
-    """Length of an n-gram that repeats in every loop of `fewest` words or more."""
+    """Returns the length of an n-gram that repeats in every loop of `fewest` words or more."""
     return max(1, min(GRAM, fewest - 2))
 
 
@@ -111,41 +111,41 @@ def longest_loop(words: tuple[str, ...], fewest: int) -> tuple[int, int, int] | 
     # Mostly words of one non-ASCII character: a script without spaces.
     letters = sum(len(word) == 1 and not word.isascii() for word in words)
     scale = LETTERS if letters > len(words) / 2 else 1
-    found = _runs(words, fewest * scale, LONG_BLOCK * scale, 1)
+    loops = _runs(words, fewest * scale, LONG_BLOCK * scale, 1)
     if _DIGITS.search(" ".join(words)):
         numbered = _unnumbered(words)
         runs = _runs(numbered, fewest * scale, LONG_BLOCK * scale, 3)
         # A list of numbers ("2, 4, 6, 8") is not a loop.
-        found += [
+        loops += [
             (start, block, length)
             for start, block, length in runs
             if any(word.strip("0") for word in numbered[start : start + block])
         ]
-    return max(found, key=lambda run: run[2], default=None)
+    return max(loops, key=lambda run: run[2], default=None)
 
 
 def _runs(
     words: tuple[str, ...], fewest: int, long_block: int, patience: int
 ) -> list[tuple[int, int, int]]:
     """Returns the longest run for each block length, if it has enough words and blocks."""
-    found = []
+    longest_runs = []
     for block in sorted(_distances(words, _gram(fewest))):
         rounds = (3 if block >= long_block else BLOCKS) * patience
         need = max(fewest, rounds * block) - block
         if len(words) < need + block:
             continue
         longest, at, length = 0, 0, 0
-        for place, (one, other) in enumerate(zip(words[block:], words, strict=False)):
-            length = length + 1 if one == other else 0
+        for place, (word, before) in enumerate(zip(words[block:], words, strict=False)):
+            length = length + 1 if word == before else 0
             if length > longest:
                 longest, at = length, place + 1 - length
         if longest >= need:
-            found.append((at, block, longest + block))
-    return found
+            longest_runs.append((at, block, longest + block))
+    return longest_runs
 
 
 def _distances(words: tuple[str, ...], length: int) -> set[int]:
-    """At which distances an n-gram of `length` words recurs: the block lengths of all loops."""
+    """Returns the distances at which n-grams of `length` words recur: possible block lengths."""
     largest = min(LONGEST_BLOCK, len(words) // 3)
     runs = ngrams(words, length)
     last = dict(zip(runs, range(len(runs)), strict=True))
@@ -157,9 +157,9 @@ def _distances(words: tuple[str, ...], length: int) -> set[int]:
             places[place].append(at)
     return {
         later - at
-        for some in places.values()
-        for number, at in enumerate(some, 1)
-        for later in some[number : bisect_right(some, at + largest)]
+        for of_gram in places.values()
+        for number, at in enumerate(of_gram, 1)
+        for later in of_gram[number : bisect_right(of_gram, at + largest)]
     }
 
 

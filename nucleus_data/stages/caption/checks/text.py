@@ -73,7 +73,7 @@ def _strings(value: Any) -> list[str]:
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list):
-        return [found for each in value for found in _strings(each)]
+        return [text for item in value for text in _strings(item)]
     return []
 
 

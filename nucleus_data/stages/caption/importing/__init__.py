@@ -1,1 +1,1 @@
-"""Captions from files: `files` finds them and their columns, `join` their records."""
+"""Imports captions from files: `files` finds these and their columns, `join` their records."""

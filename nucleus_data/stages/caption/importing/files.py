@@ -98,7 +98,7 @@ def find_files(source: str) -> list[SourceFile]:
     if not store.ask(lambda: store.fs.isdir(store.path(place))):
         return [SourceFile(_printable(name), _kind(name, source), "", store, place)]
     if place:
-        store = Store(source)  # refused: a folder of no UTF-8
+        store = Store(source)  # raises: the name of a folder must be UTF-8
     names = sorted(_below(store))
     chosen = _saved(store, names)
     if not chosen:
@@ -108,16 +108,19 @@ def find_files(source: str) -> list[SourceFile]:
     if len(kinds) != 1:
         held = ", ".join(sorted(kinds)) or "no file of captions"
         raise RequestError(f"{source} has {held}; needed: {ALLOWED}, one kind at a time")
-    found = []
+    files = []
     for name in chosen:
         # Paths in a metadata file are relative to its own folder.
         folder = _printable(_folder(name)) if _is_metadata(name) else ""
-        found.append(SourceFile(_printable(name), _kind(name), folder, store, name))
-    return found
+        files.append(SourceFile(_printable(name), _kind(name), folder, store, name))
+    return files
 
 
 def _opened(source: str, name: str) -> tuple[Store, str]:
-    """A source's store, and its place there. A name of no UTF-8 is no address, but a file's."""
+    """Returns a source's store, and its path in the store.
+
+    A name that is not UTF-8 can't be part of a URL, so it must be that of a file in a folder.
+    """
     if not has_surrogate(name):
         return Store(source), ""
     above = "/" if source.startswith("/") else "."
@@ -137,30 +140,30 @@ def choose_columns(
     Raises:
         RequestError: A file lacks them.
     """
-    asked = {by: name for by, name in given.items() if name}
-    if len(asked) > 1:
-        raise RequestError(f"records are named by one column; given: {', '.join(asked.values())}")
+    naming = {by: name for by, name in given.items() if name}
+    if len(naming) > 1:
+        raise RequestError(f"records are named by one column; given: {', '.join(naming.values())}")
     for file in files:
         with file.open() as opened:
             columns = column_names(file.kind, opened, file.name)
-        wanted = [name for name in (*asked.values(), caption) if name]
+        wanted = [name for name in (*naming.values(), caption) if name]
         if lacking := [name for name in wanted if name not in columns]:
             raise RequestError(_lacks(file, ", ".join(lacking), columns))
         if file is files[0]:
-            found = _first(CAPTIONS, columns) if caption is None else caption
-            by, name = next(iter(asked.items())) if asked else _naming(file, columns)
-            if found is None or name is None:
-                what = "captions (--caption-column)" if found is None else "names of records"
+            captions = _first(CAPTIONS, columns) if caption is None else caption
+            by, name = next(iter(naming.items())) if naming else _naming(file, columns)
+            if captions is None or name is None:
+                what = "captions (--caption-column)" if captions is None else "names of records"
                 raise RequestError(_lacks(file, f"column of {what} that is known", columns))
-            asked, caption = {by: name}, found
-        taken = [name for name in (*asked.values(), caption) if name is not None]
+            naming, caption = {by: name}, captions
+        taken = [name for name in (*naming.values(), caption) if name is not None]
         if twice := {name for name in taken if columns.count(name) > 1}:
             raise RequestError(
                 f"{file.name} has several columns called {', '.join(sorted(twice))}; "
                 "write it anew with a name for each, so that it is clear which is meant"
             )
     assert caption is not None
-    ((by, name),) = asked.items()
+    ((by, name),) = naming.items()
     return Mapping(by, name, caption)
 
 
@@ -238,7 +241,7 @@ def _is_metadata(name: str) -> bool:
 
 
 def _printable(name: str) -> str:
-    """A name as keys of records have it: a byte that is no UTF-8 is a backslash, x, two digits."""
+    r"""Returns a name as in records' keys, with bytes that are not UTF-8 escaped as `\xff`."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 

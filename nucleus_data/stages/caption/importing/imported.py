@@ -164,11 +164,11 @@ def import_captions(
     if not corpus.records.whole_parts():
         raise RequestError(f"{corpus.uri} has no records yet; run: {told('ingest', corpus.uri)}")
     identity = request.identity()
-    one = CaptionSet(request.name, config_hash(identity))
+    caption_set = CaptionSet(request.name, config_hash(identity))
     content: dict[str, Any] = {
         "name": request.name,
-        "set": one.name,
-        "config_hash": one.config_hash,
+        "set": caption_set.name,
+        "config_hash": caption_set.config_hash,
         "files": len(request.files),
         "mapping": asdict(request.mapping),
     }
@@ -185,28 +185,28 @@ def import_captions(
             content |= {"rows": total, "states": states}
             if not states.get("matched", {}).get("rows"):
                 raise RequestError(_nothing(corpus, request, content))
-            found = matched(connection, spooled, BATCH)
-            written = _write(found, corpus, one, request, identity, dry_run)
+            batches = matched(connection, spooled, BATCH)
+            written = _write(batches, corpus, caption_set, request, identity, dry_run)
             content |= {"captions": written[0], "shards": written[1]}
     return content
 
 
 def _write(
-    found: Iterator[pa.RecordBatch],
+    batches: Iterator[pa.RecordBatch],
     corpus: Corpus,
-    one: CaptionSet,
+    caption_set: CaptionSet,
     request: ImportRequest,
     identity: dict[str, Any],
     dry_run: bool,
 ) -> tuple[int, int]:
     """Writes the table, one part per shard, unless dry; returns the numbers of captions, shards."""
-    table, folder = corpus.at(one.table, one.config_hash), folder_of(one)
+    table, folder = corpus.at(caption_set.table, caption_set.config_hash), folder_of(caption_set)
     text = json.dumps(identity, sort_keys=True).encode()
     if not dry_run:
         corpus.store.sweep(folder)
         corpus.store.create(f"{folder}/{IMPORT}", text)
     captions = shards = 0
-    for shard, rows in _by_shard(found):
+    for shard, rows in _by_shard(batches):
         captions, shards = captions + rows.num_rows, shards + 1
         if not dry_run:
             table.append(shard, _part(rows, request), {})
@@ -254,7 +254,7 @@ def _nothing(corpus: Corpus, request: ImportRequest, content: dict[str, Any]) ->
     """Returns the error message if no row matches a record."""
     by, column = request.mapping.by, request.mapping.name
     names = [e["name"] for e in content["states"].get("unmatched", {}).get("examples", [])]
-    ours = corpus.connection().sql(
+    held = corpus.connection().sql(
         f"SELECT {'id' if by == 'id' else 'key'} FROM {corpus.records.sql()} ORDER BY 1 LIMIT 3"
     )
     return "\n".join(
@@ -263,7 +263,7 @@ def _nothing(corpus: Corpus, request: ImportRequest, content: dict[str, Any]) ->
             f"record; names were taken from the column {column!r} ({by})",
             *import_lines({**content, "captions": 0}, head=False),
             f"names in the file: {', '.join(map(repr, names)) or 'none that can be read'}",
-            f"in the corpus: {', '.join(repr(row[0]) for row in ours.fetchall()) or 'no record'}",
+            f"in the corpus: {', '.join(repr(row[0]) for row in held.fetchall()) or 'no record'}",
         ]
     )
 
@@ -277,12 +277,12 @@ def import_lines(content: dict[str, Any], *, head: bool = True) -> Iterator[str]
             f"{content['shards']:,} shards; by {mapping['by']} in column {mapping['name']!r}, "
             f"captions in {mapping['caption']!r}"
         )
-    for state, found in content["states"].items():
+    for state, counts in content["states"].items():
         if state == "matched":
             continue
         advice = f" ({ADVICE[state]})" if state in ADVICE else ""
-        yield f"  {found['rows']:,} {state.replace('_', ' ')}{advice}"
-        for example in found["examples"]:
+        yield f"  {counts['rows']:,} {state.replace('_', ' ')}{advice}"
+        for example in counts["examples"]:
             detail = f": {example['detail']}" if example["detail"] else ""
             name = f" {example['name']!r}" if example["name"] is not None else ""
             yield f"    {example['file']} row {example['line']}{name}{detail}"

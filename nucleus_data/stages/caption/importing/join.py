@@ -151,17 +151,17 @@ def counted(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
         f"""SELECT state, count(*), min(number, {EXAMPLES}) FROM states
             GROUP BY state ORDER BY state <> '{MATCHED}', 2 DESC, state"""
     ).fetchall()
-    found: dict[str, dict[str, Any]] = {}
+    states: dict[str, dict[str, Any]] = {}
     for state, count, numbers in counts:
-        found[state] = {"rows": count}
+        states[state] = {"rows": count}
         if state != MATCHED:
             rows = connection.execute(
                 f"""SELECT file, line, left(name, {SHOWN_CHARACTERS}), coalesce(detail, '')
                     FROM given WHERE number IN ({", ".join(map(str, numbers))}) ORDER BY number"""
             ).fetchall()
             names = ("file", "line", "name", "detail")
-            found[state]["examples"] = [dict(zip(names, row, strict=True)) for row in rows]
-    return found
+            states[state]["examples"] = [dict(zip(names, row, strict=True)) for row in rows]
+    return states
 
 
 def matched(
@@ -197,8 +197,8 @@ def _with_captions(places: pa.RecordBatchReader, spooled: Path) -> Iterator[pa.T
                 held = pa.concat_tables([held, pa.Table.from_batches([batch])]) if more else held
             numbers = held["number"].to_numpy()
             count = int(numbers.searchsorted(end))
-            mine = captions.column("caption").take(pa.array(numbers[:count] - start))
-            yield held.slice(0, count).drop_columns("number").append_column("caption", mine)
+            of_batch = captions.column("caption").take(pa.array(numbers[:count] - start))
+            yield held.slice(0, count).drop_columns("number").append_column("caption", of_batch)
             held, start = held.slice(count), end
 
 
@@ -219,8 +219,8 @@ def _checked(raw: Any, folder: str) -> dict[str, str | None]:
     if not text or not visible(text):
         return _wrong("empty", "", name)
     if len(text) > MOST_CHARACTERS:
-        said = f"it has {len(text):,} characters; allowed: {MOST_CHARACTERS:,}"
-        return _wrong("too_long", said, name)
+        detail = f"it has {len(text):,} characters; allowed: {MOST_CHARACTERS:,}"
+        return _wrong("too_long", detail, name)
     if control := CONTROLS.search(text):
         return _wrong("not_text", f"it has the control character U+{ord(control[0]):04X}", name)
     return {"name": name, "caption": text.strip()}

@@ -1,1 +1,1 @@
-"""Truth tests in a run: `probes` are asked again, `verdict` is what follows, told by `words`."""
+"""Truth tests during a run: `probes` asks pictures again, `verdict` judges, `words` reports."""

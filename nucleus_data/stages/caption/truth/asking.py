@@ -17,8 +17,8 @@ def thumbnail(picture: Pixels) -> NDArray[np.float32]:
     """Makes a thumbnail from a sample of a picture's pixels: (LOOK, LOOK, 3), 0 to 255."""
     rows, columns = (np.linspace(0, side, 4 * LOOK, endpoint=False) for side in picture.shape[:2])
     some = picture[rows.astype(int)][:, columns.astype(int)].astype(np.float32)
-    found: NDArray[np.float32] = some.reshape(LOOK, 4, LOOK, 4, 3).mean(axis=(1, 3))
-    return found
+    small: NDArray[np.float32] = some.reshape(LOOK, 4, LOOK, 4, 3).mean(axis=(1, 3))
+    return small
 
 
 def said_alone(engine: Engine, ask: Ask, picture: Pixels, what: str) -> Alone | None:
@@ -34,10 +34,10 @@ def said_alone(engine: Engine, ask: Ask, picture: Pixels, what: str) -> Alone | 
         engine.submit(engine.prepare(picture, [own]))
     except Exception:  # about this request; if the engine itself is broken, `step` raises as well
         return None
-    found = None
+    answer = None
     while engine.pending():
         for made in engine.step():
             if made.key == key and not made.error:
-                found = Alone(made.text, made.finish_reason == "length")
+                answer = Alone(made.text, made.finish_reason == "length")
     # Many texts begin with the same few letters.
-    return None if found and found.cut and len(found.text) < FEWEST_LETTERS else found
+    return None if answer and answer.cut and len(answer.text) < FEWEST_LETTERS else answer

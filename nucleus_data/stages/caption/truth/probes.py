@@ -54,7 +54,7 @@ BLIND_PAIRS = 4
 
 @dataclass(eq=False)
 class _Held:
-    """A request in the window, with what is needed to ask again."""
+    """A request in the window, with its image file, so that it can be asked again."""
 
     probe: Probe
     ask: Ask
@@ -249,12 +249,12 @@ class Probes:
             picture = self._picture(held)
             if picture is None:
                 continue
-            said = [
+            answers = [
                 said_alone(engine, own, pixels, f"described{number}")
                 for number, pixels in enumerate((picture, np.full_like(picture, GREY)))
             ]
-            if None not in said:
-                same.append(said[0] == said[1])
+            if None not in answers:
+                same.append(answers[0] == answers[1])
         return len(same) > 1 and all(same)
 
     def _picture(self, held: _Held) -> Pixels | None:
@@ -265,10 +265,10 @@ class Probes:
 
     def _count(self, verdict: Verdict) -> None:
         """Adds the increase of the counts, which are of the whole window, to those of the run."""
-        asked = [probe for probe in self._chosen if probe.alone is not None]
+        probes_asked = [probe for probe in self._chosen if probe.alone is not None]
         now = {
-            "truth_probes": len(asked),
-            "truth_same": sum(probe.same for probe in asked),
+            "truth_probes": len(probes_asked),
+            "truth_same": sum(probe.same for probe in probes_asked),
             "truth_swapped": len(verdict.swapped) + len(verdict.shared),
             "truth_grey": sum(probe.grey is not None for probe in self._greys),
             "truth_like_grey": len(verdict.like_grey),

@@ -2,12 +2,13 @@
 
 These are pure functions of texts, which also choose the pictures to ask about again; `probes` asks.
 
-A text that differs from the model's answer alone proves nothing: other requests in the batch change
-the last bits of floating-point sums, and near ties are then decided differently. It counts as
-another picture's caption if all of these hold:
+"Alone" means a request with nothing else in the engine. A caption that differs from the model's
+answer alone proves nothing: other requests in the batch change the last bits of floating-point
+sums, and near ties are then decided differently. A caption counts as that of another picture if all
+of these hold:
 
 - It is the model's answer for that other picture alone, and that picture looks different.
-- It is less similar to the picture's own text than a tenth of the other pictures' texts are. A near
+- At least a tenth of the other pictures' texts are more similar to the picture's own text. A near
   tie gives a similar text; the text of a swapped picture is only as similar as by chance.
 - It is not a text that the model rightly gives for many pictures ("no text", a refusal).
 """
@@ -26,7 +27,7 @@ SHARED_STOPS_AT = 3  # different pictures with one text that none of them has al
 SHARED_FROM = 0.03  # minimum share of such pictures, as near ties may end in a common refusal
 LOOKS_DIFFERENT = 6.0  # minimum mean difference of two thumbnails, of 255
 STRANGE_FROM = 0.1  # minimum share of other texts that are more similar to a picture's own text
-OF_A_TEXT = 6  # maximum number of pictures with the same text to ask about again
+OF_A_TEXT = 6  # maximum number of pictures with the same text that are asked about again
 
 
 @dataclass(frozen=True)
@@ -112,21 +113,21 @@ def judge(window: Iterable[Probe]) -> Verdict:
     Args:
         window: The run's captions in the window, including those asked about alone.
     """
-    found = Verdict()
-    said = [probe for probe in window if probe.crowd is not None]
-    for variant in sorted({probe.variant for probe in said}):
-        _judge_variant([probe for probe in said if probe.variant == variant], found)
-    found.like_grey = [p for p in said if p.grey is not None and p.grey.is_said(_text(p))]
-    return found
+    verdict = Verdict()
+    answered = [probe for probe in window if probe.crowd is not None]
+    for variant in sorted({probe.variant for probe in answered}):
+        _judge_variant([probe for probe in answered if probe.variant == variant], verdict)
+    verdict.like_grey = [p for p in answered if p.grey is not None and p.grey.is_said(_text(p))]
+    return verdict
 
 
-def _judge_variant(said: Sequence[Probe], found: Verdict) -> None:
-    asked = [probe for probe in said if probe.alone is not None]
+def _judge_variant(answered: Sequence[Probe], verdict: Verdict) -> None:
+    asked = [probe for probe in answered if probe.alone is not None]
     unlike = [probe for probe in asked if not probe.same]
-    found.unlike += unlike
+    verdict.unlike += unlike
     by_text: dict[str, list[Probe]] = defaultdict(list)
     for probe in unlike:
-        if _is_strange(probe, said):
+        if _is_strange(probe, answered):
             by_text[probe.crowd or ""].append(probe)
     for text, wrong in by_text.items():
         owners = [p for p in asked if p.alone is not None and p.alone.is_said(text)]
@@ -136,19 +137,23 @@ def _judge_variant(said: Sequence[Probe], found: Verdict) -> None:
         for probe in wrong:
             others = [o for o in owners if o is not probe and looks_different(o, probe)]
             if others:
-                found.swapped.append((probe, min(others, key=lambda o: abs(o.order - probe.order))))
-        common = sum(p.crowd == text for p in said) >= max(SHARED_STOPS_AT, SHARED_FROM * len(said))
+                verdict.swapped.append(
+                    (probe, min(others, key=lambda o: abs(o.order - probe.order)))
+                )
+        common = sum(p.crowd == text for p in answered) >= max(
+            SHARED_STOPS_AT, SHARED_FROM * len(answered)
+        )
         if not owners and common and len({p.alone for p in wrong}) >= SHARED_STOPS_AT:
-            found.shared += wrong
+            verdict.shared += wrong
 
 
-def _is_strange(probe: Probe, said: Sequence[Probe]) -> bool:
+def _is_strange(probe: Probe, answered: Sequence[Probe]) -> bool:
     """Whether a tenth of the other pictures' texts are more similar to a picture's own text."""
     assert probe.alone is not None
     size = max(len(probe.alone.text), 1)
     own, got = _pieces(probe.alone.text), (probe.crowd or "")[:size]
     likeness = _likeness(own, _pieces(got))
-    others = [_text(p)[:size] for p in said if p is not probe]
+    others = [_text(p)[:size] for p in answered if p is not probe]
     references = [text for text in others if text not in (got, probe.alone.text)]
     nearer = sum(_likeness(own, _pieces(text)) > likeness for text in references)
     # At least two, as one may be of a duplicate of the picture.
@@ -165,8 +170,8 @@ def _pieces(text: str) -> set[str]:
     return {text[i : i + 3] for i in range(len(text) - 2)}
 
 
-def _likeness(one: set[str], other: set[str]) -> float:
-    return len(one & other) / max(len(one | other), 1)
+def _likeness(first: set[str], second: set[str]) -> float:
+    return len(first & second) / max(len(first | second), 1)
 
 
 def looks_different(one: Probe, other: Probe) -> bool:
@@ -211,13 +216,13 @@ def suspects(window: Sequence[Probe], count: int) -> list[Probe]:
     for probe in sorted(window, key=lambda p: p.order):
         if probe.crowd:
             groups[probe.variant, probe.crowd].append(probe)
-    found: list[Probe] = []
+    chosen: list[Probe] = []
     for (_, _), group in sorted(groups.items(), key=lambda item: (-len(item[0][1]), item[0])):
         # Includes the first one: if the engine reused an old picture, the text is that picture's.
         members = [group[0], *sorted(group[1:], key=_keyed)][:OF_A_TEXT]
         if any(looks_different(members[0], other) for other in members[1:]):
-            found += [probe for probe in members if probe.alone is None]
-    return found[:count]
+            chosen += [probe for probe in members if probe.alone is None]
+    return chosen[:count]
 
 
 def neighbours(window: Sequence[Probe], verdict: Verdict, count: int) -> list[Probe]:
@@ -228,14 +233,14 @@ def neighbours(window: Sequence[Probe], verdict: Verdict, count: int) -> list[Pr
         verdict: The current result.
         count: Maximum number of pictures.
     """
-    found: list[Probe] = []
+    chosen: list[Probe] = []
     for probe in verdict.unlike:
         line = sorted((p for p in window if p.variant == probe.variant), key=lambda p: p.order)
         if _is_strange(probe, [p for p in line if p.crowd is not None]):
             at = line.index(probe)
             beside = [*line[max(at - 1, 0) : at], *line[at + 1 : at + 2]]
-            found += [p for p in beside if p.alone is None and p.crowd and p not in found]
-    return found[:count]
+            chosen += [p for p in beside if p.alone is None and p.crowd and p not in chosen]
+    return chosen[:count]
 
 
 def _keyed(probe: Probe) -> tuple[int, str]:

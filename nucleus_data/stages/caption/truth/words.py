@@ -34,27 +34,27 @@ def stopped(engine: str, verdict: Verdict, *, blind: bool) -> str:
         blind: Whether the model does not see the pictures.
     """
     if blind:
-        found = (
+        finding = (
             f"the model says of {len(verdict.like_grey)} grey pictures what it says of the real"
             f" ones ({_short(verdict.like_grey[0].crowd)}), also when it is to describe them: it"
             " does not see them"
         )
     elif verdict.swapped:
-        one, other = verdict.swapped[0]
-        assert one.alone is not None
-        found = (
+        probe, other = verdict.swapped[0]
+        assert probe.alone is not None
+        finding = (
             f"{len(verdict.swapped)} of the first pictures have the caption of another one: record"
-            f" {one.id} has that of {other.id} ({_short(one.crowd)}); asked alone, the model says"
-            f" {_short(one.alone.text)}"
+            f" {probe.id} has that of {other.id} ({_short(probe.crowd)}); asked alone, the model"
+            f" says {_short(probe.alone.text)}"
         )
     else:
-        one = verdict.shared[0]
-        found = (
-            f"{len(verdict.shared)} different pictures have the caption {_short(one.crowd)}, which"
-            " the model gives to none of them alone"
+        probe = verdict.shared[0]
+        finding = (
+            f"{len(verdict.shared)} different pictures have the caption {_short(probe.crowd)},"
+            " which the model gives to none of them alone"
         )
     return (
-        f"caption: truth tests of {engine}: {found}. Captions of this run can't be trusted. Try"
+        f"caption: truth tests of {engine}: {finding}. Captions of this run can't be trusted. Try"
         " another version of the engine, caption.engine=transformers, or vLLM without caches"
         " (caption.vllm_args={enable_prefix_caching: false, mm_processor_cache_gb: 0});"
         " caption.probes=0 turns these tests off"

@@ -34,11 +34,11 @@ def contradicted(text: str, facts: Mapping[str, Any]) -> str | None:
             known.setdefault(thing, set()).add(number)
     if not known:
         return None
-    said: dict[str, list[tuple[int, bool]]] = {}
+    mentioned: dict[str, list[tuple[int, bool]]] = {}
     for thing, number, bare in _counted(text):
         if thing in known:
-            said.setdefault(thing, []).append((number, bare))
-    for thing, mentions in said.items():
+            mentioned.setdefault(thing, []).append((number, bare))
+    for thing, mentions in mentioned.items():
         true, numbers = known[thing], [number for number, _ in mentions]
         # "Two black cats and a third one": parts, or parts that add up, are no contradiction.
         if true & {*numbers, sum(numbers)}:
@@ -51,6 +51,7 @@ def contradicted(text: str, facts: Mapping[str, Any]) -> str | None:
 
 
 def _facts(key: str, value: Any) -> Iterator[tuple[str, int, bool]]:
+    """Yields the counts that a column states, like `_counted`."""
     if isinstance(value, bool):
         return
     if isinstance(value, int) and 0 <= value <= MOST:
@@ -63,14 +64,14 @@ def _facts(key: str, value: Any) -> Iterator[tuple[str, int, bool]]:
 
 def _counted(text: str) -> Iterator[tuple[str, int, bool]]:
     """Yields (singular noun, count, whether the noun directly follows the number)."""
-    for found in _COUNTED.finditer(text):
-        number = NUMBERS.get(found[1].casefold())
-        number = int(found[1]) if number is None else number
-        between = found[2].casefold().split()
+    for match in _COUNTED.finditer(text):
+        number = NUMBERS.get(match[1].casefold())
+        number = int(match[1]) if number is None else number
+        between = match[2].casefold().split()
         # The noun is the first plural after the number, or the last word after "one".
-        words = [*between, found[3].casefold()]
+        words = [*between, match[3].casefold()]
         if number != 1:
-            rest = text[found.end() :].split()[: 3 - len(words)]
+            rest = text[match.end() :].split()[: 3 - len(words)]
             words += [re.sub(r"\W.*$", "", word).casefold() for word in rest]
         thing = _thing(words, number)
         if thing is not None:
@@ -79,13 +80,14 @@ def _counted(text: str) -> Iterator[tuple[str, int, bool]]:
 
 
 def _thing(words: list[str], number: int) -> tuple[int, str] | None:
+    """Returns (index, singular) of the counted noun among the words after a number, or None."""
     for at, word in enumerate(words):
         if not word or word in _SMALL:
             return None
-        one = _one(word)
-        plural = word != one
+        singular = _one(word)
+        plural = word != singular
         if (plural and number != 1) or (number == 1 and at == len(words) - 1):
-            return None if one in _MEASURES else (at, one)
+            return None if singular in _MEASURES else (at, singular)
     return None
 
 
@@ -93,9 +95,9 @@ def _one(word: str) -> str:
     """Returns the singular of an English word, by its ending."""
     if word in _IRREGULAR:
         return _IRREGULAR[word]
-    for end, one in (("ies", "y"), ("ches", "ch"), ("shes", "sh"), ("xes", "x"), ("sses", "ss")):
+    for end, ending in (("ies", "y"), ("ches", "ch"), ("shes", "sh"), ("xes", "x"), ("sses", "ss")):
         if word.endswith(end) and len(word) > len(end) + 1:
-            return word[: -len(end)] + one
+            return word[: -len(end)] + ending
     return word[:-1] if word.endswith("s") and not word.endswith(("ss", "us", "is")) else word
 
 

@@ -42,14 +42,14 @@ def contradicted(text: str, facts: Mapping[str, Any]) -> str | None:
     columns = {key: _text(value) for key, value in facts.items()}
     known = {_plain(word) for value in columns.values() for word in _WORD.findall(value)}
     makers = [value for key, value in columns.items() if value and _MAKER.search(key)]
-    for found in _MADE_BY.finditer(text) if makers else ():
-        if not known & {_plain(word) for word in _WORD.findall(found[1])}:
-            return f"it says by {found[1]}, the columns in the question {makers[0]!r}"
+    for match in _MADE_BY.finditer(text) if makers else ():
+        if not known & {_plain(word) for word in _WORD.findall(match[1])}:
+            return f"it says by {match[1]}, the columns in the question {makers[0]!r}"
     places = " ".join(value for key, value in columns.items() if _PLACE.search(key))
-    there = {country for country in COUNTRIES if re.search(rf"\b{country}\b", places)}
-    said = set(_COUNTRY.findall(text)) if there else set()
-    if said and not said & there:
-        return f"it says {min(said)}, the columns in the question {min(there)}"
+    true = {country for country in COUNTRIES if re.search(rf"\b{country}\b", places)}
+    mentioned = set(_COUNTRY.findall(text)) if true else set()
+    if mentioned and not mentioned & true:
+        return f"it says {min(mentioned)}, the columns in the question {min(true)}"
     return _misspelt(text, columns, known)
 
 

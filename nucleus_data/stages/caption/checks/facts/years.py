@@ -44,10 +44,10 @@ def contradicted(text: str, facts: Mapping[str, Any]) -> str | None:
     if not spans:
         return None
     began = any(_BEGAN.search(f"{key} ") for key in facts)
-    for found in _YEAR.finditer(text):
-        year, decade = int(found[1]), bool(found[2])
-        before = text[max(0, found.start() - _NEAR) : found.start()]
-        after = text[found.end() : found.end() + _NEAR]
+    for match in _YEAR.finditer(text):
+        year, decade = int(match[1]), bool(match[2])
+        before = text[max(0, match.start() - _NEAR) : match.start()]
+        after = text[match.end() : match.end() + _NEAR]
         ends = not after.strip()[:1].isalnum()
         cue = _CUE.search(before) or (ends and before.endswith(" of "))
         if not cue or _UNIT.match(after) or (_BEGAN.search(before) and not began):
@@ -57,25 +57,25 @@ def contradicted(text: str, facts: Mapping[str, Any]) -> str | None:
             columns = ", ".join(
                 f"{low}" if low == high else f"{low}-{high}" for low, high in spans[:3]
             )
-            return f"it says {found[0]}, the columns in the question say {columns}"
+            return f"it says {match[0]}, the columns in the question say {columns}"
     return None
 
 
 def _spans(key: str, value: Any) -> list[tuple[int, int]]:
     """Returns the (first, last) years of each year, range, decade or century in a column."""
     if isinstance(value, list | tuple):
-        return [span for each in value for span in _spans(key, each)]
+        return [span for item in value for span in _spans(key, item)]
     if isinstance(value, int | float):
         whole = not isinstance(value, bool) and value == value and 1000 <= value < 2100
         return [(int(value), int(value))] if whole and _KEY.search(key) else []
     text = str(value)
     spans = []
-    for found in _RANGE.finditer(text):
-        last = found[2] if len(found[2]) == 4 else found[1][:2] + found[2]
-        spans.append((int(found[1]), int(last)))
-    for found in _YEAR.finditer(text):
-        first = int(found[1])
-        spans.append((first, first + (9 if found[2] else 0)))
-    centuries = (int(found[1]) for found in _CENTURY.finditer(text))
-    spans.extend((each * 100 - 99, each * 100) for each in centuries)
+    for match in _RANGE.finditer(text):
+        last = match[2] if len(match[2]) == 4 else match[1][:2] + match[2]
+        spans.append((int(match[1]), int(last)))
+    for match in _YEAR.finditer(text):
+        first = int(match[1])
+        spans.append((first, first + (9 if match[2] else 0)))
+    centuries = (int(match[1]) for match in _CENTURY.finditer(text))
+    spans.extend((century * 100 - 99, century * 100) for century in centuries)
     return spans

@@ -1,16 +1,16 @@
-"""Linear models that find refusals, chatter and boilerplate in words that no expression knows.
+"""Linear models that find refusals, chatter and boilerplate which no regular expression matches.
 
     learned("refusal", "Regrettably, no caption can be given.")
     # 'no caption'
 
-They stand beside the regular expressions of `phrases`. Each sentence of an answer gets a score of
-each kind: the sum of the weights of its terms (see `terms`). `scripts/fit_checks.py` fits the
-weights by multinomial logistic regression and writes them to `weights.txt`, for people to read. A
-sentence is of a kind if the log odds of the kind, against the other kinds and a plain caption, are
-above the kind's threshold. The models know English alone, and do not judge a single word.
+They complement the regular expressions of `phrases`. Each sentence of an answer gets a score per
+kind, the sum of the weights of its terms (`terms`). `scripts/fit_checks.py` fits the weights by
+multinomial logistic regression, and writes them to `weights.txt`, a text file. A sentence belongs
+to a kind if the log odds of the kind, against the other kinds and a plain caption, are above the
+kind's threshold. The models know English only, and do not judge texts of a single word.
 
-`terms` and `context` say what the terms are. Scores come from `tables` and `kernels`, which find
-the same terms as numbers, in a fifth of the time.
+The functions `terms` and `context` define the terms. Scores are computed by `tables` and `kernels`,
+which represent the same terms by numbers, in a fifth of the time.
 """
 
 import math
@@ -34,25 +34,25 @@ if TYPE_CHECKING:
 KINDS = ("refusal", "chatter", "boilerplate")
 WEIGHTS = Path(__file__).parent / "weights.txt"
 BIAS, LEAST = "~bias", "~least"
-# A text is read as English if at most this share of its letters is none of the 26, and at least
+# A text counts as English if at most this share of its letters is outside of a to z, and at least
 # this share of its words is known.
 _MOST_STRANGE, _LEAST_ENGLISH = 0.1, 0.3
-# Short words that other languages have, too: they don't tell that a text is English.
+# Short words that exist in other languages, too, and so are no evidence of English.
 _ANYWHERE = frozenset(["i", "me", "my", "mine", "to", "model"])
-_TERMS_SHOWN = 3  # in a message: those that weigh most
+_TERMS_SHOWN = 3  # number of terms in a message, those with the largest weights
 _NOTHING = ("",) * len(KINDS)
 
-Scores = tuple[float, ...]  # one of each kind
+Scores = tuple[float, ...]  # one score per kind
 
 
 @dataclass(frozen=True)
 class Model:
-    """Weights of terms, in whole hundredths.
+    """Weights of terms, all multiples of 0.01.
 
     Attributes:
-        weights: Of each term, as `weights.txt` writes it.
+        weights: The weights of each term, as it is written in `weights.txt`.
         bias: The score of a sentence without terms.
-        least: The thresholds of log odds.
+        least: The thresholds of the log odds.
     """
 
     weights: dict[str, Scores]
@@ -68,12 +68,12 @@ class Model:
 
 
 def read_model(content: str) -> Model:
-    """Reads the content of a file of weights."""
+    """Parses the content of a file of weights."""
     weights = dict[str, Scores]()
     for line in content.splitlines():
-        if "\t" in line:  # others are comments
-            term, *each = line.split("\t")
-            weights[term] = tuple([float(one or 0) for one in each])
+        if "\t" in line:  # other lines are comments
+            term, *fields = line.split("\t")
+            weights[term] = tuple([float(field or 0) for field in fields])
     bias, least = weights.pop(BIAS), weights.pop(LEAST)
     return Model(weights, bias, least)
 
@@ -84,54 +84,64 @@ def _model() -> Model:
 
 
 def learned(kind: str, text: str) -> str:
-    """The words for which a text is of a kind; empty if it is not.
+    """Returns the words because of which a text belongs to a kind; empty if it does not.
 
     Args:
-        kind: One of KINDS.
-        text: An answer without its quotations, with straight apostrophes.
+        kind: One of `KINDS`.
+        text: An answer without quotations, with straight apostrophes.
     """
     return _judged(text)[KINDS.index(kind)]
 
 
 @lru_cache(maxsize=64)
 def _judged(text: str) -> tuple[str, ...]:
-    """All kinds at once, cached: the three checks ask for one text one after the other."""
+    """Returns the words of all kinds; cached, as the three checks judge the same text in turn."""
     return judge(text, _model())
 
 
 def judge(text: str, known: Model) -> tuple[str, ...]:
-    """The words for which a text is of each kind, in the order of KINDS; empty where it is not."""
+    """Returns the words because of which a text belongs to each kind; empty if it does not.
+
+    Args:
+        text: An answer without quotations, with straight apostrophes.
+        known: The model.
+
+    Returns:
+        The words, joined by spaces, in the order of `KINDS`.
+    """
     if not text.isascii() and _strange(text):
         return _NOTHING
-    # Log odds are never above the score, so most texts are done here.
+    # Log odds are never above the score, so most texts need no further work.
     if not known.tables.scores(text)[1]:
         return _NOTHING
     read = [read_sentence(sentence, at == 0) for at, sentence in enumerate(sentences(text))]
-    # Captions of one word are more common than misbehaviour in one.
+    # Captions of a single word are more common than misbehaviour in a single word.
     if sum([len(sentence.words) - 2 for sentence in read]) < 2:
         return _NOTHING
-    found, best = list(_NOTHING), list(known.least)
-    for sentence, each in zip(read, scores(text, known), strict=True):
-        for kind, (least, own) in enumerate(zip(best, log_odds(each), strict=True)):
-            if own > least:
-                found[kind], best[kind] = _words(sentence, kind, known), own
-    # The language is asked for last, as hardly any caption comes so far.
-    return tuple(found) if any(found) and _english(read) else _NOTHING
+    words, best = list(_NOTHING), list(known.least)
+    for sentence, sentence_scores in zip(read, scores(text, known), strict=True):
+        for kind, (least, odds) in enumerate(zip(best, log_odds(sentence_scores), strict=True)):
+            if odds > least:
+                words[kind], best[kind] = _words(sentence, kind, known), odds
+    # The language is checked last, as hardly any caption gets here.
+    return tuple(words) if any(words) and _english(read) else _NOTHING
 
 
 def _strange(text: str) -> bool:
+    """Returns whether too many letters of a text are not ASCII."""
     letters = [letter for letter in text if letter.isalpha()]
     return sum(not letter.isascii() for letter in letters) > _MOST_STRANGE * len(letters)
 
 
 def _english(read: Sequence[Sentence]) -> bool:
+    """Returns whether a text is English, by its share of known words."""
     pairs = [
         (word, symbol)
         for sentence in read
         for word, symbol in zip(sentence.words, sentence.symbols, strict=True)
         if word[0].isalpha() and word not in _ANYWHERE
     ]
-    # All words that have a class are English.
+    # All words with a class are English.
     known = sum(symbol != word or word in _common_words() for word, symbol in pairs)
     return known > 0 and known >= _LEAST_ENGLISH * len(pairs)
 
@@ -142,17 +152,17 @@ def _common_words() -> frozenset[str]:
 
 
 def scores(text: str, known: Model) -> list[Scores]:
-    """The scores of each kind of all sentences of a text.
+    """Returns the scores of all sentences of a text, per kind.
 
-    A score is the bias and the weights of all terms of the sentence and of its context (`terms`),
-    each of which counts once.
+    A score is the sum of the bias and the weights of the terms of the sentence and of its context
+    (`terms`); each term counts once.
     """
     hundredths, _ = known.tables.scores(text)
     return list(map(tuple, (hundredths / 100).tolist()))
 
 
 def log_odds(each: Scores) -> Scores:
-    """Log odds of each kind against all others and a plain caption, which scores 0."""
+    """Returns the log odds of each kind against all others and a plain caption (of score 0)."""
     raised = [math.exp(min(score, 50.0)) for score in each]
     return tuple(
         [
@@ -163,16 +173,16 @@ def log_odds(each: Scores) -> Scores:
 
 
 def _words(sentence: Sentence, kind: int, known: Model) -> str:
-    """The words of the terms that weigh most for a kind, in the sentence's order."""
+    """Returns the words of the terms with the largest weights for a kind, in their order."""
     weighed = {}
     for first, last, term in terms(sentence):
-        if (each := known.weights.get(term)) and each[kind] > 0:
-            weighed[term] = each[kind], first, last
-    chosen = sorted(weighed.values(), key=lambda each: -each[0])[:_TERMS_SHOWN]
-    told, before = list[str](), 0
+        if (weights := known.weights.get(term)) and weights[kind] > 0:
+            weighed[term] = weights[kind], first, last
+    chosen = sorted(weighed.values(), key=lambda item: -item[0])[:_TERMS_SHOWN]
+    shown, before = list[str](), 0
     for at in sorted({at for _, *ends in chosen for at in ends}):
         word = sentence.words[at]
         if word[0] not in "^$":
-            told += ["\u2026"] * (bool(told) and at > before + 1) + [word]
+            shown += ["\u2026"] * (bool(shown) and at > before + 1) + [word]
             before = at
-    return " ".join(told or sentence.words[1:-1])
+    return " ".join(shown or sentence.words[1:-1])

@@ -1,10 +1,10 @@
-"""A model's words and weights as numbers, for `kernels`. Importing it imports numba.
+"""Converts words and weights of a model to arrays, for `kernels`. Imports numba.
 
     tables = Tables(known.weights, known.bias, known.least)
     tables.scores("A ring. It is red.")  # hundredths, shape (2, 3), and False
 
-Nothing is found in most captions, so that their words are never needed as strings. Numbers are
-looked up for all that stands between two spaces, from a cache.
+Most captions have no finding, so their words are not needed as strings: for each part of the text
+between spaces, the numbers of its words are looked up in a cache.
 """
 
 from collections.abc import Mapping
@@ -30,17 +30,18 @@ CONTEXT = (
     "~alone",
     "~caption behind :",
 )
-_FIRST = ("", "~bias", "~least", *CONTEXT, ":")  # names of the rows that `kernels` numbers
+_FIRST = ("", "~bias", "~least", *CONTEXT, ":")  # names of the rows with fixed numbers in `kernels`
 _HUNDREDTHS = 100
-_MOST_KEPT, _LONGEST_KEPT = 1 << 15, 32  # longer ones are hardly words
+_MOST_KEPT, _LONGEST_KEPT = 1 << 15, 32  # texts, and characters of a text; longer ones are rare
 
 Scores = tuple[float, ...]
 
 
 class Codes(dict[str, bytes]):
-    """Codes of the words in texts without spaces (`rings,`), by the text.
+    """A cache of the codes of texts without spaces (`rings,`), by text.
 
-    A code is a row of what the kernel reads: bytes, which are the fastest to join to an array.
+    A code is one row of the kernel's input per word, as bytes, which are the fastest to
+    concatenate to an array.
     """
 
     def __init__(self, numbers: Mapping[str, int]) -> None:
@@ -48,7 +49,7 @@ class Codes(dict[str, bytes]):
         self._numbers = numbers
 
     def __missing__(self, text: str) -> bytes:
-        found = b"".join(
+        codes = b"".join(
             self.code(
                 word, symbol, kernels.CLASSLESS if is_plain(word, symbol) else kernels.CLASSED
             )
@@ -58,22 +59,22 @@ class Codes(dict[str, bytes]):
         if len(text) <= _LONGEST_KEPT:
             if len(self) >= _MOST_KEPT:
                 self.clear()
-            self[text] = found
-        return found
+            self[text] = codes
+        return codes
 
     def code(self, word: str, symbol: str, flag: int = kernels.CLASSED) -> bytes:
-        """The numbers of a word and of its symbol, and a flag."""
-        numbers = [self._numbers.get(each, kernels.UNKNOWN) for each in (word, symbol)]
+        """Returns the code of one word: its number, its symbol's number, and a flag."""
+        numbers = [self._numbers.get(name, kernels.UNKNOWN) for name in (word, symbol)]
         return np.array([*numbers, flag], np.int16).tobytes()
 
 
 class Tables:
-    """Arrays of a model.
+    """A model's weights as arrays.
 
     Args:
-        weights: Of each term.
+        weights: The weights of each term.
         bias: The score of a sentence without terms.
-        least: The thresholds.
+        least: The thresholds of the log odds.
     """
 
     def __init__(self, weights: Mapping[str, Scores], bias: Scores, least: Scores) -> None:
@@ -86,25 +87,28 @@ class Tables:
         rows = [weights.get(term, (0.0,) * len(bias)) for term in every]
         rows[kernels.BIAS] = bias
         self._weights_TK = (np.array(rows) * _HUNDREDTHS).round()
-        self._weights_TK[kernels.LEAST] = np.array(least) * _HUNDREDTHS  # may lie between two
+        self._weights_TK[kernels.LEAST] = np.array(least) * _HUNDREDTHS  # not rounded
         self._keys_N = np.array([key for key, _ in ngrams], np.int64)
         self._codes = Codes(numbers)
         self._starts = tuple(self._codes.code(mark, mark) for mark in STARTS)
         self._ends = {mark: self._codes.code(mark, mark, kernels.END) for mark in ENDS}
 
     def read(self, text: str) -> tuple[kernels.Codes, int]:
-        """The codes of a text for the kernel, shape (W, 3), and the count of its sentences."""
-        found, code, start = list[bytes](), self._codes.__getitem__, self._starts[0]
+        """Returns the kernel's input for a text, int16 (W, 3), and its number of sentences."""
+        codes, code, start = list[bytes](), self._codes.__getitem__, self._starts[0]
         every = sentences(text.lower())
         for sentence in every:
-            found.append(start)
-            found += map(code, sentence.split())  # no token has a space
-            found.append(self._ends[end_mark(sentence)])
+            codes.append(start)
+            codes += map(code, sentence.split())  # no token has a space
+            codes.append(self._ends[end_mark(sentence)])
             start = self._starts[1]
-        return np.frombuffer(b"".join(found), np.int16).reshape(-1, 3), len(every)
+        return np.frombuffer(b"".join(codes), np.int16).reshape(-1, 3), len(every)
 
     def scores(self, text: str) -> tuple[kernels.Floats, bool]:
-        """All sentences' scores in hundredths, (S, K), and whether any is above a threshold."""
+        """Returns all sentences' scores, float64 (S, K), and whether any is above a threshold.
+
+        Scores are in hundredths.
+        """
         codes_W3, count = self.read(text)
         scores_SK = np.zeros((count, self._weights_TK.shape[1]))
         above = kernels.score(codes_W3, self._keys_N, self._weights_TK, GAP, scores_SK)
@@ -112,7 +116,7 @@ class Tables:
 
 
 def _key(term: str, numbers: Mapping[str, int]) -> int:
-    """The key of a bigram, skip-bigram or trigram."""
+    """Returns the key of a bigram, skip-bigram or trigram."""
     first, second, *third = term.split(" ")
     if not third:
         return kernels.key(kernels.BIGRAM, numbers[first], numbers[second], 0)

@@ -1,11 +1,11 @@
-"""Terms of a sentence for the linear models: words, word classes and n-grams of them.
+"""Extracts a sentence's terms for the linear models: words, word classes and their n-grams.
 
     I'm not able to see it.  ->  ^ SELF BE NOT ABLE to SEE it $.
 
-Contractions are written out ("I'm" is two words), and words of `classes.txt` are replaced by their
-class, in capitals. A text is read sentence by sentence, as one sentence in a long caption gives it
-away. `^` and `$` mark a sentence's ends; the first sentence begins with `^^`, as an opening differs
-from what comes later.
+Contractions are expanded ("I'm" is two words), and words in `classes.txt` are replaced by their
+class, in capitals. Texts are processed sentence by sentence, as a single sentence of a long caption
+can be the refusal. `^` and `$` mark the ends of a sentence. The first sentence begins with `^^`, as
+openings differ from later sentences.
 """
 
 import re
@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 FOLDER = Path(__file__).parent
-GAP = 4  # the widest distance of a skip-bigram's two words
-# A sentence ends at its full stop or with its line.
+GAP = 4  # maximum distance of the two words of a skip-bigram
+# A sentence ends with a full stop, question mark or exclamation mark, or with its line.
 _SENTENCE = re.compile(r"[^.!?\n]*(?:[.!?](?!\s|[\"')\]*_]|$)[^.!?\n]*)*[.!?\n]*[\"')\]*_]*\s*")
 _TOKEN = re.compile(r"\"\"|[a-z]+(?:'[a-z]+)?|\d+|[:?!()*#\u2014;]|--+")
-STARTS = ("^^", "^")  # of the first sentence, and of others
+STARTS = ("^^", "^")  # marks of the first sentence, and of others
 ENDS = ("$", "$.", "$?", "$!", "$:")
 _SHORT = re.compile(r"(n't|'(?:m|d|s|ve|ll|re))$")
 _WHOLE = {"can't": ("can", "not"), "cannot": ("can", "not"), "won't": ("will", "not")}
@@ -27,12 +27,12 @@ _LONG = {"n't": "not", "'m": "am", "'ve": "have", "'ll": "will", "'re": "are"}
 
 
 class Token(NamedTuple):
-    """One token of the text: one word, or the two words of a contraction.
+    """A token of the text: one word, or the two words of a contraction.
 
     Attributes:
-        words: Lower case.
+        words: The words, in lower case.
         symbols: The class of each word, or the word itself if it has none.
-        plain: How many words have no class; those that say what is in a picture have none.
+        plain: Number of words without a class, such as those that describe a picture.
     """
 
     words: tuple[str, ...]
@@ -41,7 +41,7 @@ class Token(NamedTuple):
 
 
 class Sentence(NamedTuple):
-    """The words and symbols of a sentence, as in `Token`, between marks of its ends."""
+    """Words and symbols of a sentence, as in `Token`, with marks at both ends."""
 
     words: list[str]
     symbols: list[str]
@@ -49,18 +49,22 @@ class Sentence(NamedTuple):
 
 
 def sentences(text: str) -> list[str]:
-    """Splits a text into sentences. Every line ends a sentence."""
-    return [found for each in _SENTENCE.findall(text) if (found := each.strip())]
+    """Splits a text into sentences. The end of a line also ends a sentence."""
+    return [stripped for match in _SENTENCE.findall(text) if (stripped := match.strip())]
 
 
 def tokens(text: str) -> list[str]:
-    """The words, numbers and marks of a text in lower case. None has a space."""
+    """Returns the words, numbers and marks of a text in lower case. None contains a space."""
     return _TOKEN.findall(text)
 
 
 @cache
 def classes() -> tuple[dict[str, str], tuple[tuple[str, str], ...]]:
-    """The classes of `classes.txt`: of whole words, and of prefixes (`describ*`), longest first."""
+    """Reads `classes.txt`.
+
+    Returns:
+        Word -> class, and (prefix, class) of prefixes (`describ*`), longest first.
+    """
     words, prefixes, name = dict[str, str](), list[tuple[str, str]](), ""
     for line in (FOLDER / "classes.txt").read_text(encoding="utf-8").splitlines():
         if line.startswith("["):
@@ -71,12 +75,12 @@ def classes() -> tuple[dict[str, str], tuple[tuple[str, str], ...]]:
                     prefixes.append((word[:-1], name))
                 else:
                     words[word] = name
-    return words, tuple(sorted(prefixes, key=lambda each: -len(each[0])))
+    return words, tuple(sorted(prefixes, key=lambda prefix: -len(prefix[0])))
 
 
 @lru_cache(maxsize=1 << 15)
 def read_token(text: str) -> Token:
-    """Looks up the words of a token and their classes. All numbers are read as 0."""
+    """Looks up the words of a token and their classes; every number is read as 0."""
     if text[0].isdigit():
         return Token(("0",), ("0",))
     words = tuple(word for word in _written_out(text) if word)
@@ -94,18 +98,23 @@ def _written_out(token: str) -> tuple[str, ...]:
 
 def _class(word: str) -> str:
     words, prefixes = classes()
-    if found := words.get(word):
-        return found
+    if known := words.get(word):
+        return known
     return next((name for start, name in prefixes if word.startswith(start)), word)
 
 
 def is_plain(word: str, symbol: str) -> bool:
-    """Whether a word has no class; marks and numbers are no words."""
+    """Returns whether a token is a word without a class; marks and numbers are not words."""
     return word == symbol and word.isalpha()
 
 
 def read_sentence(text: str, first: bool) -> Sentence:
-    """Tokenizes a sentence; `first` says that its text begins with it."""
+    """Tokenizes a sentence.
+
+    Args:
+        text: The sentence.
+        first: Whether it is the first sentence of its text.
+    """
     start = STARTS[0] if first else STARTS[1]
     words, symbols = [start], [start]
     plain = 0
@@ -120,16 +129,16 @@ def read_sentence(text: str, first: bool) -> Sentence:
 
 
 def end_mark(text: str) -> str:
-    """The mark of a sentence's end, one of ENDS: `$`, with the character that it ends with."""
+    """Returns the mark of a sentence's end, one of `ENDS`: `$` and the final punctuation."""
     stop = text.rstrip("\"')]*_")[-1:]
     return f"${stop}" if stop and stop in ".?!:" else "$"
 
 
 def terms(sentence: Sentence) -> Iterator[tuple[int, int, str]]:
-    """All terms of a sentence, each with the places of its first and last word.
+    """Yields a sentence's terms as (index of the first word, index of the last word, term).
 
-    They are words, their classes, bigrams (`SELF BE`), skip-bigrams (`SELF .. ABLE`, up to GAP
-    apart) and trigrams (`SELF BE NOT`) of symbols.
+    Terms are words and their classes, and of the symbols, bigrams (`SELF BE`), skip-bigrams
+    (`SELF .. ABLE`, up to `GAP` apart) and trigrams (`SELF BE NOT`).
     """
     symbols = sentence.symbols
     for at, (word, symbol) in enumerate(zip(sentence.words, symbols, strict=True)):
@@ -144,28 +153,30 @@ def terms(sentence: Sentence) -> Iterator[tuple[int, int, str]]:
 
 
 def context(text: Sequence[Sentence]) -> list[list[str]]:
-    """Terms of each sentence of a text that none of its words is: its make-up and its neighbours.
+    """Returns terms of each sentence that are not words, but describe the sentence and its text.
 
-    `~plain N`: fifths of its words that have no class; `~words N`: how many have none;
-    `~beside a caption`: another sentence describes something; `~alone`: there is no other;
-    `~caption behind :`: three words without class or more follow a colon.
+    - `~plain N`: the share of words without a class, in fifths.
+    - `~words N`: the number of words without a class, at most 6.
+    - `~beside a caption`: another sentence of the text describes something.
+    - `~alone`: the text has no other sentence.
+    - `~caption behind :`: three or more words without a class follow a colon.
     """
     shares = [sentence.plain / max(1, len(sentence.words) - 2) for sentence in text]
     describes = [
         sentence.plain >= 4 and share > 0.6 for sentence, share in zip(text, shares, strict=True)
     ]
     others = sum(describes)
-    found = []
+    contexts = []
     for sentence, share, own in zip(text, shares, describes, strict=True):
-        each = [f"~plain {min(4, int(5 * share))}", f"~words {min(sentence.plain, 6)}"]
+        names = [f"~plain {min(4, int(5 * share))}", f"~words {min(sentence.plain, 6)}"]
         if others > own:
-            each.append("~beside a caption")
+            names.append("~beside a caption")
         if len(text) == 1:
-            each.append("~alone")
+            names.append("~alone")
         if ":" in sentence.words and _plain_behind(sentence, sentence.words.index(":")) >= 3:
-            each.append("~caption behind :")
-        found.append(each)
-    return found
+            names.append("~caption behind :")
+        contexts.append(names)
+    return contexts
 
 
 def _plain_behind(sentence: Sentence, at: int) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 _MARKS = re.compile(r"\W*")
-_MOST_MARKS = 40  # of an expression's own, before its first word
+_MOST_MARKS = 40  # maximum punctuation at the beginning of an expression, in characters
 _STOP = re.compile(r"[.!?\u3002\uff01\uff1f\n]\s*")
 _ESCAPE_OR_TEXT = re.compile(r"\\.|[^\\]+")
 
@@ -23,15 +23,15 @@ def at_sentences(pattern: re.Pattern[str], text: str) -> str:
     """
     lower = _lower(text)
     for stop, start in _starts(text):
-        if found := pattern.match(lower, start):
-            return text[stop : found.end()]
+        if match := pattern.match(lower, start):
+            return text[stop : match.end()]
     return ""
 
 
 def anywhere(pattern: re.Pattern[str], text: str) -> str:
-    """What a pattern of `phrases` matches first in a text; empty if nothing matches."""
-    found = pattern.search(_lower(text))
-    return text[found.start() : found.end()] if found else ""
+    """Returns the first match of a pattern of `phrases` in a text; empty if nothing matches."""
+    match = pattern.search(_lower(text))
+    return text[match.start() : match.end()] if match else ""
 
 
 @cache
@@ -49,15 +49,15 @@ def phrases(name: str, section: str = "") -> re.Pattern[str]:
     )
 
 
-@lru_cache(maxsize=16)  # several checks look at one text
+@lru_cache(maxsize=16)  # several checks look at the same text
 def _starts(text: str) -> tuple[tuple[int, int], ...]:
-    """Where sentences begin, each after the place of the full stop before it."""
+    """Returns (position of the full stop before it, its beginning) for each sentence."""
     return ((0, 0), *[stop.span() for stop in _STOP.finditer(text)])
 
 
 @lru_cache(maxsize=16)
 def _lower(text: str) -> str:
-    """A text in lower case, of the same length: the few letters that would become two stay."""
+    """Returns a text in lower case and of equal length: letters that would become two stay."""
     if len(lower := text.lower()) == len(text):
         return lower
     return "".join([small if len(small := letter.lower()) == 1 else letter for letter in text])
@@ -73,15 +73,15 @@ def at_opening(name: str, text: str) -> str:
     start = marks.end() if marks else 0
     # An expression may itself begin with punctuation, such as a dash.
     for at in range(start, max(-1, start - _MOST_MARKS), -1):
-        if found := phrases(name, "opening").match(lower, at):
-            return text[: found.end()]
+        if match := phrases(name, "opening").match(lower, at):
+            return text[: match.end()]
     return ""
 
 
 @cache
 def lines_of(name: str) -> dict[str, tuple[str, ...]]:
     """Returns the lines of a file by section, with `%NAME%` definitions expanded."""
-    found: dict[str, list[str]] = {}
+    sections: dict[str, list[str]] = {}
     section, named = "", dict[str, str]()
     for line in (FOLDER / f"{name}.txt").read_text(encoding="utf-8").splitlines():
         if not line.strip() or line.startswith("#"):
@@ -93,8 +93,8 @@ def lines_of(name: str) -> dict[str, tuple[str, ...]]:
         if defined := re.fullmatch(r"(%[A-Z]+%) = (.+)", line):
             named[defined[1]] = defined[2]
         else:
-            found.setdefault(section, []).append(line)
-    return {name: tuple(lines) for name, lines in found.items()}
+            sections.setdefault(section, []).append(line)
+    return {name: tuple(lines) for name, lines in sections.items()}
 
 
 def words_in(section: str) -> tuple[str, ...]:
