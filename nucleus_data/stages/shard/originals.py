@@ -39,7 +39,7 @@ def read_originals(store: Store, rows: pa.Table) -> Iterator[bytes]:
             places, first, last = held.popleft()
             for i in range(first, last):
                 block, at = places[i - first]
-                places[i - first] = (block, at)
+                places[i - first] = None  # a block is freed after the last file in it
                 yield block.result()[at : at + int(size[i])]
 
         for first, last in _windows(size):
