@@ -3,7 +3,7 @@
 import hashlib
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ def read_originals(store: Store, rows: pa.Table) -> Iterator[bytes]:
     """
     shard, offset, size = (rows.column(n).to_numpy() for n in ("shard", "offset", "size"))
     with ThreadPoolExecutor(READS_AT_ONCE) as pool:
-        held: deque[tuple[list[tuple[Future[bytes], int]], int, int]] = deque()
+        held: deque[tuple[list[Any], int, int]] = deque()
 
         def finish() -> Iterator[bytes]:
             places, first, last = held.popleft()
