@@ -159,38 +159,38 @@ class Engine(Protocol):
         """
 
     def step(self) -> list[Generated]:
-        """Works for a moment and gives back what got done, perhaps nothing."""
+        """Works for a short time; returns the answers that were finished, perhaps none."""
 
     def pending(self) -> int:
-        """Requests submitted and not yet given back."""
+        """Returns the number of submitted requests that `step` has not returned yet."""
 
     def count_tokens(self, text: str) -> int:
-        """How many tokens a user's text has. Raises ValueError if it can't be encoded."""
+        """Returns the number of tokens of a user's text; ValueError if it can't be encoded."""
 
     def counts(self) -> Mapping[str, int]:
-        """What was done since this was asked last.
+        """Returns the counts since the last call.
 
         Returns:
-            `pictures` (that went through the vision tower), `prompt_tokens`, `cached_tokens` (of
-            these, those that were not computed again) and `tokens` (of captions). They depend on
-            what shared a batch, so they belong to a run and to no table.
+            `pictures` (those that the vision tower encoded), `prompt_tokens`, `cached_tokens` (the
+            part of these that came from a cache) and `tokens` (those of captions). They depend on
+            how requests were batched, so they are recorded with a run and in no table.
         """
 
 
 class Counts:
-    """Numbers that one thread adds and another takes."""
+    """Thread-safe counters."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._found: Counter[str] = Counter()
 
     def add(self, **found: int) -> None:
-        """Adds to the numbers of these names."""
+        """Adds to the counters of these names."""
         with self._lock:
             self._found.update(found)
 
     def take(self) -> Mapping[str, int]:
-        """The sums since they were taken last."""
+        """Returns the counters and resets them."""
         with self._lock:
             found, self._found = self._found, Counter()
         return dict(found)

@@ -75,7 +75,7 @@ class Embedder(ABC):
 
     @abstractmethod
     def start_images(self, pixels: Pixels) -> Any:
-        """Starts to embed a batch of N pictures; `pixels` must not change until `finish` returns."""
+        """Starts to embed N pictures; `pixels` must not change until `finish` has returned."""
 
     @abstractmethod
     def start_texts(self, tokens: Any) -> Any:

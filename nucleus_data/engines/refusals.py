@@ -33,7 +33,7 @@ def check_sees(model: str, *, sees: bool, pictures: bool) -> None:
 
 
 class TooLongError(ValueError):
-    """A request that may not fit `max_model_len`; engines do not shorten captions to make it fit."""
+    """A request that may not fit `max_model_len`; engines never shorten captions to make it fit."""
 
 
 def check_length(prompt_tokens: int, max_tokens: int, max_model_len: int) -> None:
