@@ -129,7 +129,7 @@ def _no_constant(name: str) -> None:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Makes a dictionary; ValueError if a key is repeated, as parsers differ in which one counts."""
+    """Makes a dictionary; ValueError if a key is repeated, as parsers use different values then."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
