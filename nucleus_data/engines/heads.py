@@ -86,7 +86,7 @@ class Head:
         return int(self.layers[0].weight.shape[1])
 
     def score(self, vectors: Vectors) -> Vectors:
-        """Scores unit vectors, float32[N, D] -> float32[N]; rows do not affect each other's bits."""
+        """Scores unit vectors, float32[N, D] -> float32[N]; rows don't affect each other's bits."""
         count = len(vectors)
         scores = np.empty(count, np.float32)
         for start in range(0, count, BLOCK):
