@@ -1,8 +1,8 @@
 """Batches rows for embedding models: threads preprocess them, the caller's thread runs the models.
 
-A thread of a pool decodes, scales and normalises a row's picture for each model, directly into the
-memory of a batch. The caller's thread runs the models on complete batches, in order; while none is
-ready, the models are idle. A batch has rows in the order of their arrival, from any shards.
+A pool's thread decodes, scales and normalises a row's picture for each model, into the memory of a
+batch. The caller's thread runs the models on complete batches, in order, and waits if none is
+ready. A batch has rows in the order of their arrival, from any shards.
 """
 
 import threading
@@ -21,22 +21,20 @@ from nucleus_data.engines.embedder import Embedder, Pixels
 from nucleus_data.pixels import INSPECTED, PixelError, open_picture
 from nucleus_data.stage import Row, RowFailure
 
-# Number of full batches of a model's pictures that are prepared while it runs; more if batches are
-# so small that each thread would have fewer than two pictures. One further batch is being filled,
-# and the model may hold two: with SigLIP 2 at 512 pixels and 64 per batch, each takes 200 MB.
+# Number of full batches of pictures that are prepared while a model runs; more if each thread would
+# have fewer than two pictures. One more is being filled, and the model may hold two: with SigLIP 2
+# at 512 pixels and 64 per batch, each takes 200 MB.
 AHEAD = 2
-# Seconds for which an incomplete batch waits for further rows.
-QUIET_S = 0.02
+QUIET_S = 0.02  # for which an incomplete batch waits for further rows
 POLL_S = 0.005
 Stored = NDArray[np.float16]
 
 
 @dataclass(eq=False, slots=True)
 class Lane:
-    """A model with its batches.
+    """A model, the names of its tables of vectors, and its batches.
 
     Attributes:
-        image, text: Names of the tables of its vectors.
         pictures, captions: The batches that are being filled.
         waiting: Number of complete batches of pictures that the model has not taken yet.
         free: Memory of earlier batches of pictures, for reuse.
@@ -53,12 +51,12 @@ class Lane:
 
 @dataclass(eq=False, slots=True)
 class RowWork:
-    """A row that is being processed.
+    """A row in process.
 
     Attributes:
         vectors: Table -> vector, float16[D], so far.
-        failure: The failure, if its picture can't be embedded.
-        left: Number of batches with its picture or caption that are not finished.
+        failure: Set if its picture can't be embedded.
+        left: Number of unfinished batches with its picture or caption.
     """
 
     row: Row
@@ -247,8 +245,7 @@ class Batches:
     def _next(self) -> Iterator[RowWork]:
         """Starts the oldest batch, and yields the rows that are finished.
 
-        To keep a GPU busy, the next batch, if it is ready, is started before this thread waits for
-        the vectors of the previous one.
+        To keep a GPU busy, this precedes the wait for the previous batch's vectors.
         """
         batch = self._waiting[0]
         batch.ready(None)
