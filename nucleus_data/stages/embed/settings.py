@@ -147,9 +147,9 @@ class ModelTables:
 
 def model_tables(settings: EmbedSettings) -> tuple[ModelTables, ...]:
     """Returns the models of the settings, with the names of their tables."""
-    return tuple(ModelTables(name, each) for name, each in settings.all_models().items())
+    return tuple(ModelTables(name, model) for name, model in settings.all_models().items())
 
 
 def libraries(settings: EmbedSettings) -> tuple[str, ...]:
     """Returns the sorted names of the packages that load the models."""
-    return tuple(sorted({each.library for each in settings.all_models().values()}))
+    return tuple(sorted({model.library for model in settings.all_models().values()}))

@@ -54,34 +54,34 @@ class Embed(RowStage[EmbedSettings]):
 
     def tables(self) -> Sequence[TableSpec]:
         """Returns the two tables of each model; RequestError if a model can't be resolved."""
-        return [spec for each in self._models for spec in _vector_tables(each)]
+        return [spec for model in self._models for spec in _vector_tables(model)]
 
     def needs_image(self, row: Row) -> bool:
         """Returns whether a vector of the picture is not stored yet."""
-        return any(each.image in row.wanted for each in self._models)
+        return any(model.image in row.wanted for model in self._models)
 
     def rows_at_once(self) -> int:
-        """Returns four batches of the model with the largest ones.
+        """Returns the number of rows in four batches, by the largest batch size of the models.
 
-        These are the batches that the model processes, and those that are prepared meanwhile.
+        These are the batches that a model processes, and those that are prepared meanwhile.
         """
-        return 4 * max((each.batch for each in self._models), default=1)
+        return 4 * max((model.batch for model in self._models), default=1)
 
     def setup(self) -> None:
         """Loads the models."""
         self._lanes = [
             Lane(
                 load_clip(
-                    each.found(),
-                    each.settings.device,
-                    each.settings.precision,
-                    each.settings.library,
-                    each.batch,
+                    model.found(),
+                    model.settings.device,
+                    model.settings.precision,
+                    model.settings.library,
+                    model.batch,
                 ),
-                each.image,
-                each.text,
+                model.image,
+                model.text,
             )
-            for each in self._models
+            for model in self._models
         ]
         self._clock = Clock()
 
@@ -100,23 +100,23 @@ class Embed(RowStage[EmbedSettings]):
     def _tables_of(self, work: RowWork) -> dict[str, dict[str, Any]]:
         """Returns a row's values in all tables."""
         values: dict[str, dict[str, Any]] = {}
-        for lane, each in zip(self._lanes, self._models, strict=True):
-            image, text = work.vectors.get(each.image), work.vectors.get(each.text)
-            values[each.image] = {
-                each.column(IMAGE_VECTOR): image,
-                each.column(LOGIT_COLUMN): lane.model.logit,
+        for lane, model in zip(self._lanes, self._models, strict=True):
+            image, text = work.vectors.get(model.image), work.vectors.get(model.text)
+            values[model.image] = {
+                model.column(IMAGE_VECTOR): image,
+                model.column(LOGIT_COLUMN): lane.model.logit,
             }
-            values[each.text] = {each.column(TEXT_VECTOR): text}
+            values[model.text] = {model.column(TEXT_VECTOR): text}
         return values
 
 
-def _vector_tables(each: ModelTables) -> Iterator[TableSpec]:
+def _vector_tables(model: ModelTables) -> Iterator[TableSpec]:
     """Yields the tables of a model; RequestError if the model can't be resolved."""
-    image = pa.schema([(each.column(IMAGE_VECTOR), VECTOR), (each.column(LOGIT_COLUMN), LOGIT)])
-    text = pa.schema([(each.column(TEXT_VECTOR), VECTOR)])
-    decides = {**each.identity(), "batch": each.batch}
-    yield TableSpec(each.image, image, IMAGE_VERSION, decides, ("records",))
-    yield TableSpec(each.text, text, TEXT_VERSION, each.text_identity(), ("records",))
+    image = pa.schema([(model.column(IMAGE_VECTOR), VECTOR), (model.column(LOGIT_COLUMN), LOGIT)])
+    text = pa.schema([(model.column(TEXT_VECTOR), VECTOR)])
+    decides = {**model.identity(), "batch": model.batch}
+    yield TableSpec(model.image, image, IMAGE_VERSION, decides, ("records",))
+    yield TableSpec(model.text, text, TEXT_VERSION, model.text_identity(), ("records",))
 
 
 def _caption(row: Row) -> str:

@@ -53,7 +53,7 @@ class Space:
 
 def spaces_of(embed: Embed) -> tuple[Space, ...]:
     """Returns the models of a configuration, that of `embed.model` first."""
-    return tuple(Space(each.name) for each in model_tables(embed.settings))
+    return tuple(Space(model.name) for model in model_tables(embed.settings))
 
 
 def references(embed: Embed) -> Mapping[str, tuple[str, str]]:
@@ -78,7 +78,7 @@ def text_tower(embed: Embed, space: Space, *, here: bool = False) -> Embedder:
         space: Identifies the model.
         here: Whether to load it on the CPU in full precision, whatever the settings; for few texts.
     """
-    (model,) = (each for each in model_tables(embed.settings) if each.name == space.name)
+    (model,) = (model for model in model_tables(embed.settings) if model.name == space.name)
     own = model.settings
     where: tuple[str, Precision] = ("cpu", "fp32") if here else (own.device, own.precision)
     return load_clip(model.found(), *where, own.library, None if here else model.batch)

@@ -44,11 +44,11 @@ class ProveTask(TakedownTask):
 
 def still_there(corpus: Corpus, plan: TakedownPlan, shard: int) -> Iterator[str]:
     """Yields descriptions of what is still present of a shard's records that are taken down."""
-    mine = plan.of_shard(shard)
-    rows = mine["row"].combine_chunks()
+    records = plan.of_shard(shard)
+    rows = records["row"].combine_chunks()
     for table, _ in changes(corpus):
         yield from _in_table(table, shard, rows)
-    yield from _in_tar(corpus, plan, shard, mine)
+    yield from _in_tar(corpus, plan, shard, records)
 
 
 class ProveSetTask(TarTask):
@@ -108,10 +108,10 @@ def _in_table(table: Table, shard: int, rows: pa.Array) -> Iterator[str]:
                 yield f"{part.name} has row {row['row']}"
 
 
-def _in_tar(corpus: Corpus, plan: TakedownPlan, shard: int, mine: pa.Table) -> Iterator[str]:
+def _in_tar(corpus: Corpus, plan: TakedownPlan, shard: int, records: pa.Table) -> Iterator[str]:
     """Checks that the pictures' bytes are zeros, and that no member has their SHA-256."""
     name = tar_name(shard)
-    places = {row["offset"]: row for row in mine.to_pylist() if row["offset"] is not None}
+    places = {row["offset"]: row for row in records.to_pylist() if row["offset"] is not None}
     for offset, row in sorted(places.items()):
         for start in range(0, row["size"], STEP):
             size = min(STEP, row["size"] - start)

@@ -54,12 +54,12 @@ def take_from_shard(corpus: Corpus, plan: TakedownPlan, shard: int) -> Summary:
         A summary with the number of records as `done`, and the numbers of rewritten `tars` and
         `parts` in `extra`.
     """
-    store, mine = corpus.store, plan.of_shard(shard)
-    rows = np.sort(mine["row"].to_numpy())
+    store, records = corpus.store, plan.of_shard(shard)
+    rows = np.sort(records["row"].to_numpy())
     summary = Summary(rows=len(rows), done=len(rows))
     with tempfile.TemporaryDirectory(prefix="nucleus-takedown-") as folder:
         tar = Path(folder) / "shard.tar"
-        digest = _blanked(store, mine, shard, tar)
+        digest = _blanked(store, records, shard, tar)
         for table, change in changes(corpus):
             for part in table.parts(shard):
                 summary.extra["parts"] += _rewrite(part, rows, change, digest)
@@ -88,12 +88,12 @@ def changes(corpus: Corpus) -> Iterator[tuple[Table, Change]]:
                 yield table.failed, without_rows
 
 
-def _blanked(store: Store, mine: pa.Table, shard: int, tar: Path) -> str | None:
+def _blanked(store: Store, records: pa.Table, shard: int, tar: Path) -> str | None:
     """Copies the shard's tar without the pictures; returns its SHA-256, None without a tar."""
     name = tar_name(shard)
     places = {
         row["id"]: (row["offset"], row["size"])
-        for row in mine.to_pylist()
+        for row in records.to_pylist()
         if row["offset"] is not None
     }
     try:
@@ -101,7 +101,7 @@ def _blanked(store: Store, mine: pa.Table, shard: int, tar: Path) -> str | None:
     except FileNotFoundError:
         return None
     with file:
-        return blank_copy(file, tar, places, mine["row"].to_pylist())
+        return blank_copy(file, tar, places, records["row"].to_pylist())
 
 
 def _rewrite(part: Part, rows: np.ndarray, change: Change, digest: str | None) -> int:
