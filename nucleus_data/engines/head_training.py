@@ -74,7 +74,7 @@ def train_head(
         for i, a in enumerate(numbers)
         for b in numbers[i + 1 :]
     }
-    said, penalties = np.empty_like(y), []
+    predictions, penalties = np.empty_like(y), []
     for fold in numbers:
         others = [other for other in numbers if other != fold]
         chosen = _chosen(
@@ -82,23 +82,23 @@ def train_head(
         )
         here = folds == fold
         (weights,) = _fitted(x, y, ~here, kind, (PENALTIES[chosen],))
-        said[here] = _said(x[here], weights, kind)
+        predictions[here] = _said(x[here], weights, kind)
         penalties.append(PENALTIES[chosen])
     every = [(_fitted(x, y, folds != fold, kind), folds == fold) for fold in numbers]
     best = PENALTIES[_chosen(every, x, y, kind)]
     (weights,) = _fitted(x, y, np.ones(len(y), bool), kind, (best,))
     layer = Layer(weights[None, :-1].astype(np.float32), weights[-1:].astype(np.float32))
-    low, high = _interval(said, y, clusters, seed)
+    low, high = _interval(predictions, y, clusters, seed)
     return Trained(
         Head(kind, (layer,)),
         best,
         tuple(penalties),
-        said,
-        rank_correlation(said, y),
+        predictions,
+        rank_correlation(predictions, y),
         low,
         high,
-        tuple(rank_correlation(said[folds == fold], y[folds == fold]) for fold in numbers),
-        float(np.sqrt(np.mean((said - y) ** 2))),
+        tuple(rank_correlation(predictions[folds == fold], y[folds == fold]) for fold in numbers),
+        float(np.sqrt(np.mean((predictions - y) ** 2))),
     )
 
 
@@ -189,7 +189,9 @@ def _chosen(
     return int(np.argmin(errors))
 
 
-def _interval(said: Numbers, y: Numbers, clusters: Sequence[str], seed: int) -> tuple[float, float]:
+def _interval(
+    predictions: Numbers, y: Numbers, clusters: Sequence[str], seed: int
+) -> tuple[float, float]:
     """Returns the 95 % bootstrap interval of the correlation, drawing clusters with replacement."""
     _, place = np.unique(np.asarray(clusters), return_inverse=True)
     order = np.argsort(place, kind="stable")
@@ -201,6 +203,6 @@ def _interval(said: Numbers, y: Numbers, clusters: Sequence[str], seed: int) -> 
         sizes = starts[drawn + 1] - starts[drawn]
         offsets = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         rows = order[np.repeat(starts[drawn], sizes) + offsets]
-        found.append(rank_correlation(said[rows], y[rows]))
+        found.append(rank_correlation(predictions[rows], y[rows]))
     low, high = np.quantile(found, (0.025, 0.975))
     return float(low), float(high)

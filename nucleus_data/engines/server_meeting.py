@@ -162,8 +162,8 @@ class Meeting:
 
     async def _version(self, server: Server, listed: Sequence[Any]) -> None:
         """Fills in the server's `version` and `vllm`, from vLLM's /version or the model's owner."""
-        told = await self._get(server, "version")
-        version = told.get("version") if isinstance(told, dict) else None
+        answer = await self._get(server, "version")
+        version = answer.get("version") if isinstance(answer, dict) else None
         owner = str(getattr(listed[0], "owned_by", "") or "") if listed else ""
         server.vllm = str(version) if version and owner in ("vllm", "") else ""
         server.version = f"vllm {version}" if server.vllm else f"{owner or 'unknown'}"
@@ -201,10 +201,12 @@ class Meeting:
     async def _tokens(self, server: Server, text: str) -> list[int] | None:
         asked = {"model": server.model, "prompt": text, "add_special_tokens": False}
         try:
-            told = await server.client.post(_beside(server, "tokenize"), body=asked, cast_to=object)
+            answer = await server.client.post(
+                _beside(server, "tokenize"), body=asked, cast_to=object
+            )
         except Exception:  # few servers have this endpoint
             return None
-        tokens = told.get("tokens") if isinstance(told, dict) else None
+        tokens = answer.get("tokens") if isinstance(answer, dict) else None
         whole = isinstance(tokens, list) and all(isinstance(one, int) for one in tokens)
         return tokens if whole else None
 

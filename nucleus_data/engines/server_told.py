@@ -64,12 +64,12 @@ def unlike(url: str, found: Told, settings: EngineSettings) -> str:
         "caption.vllm_args.kv_cache_dtype": (given.get("kv_cache_dtype"), found.kv_cache_dtype),
         "caption.vllm_args.quantization": (given.get("quantization"), found.quantization),
     }
-    for key, (setting, there) in wanted.items():
-        if setting not in (None, AUTO) and there is not None and str(setting) != there:
+    for key, (setting, actual) in wanted.items():
+        if setting not in (None, AUTO) and actual is not None and str(setting) != actual:
             option = f"--{key.rpartition('.')[2].replace('_', '-')} {setting}"
             return (
-                f"{key} is {setting!r}, but {url} has {there!r}: start it with {option}, or say"
-                f" {key}={there} (which makes other tables)"
+                f"{key} is {setting!r}, but {url} has {actual!r}: start it with {option}, or say"
+                f" {key}={actual} (which makes other tables)"
             )
     return ""
 
@@ -79,9 +79,9 @@ def differing(servers: Mapping[str, Told]) -> str:
     for name in ("dtype", "quantization", "kv_cache_dtype"):
         values = {url: getattr(one, name) for url, one in servers.items() if getattr(one, name)}
         if len(set(values.values())) > 1:
-            each = ", ".join(f"{url} has {value!r}" for url, value in values.items())
+            shown = ", ".join(f"{url} has {value!r}" for url, value in values.items())
             return (
-                f"caption.servers: {name} is not the same ({each}); captions of one table are made"
+                f"caption.servers: {name} is not the same ({shown}); captions of one table are made"
                 " in one way: start them with the same arguments"
             )
     return ""
@@ -96,8 +96,8 @@ def notes(servers: Mapping[str, Told], settings: EngineSettings) -> Iterator[str
     """
     versions = {url: one.version for url, one in servers.items() if one.version}
     if len(set(versions.values())) > 1:
-        each = ", ".join(f"{url} is {version}" for url, version in versions.items())
-        yield f"caption.servers: several versions ({each}); some texts may differ"
+        shown = ", ".join(f"{url} is {version}" for url, version in versions.items())
+        yield f"caption.servers: several versions ({shown}); some texts may differ"
     for url, one in servers.items():
         if one.max_model_len is not None and one.max_model_len < settings.max_model_len:
             yield (

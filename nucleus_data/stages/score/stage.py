@@ -224,8 +224,8 @@ class Score(ColumnStage[ScoreSettings]):
         found: list[tuple[Space, Heads]] = []
         taken: dict[str, str] = {}
         for folder in self.settings.heads:
-            there = resolve_model(folder, None, HEADS)
-            heads = load_heads(there.location)
+            reference = resolve_model(folder, None, HEADS)
+            heads = load_heads(reference.location)
             fitting = [s for s in self._spaces if known[s.name][1] == heads.revision]
             if not fitting:
                 raise RequestError(
@@ -241,7 +241,7 @@ class Score(ColumnStage[ScoreSettings]):
                         "which would be one column; rename one (its tensors and in heads.json)"
                     )
                 taken[name] = folder
-            revisions.append(there.revision)
+            revisions.append(reference.revision)
             found.append((fitting[0], heads))
         return revisions, found
 

@@ -79,9 +79,9 @@ class _Records:
     def __init__(self, corpus: Corpus) -> None:
         self.connection = corpus.connection()
         self.source = parts_sql(corpus.store, corpus.records.folder)
-        there = set(self.connection.sql(f"SELECT * FROM {self.source} LIMIT 0").columns)
-        self.urls = [f'"{name}"' for name in URLS if name in there]
-        named = [f'"{n}"::VARCHAR' if n in there else "NULL::VARCHAR" for n in URLS]
+        existing = set(self.connection.sql(f"SELECT * FROM {self.source} LIMIT 0").columns)
+        self.urls = [f'"{name}"' for name in URLS if name in existing]
+        named = [f'"{n}"::VARCHAR' if n in existing else "NULL::VARCHAR" for n in URLS]
         self.columns = (
             f'shard, row, id, "offset", size, sha256, {named[0]} AS url, '
             f"{named[1]} AS final_url, error"
@@ -106,8 +106,8 @@ class _Records:
             return FOUND_SCHEMA.empty_table()
         matcher = request.matcher()
         if len(asked) > FEW_HOSTS:
-            there = " OR ".join(f"{url} IS NOT NULL" for url in self.urls)
-            reader = self._query(there).to_arrow_reader(BATCH)
+            has_url = " OR ".join(f"{url} IS NOT NULL" for url in self.urls)
+            reader = self._query(has_url).to_arrow_reader(BATCH)
             found = [_meant(matcher, pa.Table.from_batches([rows])) for rows in reader]
             return pa.concat_tables([FOUND_SCHEMA.empty_table(), *found])
         # Preselect URLs that contain a host; the block list then decides which ones match.

@@ -116,8 +116,10 @@ class _Check:
             self._fault("picture_undecodable", row["id"], str(error))
             return
         if found != (row["width"], row["height"]):
-            said = f"{row['width']}x{row['height']}"
-            self._fault("picture_size", row["id"], f"{found[0]}x{found[1]}, the index says {said}")
+            expected = f"{row['width']}x{row['height']}"
+            self._fault(
+                "picture_size", row["id"], f"{found[0]}x{found[1]}, the index says {expected}"
+            )
 
     def _json(self, data: bytes, row: Mapping[str, Any]) -> None:
         """Checks a sample's JSON as far as possible without the corpus."""

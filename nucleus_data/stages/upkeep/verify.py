@@ -180,9 +180,9 @@ def verify(
     groups = groups_of(folder) if states else 0
     todo = [Item(number) for number in range(groups)]
     keys = CaptionKeysTask(*place, states)
-    said = run.loop(UPKEEP, keys, todo, groups, phase="captions", keep=False)
-    done = [report, twice, said]
-    if not said.failed:
+    dealt = run.loop(UPKEEP, keys, todo, groups, phase="captions", keep=False)
+    done = [report, twice, dealt]
+    if not dealt.failed:
         todo = [Item(number) for number in range(sum(count for _, count in states))]
         texts = TextsTask(*place, states, groups)
         done.append(run.loop(UPKEEP, texts, todo, len(todo), phase="text states", keep=False))
@@ -235,18 +235,18 @@ def _sums(folder: SetFolder, counts: Mapping[str, int]) -> Iterator[Fault]:
         path = f"captions/{one.hash}/{one.marker}"
         try:
             about = dict(one.about)
-            said = {name: about[name] for name in ("samples", "captions", "without")}
-            said |= {f"mix {name}": count for name, count in about["mix"].items()}
+            stated = {name: about[name] for name in ("samples", "captions", "without")}
+            stated |= {f"mix {name}": count for name, count in about["mix"].items()}
         except (CorpusError, KeyError, AttributeError) as error:
             yield Fault("captions", path, "", str(error))
             continue
         for name in {
-            *said,
+            *stated,
             *(n.removesuffix(f" {one.hash}") for n in counts if n.endswith(one.hash)),
         }:
             found = counts.get(f"{name} {one.hash}", 0)
-            if said.get(name, 0) != found:
-                detail = f"it says {said.get(name, 0)} {name}, there are {found}"
+            if stated.get(name, 0) != found:
+                detail = f"it says {stated.get(name, 0)} {name}, there are {found}"
                 yield Fault("captions", path, "", detail)
     for columns in folder.all_columns():
         try:

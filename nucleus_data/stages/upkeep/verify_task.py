@@ -115,8 +115,8 @@ class VerifyTask:
             values = {name: found[name].to_pylist()[0] for name in paths}
             known = {name: values[f"records:{name}"] for name in names[:4]}
             for name, columns in (("url", URL), ("licence", LICENCE)):
-                said = (values[f"records:{column}"] for column in columns)
-                known[name] = next((v for v in said if v is not None), None)
+                candidates = (values[f"records:{column}"] for column in columns)
+                known[name] = next((v for v in candidates if v is not None), None)
             if sized and values[f"{MEASURED}:width"] is not None:
                 known |= {f"original_{n}": values[f"{MEASURED}:{n}"] for n in ("width", "height")}
             return known

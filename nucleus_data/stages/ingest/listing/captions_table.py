@@ -139,8 +139,8 @@ def with_metadata(
         return query, notes, others
     whole = " UNION ALL BY NAME ".join(f"({table})" for table in meeting(connection, tables))
     where = ", ".join(sorted(set(names) - set(others)))
-    joined, _, matched, told = _joined(query, whole, settings, where, connection)
-    return joined, [f"{matched} images have a row in {where}", *notes, *told], others
+    joined, _, matched, more = _joined(query, whole, settings, where, connection)
+    return joined, [f"{matched} images have a row in {where}", *notes, *more], others
 
 
 def _read_through(connection: duckdb.DuckDBPyConnection, query: str) -> None:

@@ -119,11 +119,13 @@ def list_folder(
     skipped += orphans
     query = f"SELECT * FROM read_parquet({quoted(str(paired))})"
     if settings.captions is not None:
-        query, told = with_captions(query, settings, folder, connection)
-        more += told
+        query, added = with_captions(query, settings, folder, connection)
+        more += added
     elif metadata:
-        query, told, others = with_metadata(query, metadata, location, settings, folder, connection)
-        more += told
+        query, added, others = with_metadata(
+            query, metadata, location, settings, folder, connection
+        )
+        more += added
         skipped.update(_suffix(name) for name in others)
     return Listing(query, order="key, path", skipped=dict(skipped), notes=[*notes, *more])
 
