@@ -59,7 +59,7 @@ class Texts:
     groups: int
 
     def set_folder(self) -> SetFolder:
-        """The training set."""
+        """Returns the training set."""
         return SetFolder(Corpus(self.uri, self.storage_options).store, self.folder)
 
     def name(self, file: str) -> str:

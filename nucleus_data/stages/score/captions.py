@@ -179,7 +179,7 @@ class ScoreCaptions(RowStage[ScoreCaptionsSettings]):
         return values or {"error": next((r for r in reasons if r), NO_VECTOR)}
 
     def _names(self, space: Space, v: str) -> list[str]:
-        """The columns of a model: the cosine, and, with a calibration, the similarity."""
+        """Returns a model's columns: the cosine and, with a calibration, the similarity."""
         calibrated = space.shown in self.score.calibrations()
         name = f"{space.prefix}{plain(v)}"
         return [f"{name}_cosine", *[f"{name}_similarity"] * calibrated]

@@ -203,13 +203,13 @@ class StatesTask(TakedownTask):
 def still_encoded(
     folder: SetFolder, path: str, ids: Iterable[str], *, new: bool = True
 ) -> Iterator[str]:
-    """What there still is of some samples in the latents of a tar, in words.
+    """Yields descriptions of what is still present of some samples in a tar's latents.
 
     Args:
         folder: The set.
-        path: The tar.
-        ids: The samples.
-        new: Whether the tar was written anew without some of them.
+        path: Path of the tar.
+        ids: Ids of the samples.
+        new: Whether the tar was rewritten without some of them.
 
     Raises:
         DamagedError: The latents of a new tar cannot be read.
