@@ -95,7 +95,7 @@ def resolve_model(model: str, revision: str | None, kind: ModelKind = CAPTIONER)
     if not folder.is_dir():
         # A hub name has exactly one slash; anything else is the path of a missing folder.
         if model == NANO or model.startswith((".", "/", "~")) or model.count("/") != 1:
-            named = model if "://" in model else folder  # a `Path` cuts the slashes of a URL
+            named = model if "://" in model else folder  # a `Path` would merge a URL's slashes
             raise RequestError(
                 f"{key}: {named} is not a folder; allowed are nano, a folder, a hub name"
             )

@@ -13,7 +13,7 @@ from nucleus_data.pixels.header import Header
 from nucleus_data.pixels.sources import Pixels, Source
 
 SMALL_SIDE = 256
-_QUICK = (Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)  # those of `resize.FILTERS`
+_QUICK = (Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)  # the keys of `resize.FILTERS`
 
 Box = tuple[float, float, float, float]
 Found = TypeVar("Found")

@@ -97,9 +97,9 @@ def open_file(data: bytes, file_format: str) -> Opened:
                 frames = int(getattr(image, "n_frames", 1))
     except MemoryError:
         raise
-    except Image.DecompressionBombError as error:  # a plugin that must allocate to read the header
+    except Image.DecompressionBombError as error:  # from plugins that allocate for the header
         raise PixelError(Reason.TOO_MANY_PIXELS, str(error)) from error
-    except Exception as error:  # plugins raise a dozen types on damaged headers
+    except Exception as error:  # plugins raise many types of exceptions for damaged headers
         raise from_decoder(error, f"reading the {file_format} header", truncated) from error
     return Opened(image, frames, truncated)
 

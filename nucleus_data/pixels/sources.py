@@ -136,7 +136,7 @@ class PillowSource:
             flat = flatten(image)
         except MemoryError:
             raise
-        except Exception as error:  # codecs raise a dozen types on damage
+        except Exception as error:  # codecs raise many types of exceptions for damaged data
             raise from_decoder(error, f"decoding {self._format}", self._truncated) from error
         if flat.size != self._size:
             raise PixelError(Reason.CORRUPT, f"decodes to {flat.size}, header says {self._size}")

@@ -43,7 +43,7 @@ _EDGE = 28  # levels; a smaller range is texture or noise
 _WIDE = 8  # pixels; wider edges exceed their block, and are measured at half the scale
 _STRONG = 0.5  # minimum range, as a share of the 95th percentile of ranges
 _FLOOR = 1e-3  # levels^2 of windowed power per pixel; below it, a band is empty
-_MOST = 60.0  # decibels
+_MOST = 60.0  # maximum of `upscaling`, in decibels
 
 
 def edge_width(luma_HW: NDArray[np.uint8]) -> float | None:

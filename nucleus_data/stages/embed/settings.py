@@ -121,7 +121,7 @@ class ModelTables:
 
     def found(self) -> ModelReference:
         """Resolves the model and its revision; RequestError if that fails."""
-        assert self.settings.model is not None  # it is among `all_models`
+        assert self.settings.model is not None  # as for all models in `all_models`
         return resolve_model(self.settings.model, self.settings.revision, self.kind())
 
     def identity(self) -> dict[str, Any]:

@@ -212,7 +212,7 @@ def still_encoded(
         new: Whether the tar was rewritten without some of them.
 
     Raises:
-        DamagedError: The latents of a new tar cannot be read.
+        DamagedError: The latents of a rewritten tar can't be read.
     """
     for name in latents_of(folder, path):
         try:
@@ -220,7 +220,7 @@ def still_encoded(
         except FileNotFoundError:
             continue
         except DamagedError:
-            # That of a tar that never had one of them is `verify`'s affair.
+            # Damaged latents of a tar that had none of the samples are reported by `verify`.
             if new:
                 raise
             continue

@@ -168,7 +168,7 @@ def check_index(folder: SetFolder, entry: TarEntry) -> tuple[list[Fault], pa.Tab
         right = list(walked(io.BytesIO(tar), INDEX_SCHEMA.empty_table()))
     except (FileNotFoundError, ValueError, KeyError, CorpusError):
         return [Fault("index_changed", file, "", found)], None
-    except Exception as error:  # of tarfile: the tar is damaged, too
+    except Exception as error:  # raised by tarfile, as the tar is damaged as well
         return [Fault("index_changed", file, "", f"{found}; the tar: {error}")], None
     faults = [
         Fault("index_changed", file, row["id"], "its row is another one than the tar's")

@@ -92,7 +92,7 @@ def held_values(array: pa.Array) -> pa.Array:
         return array if held.equals(numbers) else held.cast(kind)
     low, high = (pa.scalar(limit, numbers.type) for limit in limits)
     inside = pc.and_(pc.greater_equal(numbers, low), pc.less_equal(numbers, high))
-    if pc.all(inside).as_py() is not False:  # None where there is no value
+    if pc.all(inside).as_py() is not False:  # None if all values are NULL
         return array
     if pa.types.is_timestamp(kind):
         below = pc.min_element_wise(numbers, high, skip_nulls=False)

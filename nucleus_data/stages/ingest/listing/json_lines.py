@@ -29,7 +29,7 @@ def read_json_lines(store: Store, name: str, target: Path) -> list[DamagedRow]:
 
     Args:
         store: The file, in UTF-8.
-        name: What messages call it.
+        name: Name of the file, for messages.
         target: The Parquet file.
 
     Raises:
