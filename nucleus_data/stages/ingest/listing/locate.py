@@ -42,7 +42,7 @@ class Location:
         name: The source's name, which its records carry.
         uri: `ingest.source`, with local paths made absolute; distinguishes sources of one name.
         root: The folder to which file names are relative.
-        files: File names relative to `root`, sorted; empty for a folder of images.
+        files: File names relative to `root`, in order; empty for a folder of images.
         others: Extension -> number of files that are not part of the source. For a folder of tars,
             these are the other files beside the tars; for tables with pictures, the image files and
             tars anywhere below the folder.
@@ -282,11 +282,7 @@ def _is_image(root: Store, name: str) -> bool:
 
 
 def reopen(uri: str, storage_options: Mapping[str, Any]) -> Store:
-    """Opens the root of a source that was listed before, to read the files of a claim.
-
-    Args:
-        uri: URI of the root.
-        storage_options: Options for fsspec.
+    """Opens the root, a URI, of a source that was listed before, to read the files of a claim.
 
     Raises:
         CorpusError: It no longer exists.
