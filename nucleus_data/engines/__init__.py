@@ -1,14 +1,17 @@
-"""Models: where one is found, and how it is asked. One model at a time; free of corpora and of Ray.
+"""Loads and runs models, one at a time; independent of corpora and of Ray.
 
-- `find`: which model a setting means (packaged in `assets/`, a folder, a hub name), its revision.
-- `captioner`: what a captioning engine is; `captioner_vllm`, `captioner_transformers` and
-  `captioner_server` are three; `load` chooses. `refusals` is what none of them serves, `grammar`
-  keeps answers to a JSON schema, `thinking` takes away what a model thought.
-- `captioner_server`: asks servers of OpenAI's protocol. `servers` are its settings and chooses one,
-  `server_meeting` gets to know it, `server_told` is what it tells of itself, `server_requests` asks
-  and asks again, `server_chat` is what goes over the wire, `server_text` makes texts harmless.
-- `embedder`: what an embedding model is; `clip` (open_clip; it chooses) and `clip_transformers` are
-  two; `heads` are small networks on vectors.
+- `find` resolves a setting to a model (packaged in `assets/`, a folder, or a hub name) and its
+  revision.
+- `captioner` defines the interface of captioning engines. Its implementations are `captioner_vllm`,
+  `captioner_transformers` and `captioner_server`; `load` chooses one. `refusals` has the requests
+  that every engine rejects, `grammar` constrains answers to a JSON schema, and `thinking` removes a
+  model's reasoning from its answers.
+- `captioner_server` uses servers with OpenAI's protocol. `servers` has their settings and chooses a
+  server for each request, `server_meeting` checks a server before its first use, `server_told`
+  reads what a server reports about itself, `server_requests` sends requests with retries,
+  `server_chat` encodes and decodes messages, and `server_text` neutralises special tokens in texts.
+- `embedder` defines the interface of embedding models. Its implementations are `clip` (open_clip;
+  its `load_clip` chooses) and `clip_transformers`. `heads` are small networks on their vectors.
 
-torch, transformers, vLLM and open_clip are imported when a model is loaded, not before.
+torch, transformers, vLLM and open_clip are imported only when a model is loaded.
 """

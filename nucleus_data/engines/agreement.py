@@ -1,7 +1,7 @@
-"""How well scores tell matched pairs from mismatched ones: curves, errors, intervals, in numpy.
+"""Measures how well scores separate matched from mismatched pairs of a picture and a caption.
 
-All shares are at an assumed share of matched pairs (`prior`): each kind of pair weighs as much
-together as the prior says, however many of it there are.
+All shares refer to an assumed share of matched pairs (`prior`): the pairs of each kind are weighted
+such that their total weight follows the prior, whatever their number.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 Numbers = NDArray[np.floating]
 DECILES = 10
-Z = 1.959964  # of 95 %
+Z = 1.959964  # quantile of the normal distribution for a 95 % interval
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Pairs:
     """Scores of pairs of a picture and a caption.
 
     Attributes:
-        matched: (N,) of those that belong together.
-        mismatched: (M,) of those that do not.
-        prior: The share of matched pairs that is assumed.
+        matched: [N], scores of pairs that belong together.
+        mismatched: [M], scores of pairs that do not.
+        prior: Assumed share of matched pairs.
     """
 
     matched: Numbers
@@ -31,24 +31,24 @@ class Pairs:
 
     @property
     def weights(self) -> tuple[float, float]:
-        """What one pair of each kind weighs."""
+        """Weight of one matched pair, and of one mismatched pair."""
         return self.prior / len(self.matched), (1 - self.prior) / len(self.mismatched)
 
     def share(self, matched: float, mismatched: float) -> float:
-        """The share of matched pairs among so many of each kind."""
+        """Returns the weighted share of matched pairs, given numbers of pairs of each kind."""
         one, other = self.weights
         return matched * one / (matched * one + mismatched * other)
 
 
 @dataclass(frozen=True)
 class Decile:
-    """A tenth of the pairs, by their score.
+    """A tenth of the pairs, in the order of their scores.
 
     Attributes:
-        pairs: How many.
-        said: Mean of their scores.
-        observed: The share of matched ones.
-        low, high: Its interval of 95 % (Wilson).
+        pairs: Number of pairs.
+        said: Weighted mean of their scores.
+        observed: Weighted share of matched pairs.
+        low, high: 95 % confidence interval of `observed` (Wilson).
     """
 
     pairs: int
@@ -59,20 +59,20 @@ class Decile:
 
     @property
     def error(self) -> float:
-        """How far the mean is from the observed share."""
+        """Absolute difference of the mean score and the observed share."""
         return abs(self.said - self.observed)
 
 
 @dataclass(frozen=True)
 class Cut:
-    """A threshold below which a caption is taken for wrong.
+    """A threshold of scores below which captions are classified as wrong.
 
     Attributes:
         threshold: The threshold.
-        precision: The share of mismatched pairs below it.
-        recall: The share of all mismatched pairs that is below it.
-        best_precision: The greatest precision of any threshold with this recall or more.
-        best_recall: The greatest recall of any threshold with this precision or more.
+        precision: Share of mismatched pairs among those below the threshold.
+        recall: Share of mismatched pairs that are below the threshold.
+        best_precision: Maximum precision over all thresholds with at least this recall.
+        best_recall: Maximum recall over all thresholds with at least this precision.
     """
 
     threshold: float
@@ -83,7 +83,7 @@ class Cut:
 
 
 def area_under_curve(pairs: Pairs) -> float:
-    """The chance that a matched pair scores above a mismatched one; half of it if they are even."""
+    """Returns the probability that a matched pair outscores a mismatched one; ties count half."""
     others = np.sort(pairs.mismatched)
     below = np.searchsorted(others, pairs.matched, "left")
     not_above = np.searchsorted(others, pairs.matched, "right")
@@ -91,14 +91,14 @@ def area_under_curve(pairs: Pairs) -> float:
 
 
 def brier(pairs: Pairs) -> float:
-    """Mean squared error of scores taken as probabilities; a score outside 0 to 1 as its end."""
+    """Returns the Brier score: mean squared error of scores, clipped to 0..1, as probabilities."""
     one = np.mean((1 - np.clip(pairs.matched, 0, 1)) ** 2)
     other = np.mean(np.clip(pairs.mismatched, 0, 1) ** 2)
     return float(pairs.prior * one + (1 - pairs.prior) * other)
 
 
 def wilson(found: float, of: int) -> tuple[float, float]:
-    """Wilson's interval of 95 % of a share that was counted."""
+    """Returns the 95 % Wilson interval of the share `found / of`."""
     share, z2 = found / of, Z * Z / of
     middle = (share + z2 / 2) / (1 + z2)
     half = Z / (1 + z2) * np.sqrt(share * (1 - share) / of + z2 / (4 * of))
@@ -106,7 +106,7 @@ def wilson(found: float, of: int) -> tuple[float, float]:
 
 
 def deciles(pairs: Pairs) -> list[Decile]:
-    """Ten groups of equally many pairs by score, what scores say of them and what is so."""
+    """Groups the pairs by score into ten groups of equal size, to compare scores with shares."""
     scores = np.concatenate([pairs.matched, pairs.mismatched])
     is_matched = np.arange(len(scores)) < len(pairs.matched)
     weights = np.where(is_matched, *pairs.weights)
@@ -120,7 +120,7 @@ def deciles(pairs: Pairs) -> list[Decile]:
 
 
 def cuts(pairs: Pairs, thresholds: Sequence[float]) -> Iterator[Cut]:
-    """What finding wrong captions by thresholds is worth, beside the best that any could do."""
+    """Yields precision and recall of each threshold, and the best values of any threshold."""
     every = np.unique(np.concatenate([pairs.matched, pairs.mismatched]))
     precision, recall = _curve(pairs, np.append(every, np.inf))
     for threshold in thresholds:
@@ -135,7 +135,7 @@ def cuts(pairs: Pairs, thresholds: Sequence[float]) -> Iterator[Cut]:
 
 
 def _curve(pairs: Pairs, thresholds: Numbers) -> tuple[Numbers, Numbers]:
-    """Precision and recall of mismatched pairs below each threshold; 1 and 0 where none is."""
+    """Returns precision and recall of each threshold; 1 and 0 if no pair is below it."""
     one, other = pairs.weights
     right = np.searchsorted(np.sort(pairs.matched), thresholds, "left") * one
     wrong = np.searchsorted(np.sort(pairs.mismatched), thresholds, "left") * other

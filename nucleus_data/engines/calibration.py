@@ -1,16 +1,17 @@
-"""Calibration: from a raw cosine of picture and caption to a probability that they belong together.
+"""Calibrates cosines of a picture and a caption to probabilities that they belong together.
 
-A cosine means something else with each model; a threshold such as 0.65 needs a probability. The map
-is isotonic regression on pairs known to match or not. Each of its steps is tilted a little towards
-its neighbours, and the ends go to (-1, 0) and (1, 1), so the map rises strictly: the order of
-scores, and with it their AUC, stays. (Lines between the middles of steps would be smoother, and
-wrong by up to 0.4 where a model tells most pairs apart and the first and the last step are wide.)
+The meaning of a cosine depends on the model, so a threshold such as 0.65 requires a probability.
+The map is an isotonic regression on pairs that are known to match or not. Each of its steps is
+tilted slightly towards its neighbours, and its ends are extended to (-1, 0) and (1, 1), so that it
+increases strictly: the order of scores, and thus their AUC, does not change. (Linear interpolation
+between the steps' centres would be smoother, but wrong by up to 0.4 if a model separates most pairs
+and the first and last steps are wide.)
 
-What it says depends on the share of matched pairs that it assumes (`prior`), balanced unless told
-otherwise: a collection with fewer wrong captions has higher probabilities at the same cosine.
+The probabilities depend on the assumed share of matched pairs (`prior`), by default 0.5: in a
+collection with fewer wrong captions, the same cosine means a higher probability.
 
-The file is JSON: `version`, `model`, `revision`, the knots `scores` and `values`, and `fitted`: how
-it was made, which changes no score.
+The file is JSON with `version`, `model`, `revision`, the knots `scores` and `values`, and `fitted`,
+which records how the map was made, and does not affect scores.
 """
 
 import json
@@ -26,23 +27,23 @@ from nucleus_data.errors import RequestError
 
 Scores = NDArray[np.floating]
 VERSION = 1
-FEWEST = 20  # pairs of each kind: below that a map says more of them than of the model
-TILT = 0.02  # of the way to the next step's value, at the end of a step
-DIGITS = 9  # of a knot: finer than any pair tells, and short enough to read
+FEWEST = 20  # minimum number of pairs of each kind; with fewer, the map would overfit
+TILT = 0.02  # tilt of a step's end, as a share of the difference to the next step's value
+DIGITS = 9  # decimal digits of a knot: more precise than any set of pairs, and still readable
 _REQUIRED = ("version", "model", "revision", "scores", "values")
 _KEYS = (*_REQUIRED, "fitted")
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A strictly rising, piecewise linear map from raw scores to probabilities.
+    """A strictly increasing, piecewise linear map from raw scores to probabilities.
 
     Attributes:
-        model: Name of the embedding model whose cosines it takes.
-        revision: Its revision.
-        scores: Raw scores of the knots, rising.
-        values: Their probabilities, rising, in [0, 1].
-        fitted: How it was made and what it was worth; changes no score.
+        model: Name of the embedding model that computes the cosines.
+        revision: Revision of that model.
+        scores: Raw scores of the knots, increasing.
+        values: Probabilities of the knots, increasing, in [0, 1].
+        fitted: Record of how the map was made and of its quality; does not affect scores.
     """
 
     model: str
@@ -65,16 +66,16 @@ class Calibration:
             raise ValueError(f"values must lie in 0 to 1, got {values[0]:g} to {values[-1]:g}")
 
     def apply(self, raw: Scores) -> NDArray[np.float32]:
-        """(N,) raw scores to (N,) probabilities, float32; NaN stays NaN."""
-        found = np.interp(np.asarray(raw, np.float64), self.scores, self.values)
-        return found.astype(np.float32)
+        """Maps raw scores, [N], to probabilities, float32[N]; NaN stays NaN."""
+        probabilities = np.interp(np.asarray(raw, np.float64), self.scores, self.values)
+        return probabilities.astype(np.float32)
 
     def raw(self, value: float) -> float:
-        """The raw score that becomes a probability."""
+        """Returns the raw score for a probability; the inverse of `apply`."""
         return float(np.interp(value, self.values, self.scores))
 
     def content(self) -> dict[str, Any]:
-        """What decides scores, as `calibration_of` reads it: for a config hash."""
+        """Returns the fields that determine scores, for a config hash and `calibration_of`."""
         return {
             "version": VERSION,
             "model": self.model,
@@ -93,18 +94,18 @@ def fit_calibration(
     prior: float = 0.5,
     fitted: Mapping[str, Any] | None = None,
 ) -> Calibration:
-    """Fits a map to pairs.
+    """Fits a calibration to pairs.
 
     Args:
-        matched: (N,) raw scores of pictures with captions of their own.
-        mismatched: (M,) those of pictures with captions of others.
+        matched: [N], raw scores of pictures with their own captions.
+        mismatched: [M], raw scores of pictures with captions of other pictures.
         model: Name of the embedding model.
-        revision: Its revision.
-        prior: The share of matched pairs that is assumed, above 0 and below 1.
-        fitted: How the pairs were made.
+        revision: Revision of that model.
+        prior: Assumed share of matched pairs, above 0 and below 1.
+        fitted: Record of how the pairs were made.
 
     Raises:
-        ValueError: There are too few pairs, a score is not finite, or the prior is none.
+        ValueError: There are too few pairs, a score is not finite, or the prior is out of range.
     """
     from scipy.optimize import isotonic_regression
 
@@ -118,13 +119,13 @@ def fit_calibration(
         raise ValueError("a raw score is not a finite number")
     if not 0 < prior < 1:
         raise ValueError(f"prior must be above 0 and below 1, got {prior}")
-    # Targets a little inside of 0 and 1 (Platt 1999): nobody is certain after N pairs.
+    # Targets slightly inside of 0 and 1 (Platt 1999), as N pairs do not prove certainty.
     targets = [(len(kinds[0]) + 1) / (len(kinds[0]) + 2), 1 / (len(kinds[1]) + 2)]
     shares = [prior / len(kinds[0]), (1 - prior) / len(kinds[1])]
     scores, place = np.unique(np.concatenate(kinds), return_inverse=True)
-    each = [len(kind) for kind in kinds]
-    weights = np.bincount(place, np.repeat(shares, each))
-    means = np.bincount(place, np.repeat(np.multiply(targets, shares), each)) / weights
+    counts = [len(kind) for kind in kinds]
+    weights = np.bincount(place, np.repeat(shares, counts))
+    means = np.bincount(place, np.repeat(np.multiply(targets, shares), counts)) / weights
     found = isotonic_regression(means, weights=weights)
     first, last = found.blocks[:-1], found.blocks[1:] - 1
     steps = np.concatenate([[0.0], found.x[first], [1.0]])
@@ -142,14 +143,14 @@ def fit_calibration(
 
 
 def calibration_of(content: Mapping[str, Any], place: str = "calibration") -> Calibration:
-    """A calibration as its file or a configuration writes it.
+    """Makes a calibration from the content of its file, or of a configuration.
 
     Args:
-        content: The keys of the file.
-        place: Where it stands, for messages.
+        content: The content, with the keys of the file.
+        place: Name of the file or setting, for messages.
 
     Raises:
-        RequestError: It is none.
+        RequestError: The content is not a valid calibration.
     """
     unknown = sorted(set(content) - set(_KEYS))
     missing = [key for key in _REQUIRED if key not in content]
@@ -177,10 +178,10 @@ def calibration_of(content: Mapping[str, Any], place: str = "calibration") -> Ca
 
 
 def load_calibration(path: str | Path) -> Calibration:
-    """Reads a file of `save_calibration`.
+    """Reads a file that `save_calibration` wrote.
 
     Raises:
-        RequestError: There is none, or it is no calibration.
+        RequestError: The file does not exist or is not a valid calibration.
     """
     path = Path(path).expanduser()
     try:
@@ -193,7 +194,7 @@ def load_calibration(path: str | Path) -> Calibration:
 
 
 def save_calibration(calibration: Calibration, path: Path) -> None:
-    """Writes a file that `load_calibration` reads; its folder is made if it is not there."""
+    """Writes a file for `load_calibration`; its folder is created if necessary."""
     content = calibration.content() | {"fitted": dict(calibration.fitted)}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
@@ -202,7 +203,7 @@ def save_calibration(calibration: Calibration, path: Path) -> None:
 def _rising(
     scores: list[float], values: list[float]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Knots, rounded; of those that are then no further than the one before, none."""
+    """Rounds knots, and omits those that then do not strictly exceed the previous one."""
     kept: list[tuple[float, float]] = []
     last = (round(float(scores[-1]), DIGITS), round(float(values[-1]), DIGITS))
     for score, value in zip(scores[:-1], values[:-1], strict=True):

@@ -1,4 +1,4 @@
-"""What an engine is: pictures with questions go in at any time, captions come out when done.
+"""Defines the interface of captioning engines, whose requests are asynchronous.
 
 engine = load_engine(EngineSettings())
 asks = [Ask("a/short", "Describe this image.", Sampling(max_tokens=64))]
@@ -7,8 +7,9 @@ while engine.pending():
     for made in engine.step():
         print(made.key, made.text)
 
-A picture is prepared once for all that is asked about it, in any thread; the thread that owns the
-engine submits and steps. What one request is refused for costs that request alone.
+A picture is prepared once for all of its questions, in any thread. One thread owns the engine; only
+it submits requests and collects answers. A request that fails or is rejected does not affect the
+others.
 """
 
 import threading
@@ -25,24 +26,26 @@ from nucleus_data.config import ADDED, KEEPS_VALUES
 from nucleus_data.engines.servers import ServerSettings
 
 Pixels = NDArray[np.uint8]
-# Qwen-VL's processors refuse more: long side over short side.
+# Maximum ratio of a picture's long side to its short side that Qwen-VL's processors accept.
 MAX_ASPECT = 200
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How one caption is drawn.
+    """Sampling parameters of one caption.
 
     Attributes:
-        max_tokens: Longest caption, in tokens.
-        temperature: 0 is greedy.
-        top_p: Share of probability that is kept.
-        presence_penalty: Taken from the logit of every token that the caption already has.
+        max_tokens: Maximum length of the caption in tokens.
+        temperature: Sampling temperature; 0 is greedy decoding.
+        top_p: Cumulative probability of the tokens that are sampled from (nucleus sampling).
+        presence_penalty: Subtracted from the logit of every token that occurs in the caption so
+            far.
         repetition_penalty: Divides a positive logit, and multiplies a negative one, of every token
-            that the prompt or the caption already has; 1 is none.
-        min_tokens: The caption does not end before it has as many tokens.
-        stop: Texts that end the caption; they are no part of it.
-        seed: Of this request alone; the same request gives the same caption in any company.
+            that occurs in the prompt or in the caption so far; 1 for no penalty.
+        min_tokens: Minimum length of the caption in tokens.
+        stop: Texts that end the caption, and are not part of it.
+        seed: Seed of this request. The same request gives the same caption, whatever other requests
+            it is batched with.
     """
 
     max_tokens: int
@@ -57,17 +60,18 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Ask:
-    """One question, mostly about a picture.
+    """One question, usually about a picture.
 
     Attributes:
-        key: What the answer is known by.
-        question: The user's text, in which no special token is obeyed.
-        sampling: How the answer is drawn.
-        system: The system prompt; None for what the model's own template has.
-        schema: JSON schema, as JSON, that the answer follows; its white space is bounded.
-        sees_picture: Whether the picture is part of the question.
-        fresh: Whether the answer is made without any cache of prompts or pictures, and leaves
-            nothing there that another answer is made of.
+        key: Identifies the answer.
+        question: The user's text; special tokens in it are treated as plain text.
+        sampling: Sampling parameters of the answer.
+        system: System prompt; None for the default of the model's chat template.
+        schema: JSON schema that the answer must follow, as JSON; None for free text. White space in
+            the answer is bounded.
+        sees_picture: Whether the question contains the picture.
+        fresh: Whether the answer is computed without reading prompt or picture caches, and without
+            leaving entries in them that other answers would use.
     """
 
     key: str
@@ -81,18 +85,20 @@ class Ask:
 
 @dataclass(frozen=True)
 class Generated:
-    """One finished request.
+    """The answer to one request, or its failure.
 
     Attributes:
-        key: As asked.
-        text: The caption, without special tokens; surrounding white space removed.
-        finish_reason: `stop` (the model ended it) or `length` (it was cut at `max_tokens`).
-        tokens: Tokens of the caption, the end included.
-        prompt_tokens: Tokens of picture and question.
-        at_stop: Whether a stop text ended it, or may have: not every server tells.
-        error: Why there is no caption; empty when there is one.
-        reason: Code of the error: `caption_refused` (the request can't be served), `too_long` (it
-            does not fit `max_model_len`), `engine_raised` or `engine_lost`.
+        key: The request's `Ask.key`.
+        text: The caption, without special tokens and surrounding white space.
+        finish_reason: `stop` (the model ended the caption) or `length` (it was cut at
+            `max_tokens`).
+        tokens: Number of the caption's tokens, including its end token.
+        prompt_tokens: Number of tokens of picture and question.
+        at_stop: Whether a stop text ended the caption, or may have, since not every server reports
+            it.
+        error: Error message; empty if there is a caption.
+        reason: Code of the error: `caption_refused` (the engine rejects such requests), `too_long`
+            (the request does not fit `max_model_len`), `engine_raised` or `engine_lost`.
     """
 
     key: str
@@ -107,12 +113,12 @@ class Generated:
 
 @dataclass(frozen=True)
 class Prepared:
-    """One picture and what is asked about it, ready for the engine.
+    """A picture and its questions, preprocessed for the engine.
 
     Attributes:
-        keys: Of the asks that the engine will answer once this is submitted.
-        failed: Those that ended already; nobody else gives them back.
-        work: The engine's own.
+        keys: Keys of the requests that the engine will answer after `submit`.
+        failed: Requests that already failed; `step` does not return them.
+        work: Preprocessed inputs in the engine's own format.
     """
 
     keys: tuple[str, ...]
@@ -121,15 +127,15 @@ class Prepared:
 
 
 class Engine(Protocol):
-    """A loaded model.
+    """A captioning engine with a loaded model.
 
-    `submit`, `step` and `pending` belong to one thread, which need not be the main one; the others
-    may be called in any.
+    `submit`, `step` and `pending` must all be called in one thread, which need not be the main
+    thread. The other methods may be called in any thread.
 
     Attributes:
         name: `vllm`, `transformers` or `server`.
-        version: Of that package.
-        on_cpu: Whether the model runs on the CPUs that prepare pictures, too.
+        version: Version of that package.
+        on_cpu: Whether the model shares the CPUs with the threads that prepare pictures.
     """
 
     name: str
@@ -137,54 +143,54 @@ class Engine(Protocol):
     on_cpu: bool
 
     def prepare(self, picture: Pixels | None, asks: Sequence[Ask]) -> Prepared:
-        """Makes what the model reads of a picture, once for all asks; in any thread.
+        """Preprocesses a picture and its questions, in any thread.
 
-        Raises for no ask: one that can't be served is in `failed`.
+        Never raises because of a request: those that can't be served are in `failed`.
 
         Args:
-            picture: (H, W, 3) RGB; None if no ask sees it.
-            asks: With keys that no running request has.
+            picture: uint8[H, W, 3], RGB; None if no question contains it.
+            asks: The questions; their keys must differ from those of pending requests.
         """
 
     def submit(self, prepared: Prepared) -> None:
-        """Takes a prepared picture; all that is asked about it shares one vision encode.
+        """Takes a prepared picture. All questions about it share one pass of the vision encoder.
 
         A request that can't be taken fails in `step`, alone.
         """
 
     def step(self) -> list[Generated]:
-        """Works for a moment and gives back what got done, perhaps nothing."""
+        """Works for a short time; returns the answers that were finished, perhaps none."""
 
     def pending(self) -> int:
-        """Requests submitted and not yet given back."""
+        """Returns the number of submitted requests that `step` has not returned yet."""
 
     def count_tokens(self, text: str) -> int:
-        """How many tokens a user's text has. Raises ValueError if it can't be encoded."""
+        """Returns the number of tokens of a user's text; ValueError if it can't be encoded."""
 
     def counts(self) -> Mapping[str, int]:
-        """What was done since this was asked last.
+        """Returns the counts since the last call.
 
         Returns:
-            `pictures` (that went through the vision tower), `prompt_tokens`, `cached_tokens` (of
-            these, those that were not computed again) and `tokens` (of captions). They depend on
-            what shared a batch, so they belong to a run and to no table.
+            `pictures` (those that the vision tower encoded), `prompt_tokens`, `cached_tokens` (the
+            part of these that came from a cache) and `tokens` (those of captions). They depend on
+            how requests were batched, so they are recorded with a run and in no table.
         """
 
 
 class Counts:
-    """Numbers that one thread adds and another takes."""
+    """Thread-safe counters."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._found: Counter[str] = Counter()
 
     def add(self, **found: int) -> None:
-        """Adds to the numbers of these names."""
+        """Adds to the counters of these names."""
         with self._lock:
             self._found.update(found)
 
     def take(self) -> Mapping[str, int]:
-        """The sums since they were taken last."""
+        """Returns the counters and resets them."""
         with self._lock:
             found, self._found = self._found, Counter()
         return dict(found)

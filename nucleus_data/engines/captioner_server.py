@@ -1,7 +1,7 @@
-"""Captions from servers that speak OpenAI's protocol: `vllm serve`, and others that are like it.
+"""Captions with servers that implement OpenAI's protocol, such as `vllm serve`.
 
-A thread of its own runs an event loop, in which every request is a coroutine (`server_requests`).
-What ends lies in a queue, from which `step` takes it.
+A separate thread runs an event loop, in which every request is a coroutine (`server_requests`).
+Finished requests are put into a queue, from which `step` takes them.
 """
 
 import asyncio
@@ -33,21 +33,21 @@ LAST_S = 0.1
 
 
 class ServerEngine:
-    """An `Engine` (`captioner`) on one or more servers.
+    """A captioning engine (`captioner.Engine`) on one or more servers.
 
     Args:
-        model: Which model the servers are to have.
-        settings: `servers`, and what is asked of the model.
-        pictures: Whether it is asked about pictures.
+        model: The model that the servers are expected to serve.
+        settings: `servers`, and the settings of requests.
+        pictures: Whether requests will contain pictures.
 
     Raises:
-        RequestError: A setting is wrong, or a server has another model.
+        RequestError: A setting is wrong, or a server serves another model.
         StoppedError: No server answers.
     """
 
     name = "server"
     on_cpu = False
-    # How long `step` waits for an answer; 0 where others are stepped beside it.
+    # Seconds that `step` waits for an answer; callers that step several engines set it to 0.
     patience_s = STEP_S
 
     def __init__(
@@ -57,7 +57,7 @@ class ServerEngine:
         self._own = settings.servers
         self._key = _key(settings)
         self._text = ServerText(local_tokenizer(model))
-        # By whether the server is vLLM's.
+        # Keyed by whether the server is vLLM's, as the template's default arguments depend on it.
         opened = {
             vllm: template_opens_thinking(model, template_arguments(settings.template_args, kind))
             for vllm, kind in ((True, "vllm"), (False, ""))
@@ -90,7 +90,7 @@ class ServerEngine:
             logging.getLogger(__name__).warning(note)
 
     def prepare(self, picture: Pixels | None, asks: Sequence[Ask]) -> Prepared:
-        """Encodes a picture and its questions; in any thread."""
+        """Encodes a picture and its questions, in any thread."""
         questions, failed = [], []
         try:
             url = None
@@ -108,7 +108,7 @@ class ServerEngine:
         return Prepared(tuple(one.ask.key for one in questions), failed, questions)
 
     def _question(self, ask: Ask, url: str | None) -> Question:
-        """What is sent of an ask. Raises ValueError if it can't be."""
+        """Returns what to send for a question; ValueError if it can't be encoded."""
         if ask.system is not None:
             ask.system.encode()
         if ask.sees_picture and url is None:
@@ -116,7 +116,7 @@ class ServerEngine:
         return Question(ask, self._text.harmless(ask.question), url if ask.sees_picture else None)
 
     def submit(self, prepared: Prepared) -> None:
-        """Takes a prepared picture; its asks go to one server, one after the other."""
+        """Takes a prepared picture; its questions go to the same server."""
         questions: Sequence[Question] = prepared.work or ()
         if not questions:
             return
@@ -127,10 +127,11 @@ class ServerEngine:
         self._loop.call_soon_threadsafe(self._begin, questions)
 
     def step(self) -> list[Generated]:
-        """Waits shortly, and gives back what got done.
+        """Waits up to `patience_s` for an answer, and returns all finished requests.
 
         Raises:
-            StoppedError: No server has worked for too long, or none reads pictures.
+            StoppedError: No server has worked for `gives_up_s`, or the servers do not accept
+                pictures.
         """
         done = []
         try:
@@ -140,19 +141,20 @@ class ServerEngine:
         except queue.Empty:
             pass
         self._pending -= len(done)
-        # What a model without eyes says of a picture is no answer.
+        # Answers about a picture from a model that can't see it are worthless, so this stops first.
         if why := self._requests.fatal or ("" if done else self._pool.hopeless()):
             raise StoppedError(why)
         return done
 
     def pending(self) -> int:
-        """Requests submitted and not yet given back."""
+        """Returns the number of submitted requests that `step` has not returned yet."""
         return self._pending
 
     def count_tokens(self, text: str) -> int:
-        """How many tokens a user's text has, or has at most, as it is sent.
+        """Returns the number of tokens of a user's text as it is sent, or an upper bound.
 
-        Raises ValueError if it can't be sent.
+        Raises:
+            ValueError: The text can't be encoded.
         """
         sent = self._text.harmless(text)
         if self._text.exact:
@@ -164,22 +166,23 @@ class ServerEngine:
         return most_tokens(sent)
 
     def counts(self) -> Mapping[str, int]:
-        """What was done since this was asked last; `asked_again` counts the retries."""
+        """Returns the counts since the last call; `asked_again` is the number of retries."""
         return self._counts.take()
 
     def close(self) -> None:
-        """Ends the thread and the connections; requests that run are given up."""
+        """Ends the thread and closes the connections; running requests are cancelled."""
         if not self._loop.is_closed() and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(timeout=5)
 
     def _run(self) -> None:
-        """The thread: an event loop, and what it leaves behind."""
+        """Runs the event loop, and cleans up when it has stopped; the thread's target."""
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_forever()
             left = asyncio.all_tasks(self._loop)
-            if left:  # a connection that is cut before it began to be made is warned of
+            # Without this wait, asyncio would warn of connections that are cancelled too early.
+            if left:
                 self._loop.run_until_complete(asyncio.wait(left, timeout=LAST_S))
             for task in left:
                 task.cancel()
@@ -189,11 +192,15 @@ class ServerEngine:
             self._loop.close()
 
     def _within(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """The result of a coroutine that runs in the loop; any other thread may ask."""
+        """Runs a coroutine in the loop and returns its result; for any other thread."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     async def _meet(self) -> tuple[ServerPool, str]:
-        """Makes the acquaintance of all servers; those that do not answer are tried again later."""
+        """Checks all servers; those that do not answer are retried later.
+
+        Returns:
+            The pool of servers, and their versions for the engine's `version`.
+        """
         servers = [Server(url, client_of(url, self._key, self._own)) for url in self._own.urls]
         self._meeting.servers = servers
         pool = ServerPool(servers, self._own, self._meeting.well)
@@ -211,11 +218,11 @@ class ServerEngine:
         return pool, ", ".join(versions)
 
     def _begin(self, questions: Sequence[Question]) -> None:
-        """Starts the requests about one picture; in the loop."""
+        """Starts the requests about one picture; runs in the loop."""
         place = Place()
         for question in questions:
             task = self._loop.create_task(self._answer(question, place))
-            self._tasks.add(task)  # the loop itself holds no task
+            self._tasks.add(task)  # the loop itself keeps only weak references to tasks
             task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, question: Question, place: Place) -> None:
@@ -223,7 +230,7 @@ class ServerEngine:
 
 
 def _key(settings: EngineSettings) -> str:
-    """The key that the servers want; empty if they want none. Raises RequestError."""
+    """Returns the API key, empty without `key_env`; RequestError if a setting is missing."""
     servers = settings.servers
     if not servers.urls:
         raise RequestError(

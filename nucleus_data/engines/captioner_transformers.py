@@ -1,6 +1,7 @@
-"""transformers' `generate` in batches: slower than vLLM, and there wherever torch is.
+"""Captions with `generate` of the package transformers, in batches.
 
-A batch shares one `max_tokens`; each of its requests goes through the vision tower by itself.
+It is slower than vLLM, but runs on every machine with torch. All requests of a batch have the same
+`max_tokens`; the vision tower runs once for each request.
 """
 
 import copy
@@ -25,15 +26,16 @@ MAX_BATCH = 32
 
 
 class TransformersEngine:
-    """An `Engine` (`captioner`) on the package transformers.
+    """A captioning engine (`captioner.Engine`) on the package transformers.
 
     Args:
         model: The model to load.
         settings: Device, precision, and limits of requests.
-        pictures: Whether it is asked about pictures.
+        pictures: Whether requests will contain pictures.
 
     Raises:
-        RequestError: It is, and the model reads texts alone; or its chat template can't be used.
+        RequestError: Requests will contain pictures, and the model is text-only; or its chat
+            template can't be used.
     """
 
     name = "transformers"
@@ -62,7 +64,7 @@ class TransformersEngine:
         reads = transformers.AutoProcessor if self._sees else transformers.AutoTokenizer
         self._processor: Any = reads.from_pretrained(model.location, **source)
         self._tokenizer: Any = self._processor.tokenizer if self._sees else self._processor
-        # The processor changes its tokenizer while it works.
+        # Guards the processor, which modifies its tokenizer while it works.
         self._processing = threading.Lock()
         self._template_args = {**TEMPLATE_ARGS, **settings.template_args}
         self._chats = Chats(copy.deepcopy(self._tokenizer), self._render, pictures=pictures)
@@ -79,7 +81,8 @@ class TransformersEngine:
         )
         self._model = loads.from_pretrained(model.location, dtype=dtype, **source).eval()
         self._model.to("cuda" if on_gpu else "cpu")
-        # Only the ends of a text are taken over: sampling is each request's own.
+        # Of the model's generation configuration, only the end tokens are kept, since sampling
+        # parameters belong to each request.
         own = self._model.generation_config
         ends = own.eos_token_id if isinstance(own.eos_token_id, list) else [own.eos_token_id]
         self._ends = [end for end in ends if end is not None]
@@ -91,7 +94,7 @@ class TransformersEngine:
         self._counts = Counts()
 
     def prepare(self, picture: Pixels | None, asks: Sequence[Ask]) -> Prepared:
-        """Makes the tokens of all asks, and the picture's patches once; in any thread."""
+        """Makes the tokens of all questions, and the picture's patches once; in any thread."""
         requests: list[Request] = []
         failed: list[Generated] = []
         image = None if picture is None else Image.fromarray(picture)
@@ -117,11 +120,11 @@ class TransformersEngine:
         self._waiting += prepared.work
 
     def pending(self) -> int:
-        """Requests submitted and not yet given back."""
+        """Returns the number of submitted requests that `step` has not returned yet."""
         return len(self._waiting)
 
     def step(self) -> list[Generated]:
-        """Captions one batch: the oldest request and those that may share it."""
+        """Captions one batch: the oldest request and others with the same batch key."""
         if not self._waiting:
             return []
         like = self._waiting[0].like
@@ -131,19 +134,19 @@ class TransformersEngine:
         return self._alone_if_need_be(batch)
 
     def count_tokens(self, text: str) -> int:
-        """How many tokens a user's text has. Raises ValueError if it can't be encoded."""
+        """Returns the number of tokens of a user's text; ValueError if it can't be encoded."""
         return len(self._chats.usual.plain(text))
 
     def counts(self) -> Mapping[str, int]:
-        """What was done since this was asked last."""
+        """Returns the counts since the last call."""
         return self._counts.take()
 
     def _render(self, system: str | None, text: str, sees_picture: bool) -> str:
-        """The chat template's text."""
+        """Applies the chat template."""
 
-        def content(said: str) -> Any:
-            # The template of a model that reads texts alone knows of nothing else.
-            return [{"type": "text", "text": said}] if self._sees else said
+        def content(message: str) -> Any:
+            # Templates of text-only models do not know content of several types.
+            return [{"type": "text", "text": message}] if self._sees else message
 
         asked = content(text)
         if sees_picture:
@@ -157,23 +160,22 @@ class TransformersEngine:
         return rendered
 
     def _framed(self, chat: Chat, image: Image.Image | None) -> Inputs:
-        """Tokens of the template without a text, and the picture's patches.
+        """Returns the tokens of the template without a user's text, and the picture's patches.
 
-        The processor reads special tokens in any text that it is given, so it never sees the
-        user's.
+        The processor interprets special tokens in any text, so it is never given the user's text.
         """
         images = {} if image is None else {"images": [image]}
         with self._processing:
             return dict(self._processor(text=[chat.frame], return_tensors="pt", **images))
 
     def _grammar(self, schema: str) -> Any:
-        """A schema's grammar. Raises RequestError if it is none, or can't be obeyed here."""
+        """Compiles a schema's grammar; RequestError if it is invalid or not supported."""
         with self._processing:
             return self._compiled(schema)
 
     @functools.cached_property
     def _compiled(self) -> Any:
-        """From a schema to its grammar."""
+        """The cached function that compiles a schema to its grammar."""
         try:
             import xgrammar
         except ImportError:
@@ -191,13 +193,13 @@ class TransformersEngine:
         def compiled(schema: str) -> Any:
             try:
                 return compiler.compile_grammar(bounded_grammar(schema))
-            except Exception as error:  # the package raises what it likes
+            except Exception as error:  # the package does not document what it raises
                 raise RequestError(f"the schema can't be obeyed: {error}") from None
 
         return compiled
 
     def _batched(self, requests: Sequence[Inputs]) -> Inputs:
-        """The inputs of several requests as one batch, on the model's device."""
+        """Collates the inputs of several requests to one batch on the model's device."""
         import torch
 
         length = max(inputs["input_ids"].shape[1] for inputs in requests)
@@ -205,7 +207,7 @@ class TransformersEngine:
         for name, first in requests[0].items():
             tensors = [inputs[name] for inputs in requests]
             if first.shape == requests[0]["input_ids"].shape:
-                # `generate` goes on from the last token of each row, which must not be padding.
+                # Pad on the left, since `generate` continues from the last token of each row.
                 fill = self._tokenizer.pad_token_id if name == "input_ids" else 0
                 tensors = [
                     torch.nn.functional.pad(t, (length - t.shape[1], 0), value=fill)
@@ -215,21 +217,21 @@ class TransformersEngine:
         return batch
 
     def _alone_if_need_be(self, batch: list[Request]) -> list[Generated]:
-        """Captions of a batch; if that raises, of each of its requests alone."""
+        """Captions a batch; if that raises, captions each of its requests alone."""
         import torch
 
         try:
             return self._generate(batch)
         except Exception as error:
             if self._model.device.type == "cuda":
-                # Raises if the device is of no more use: then no other request would do better.
+                # Raises if the device is unusable, in which case all other requests would fail too.
                 torch.cuda.synchronize()
             if len(batch) == 1:
                 return [raised(batch[0].ask.key, error)]
         return [made for one in batch for made in self._alone_if_need_be([one])]
 
     def _generate(self, batch: list[Request]) -> list[Generated]:
-        """Captions of a batch, each cut at its own end."""
+        """Captions a batch; each caption is cut at its own end."""
         import torch
 
         from nucleus_data.engines.draw import Draw, cut

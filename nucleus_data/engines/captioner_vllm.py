@@ -1,10 +1,10 @@
-"""vLLM inside this process: no server, no child process that could outlive us.
+"""Captions with vLLM in this process, without a server or child process that could outlive it.
 
-`LLMEngine.add_request` and `step` are used as in vLLM's own streaming example; requests of every
-shard and prompt are batched together as they come. What is asked about one picture is added
-together, and shares one pass of the vision tower: the engine keeps its result until room is needed.
-Environment variables are read by vLLM at import, so they are set here first; what the user has set
-already stays.
+`LLMEngine.add_request` and `step` are used as in vLLM's own streaming example; requests of all
+shards and prompts are batched together as they arrive. All questions about a picture are added
+together and share one pass of the vision tower, whose result the engine caches until it needs the
+memory. vLLM reads environment variables when it is imported, so this module sets them beforehand,
+unless the user has set them.
 """
 
 import functools
@@ -33,26 +33,26 @@ if TYPE_CHECKING:
 ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine lives and dies with its actor
     "VLLM_LOGGING_LEVEL": "ERROR",
-    "TORCH_CPP_LOG_LEVEL": "ERROR",  # a CPU's memory is bound to its node, which is warned of
+    "TORCH_CPP_LOG_LEVEL": "ERROR",  # hides a warning about binding memory to a CPU's node
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GB; read on CPUs only
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # OMP_NUM_THREADS decides, not a core
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # OMP_NUM_THREADS counts; nothing is bound to a core
     "TOKENIZERS_PARALLELISM": "false",
 }
-# Our grammars bound white space by themselves; this is for those of a user's own arguments.
+# Grammars from `bounded_grammar` already bound white space; this is for those that a user passes.
 GRAMMARS = {"backend": "xgrammar", "disable_any_whitespace": True}
 
 
 class VllmEngine:
-    """An `Engine` (`captioner`) on `vllm.LLMEngine`.
+    """A captioning engine (`captioner.Engine`) on `vllm.LLMEngine`.
 
     Args:
         model: The model to load.
         settings: Memory, precision, and limits of requests.
-        pictures: Whether it is asked about pictures.
+        pictures: Whether requests will contain pictures.
 
     Raises:
-        RequestError: It is, and the model reads texts alone.
+        RequestError: Requests will contain pictures, and the model is text-only.
     """
 
     name = "vllm"
@@ -62,14 +62,15 @@ class VllmEngine:
     ) -> None:
         for variable, value in ENVIRONMENT.items():
             os.environ.setdefault(variable, value)
-        # A folder needs no hub, and a worker may have no network. Once the hub's package is
-        # imported, the variable is no longer read.
+        # A local model needs no hub, and a worker may have no network. The variable has no effect
+        # once huggingface_hub is imported.
         if model.local and "huggingface_hub" not in sys.modules:
             os.environ.setdefault("HF_HUB_OFFLINE", "1")
         import torch  # noqa: F401 - its logger is set up here, and silenced before vLLM is imported
 
         logging.getLogger("torch").setLevel(logging.ERROR)
-        logging.getLogger("vllm").setLevel(logging.ERROR)  # what it says before it sets this itself
+        # Hides messages from before vLLM configures its logger.
+        logging.getLogger("vllm").setLevel(logging.ERROR)
         warnings.filterwarnings("ignore", category=FutureWarning, module="vllm")
         import vllm
         from vllm.exceptions import VLLMClientError
@@ -96,7 +97,7 @@ class VllmEngine:
         self._text_input, self._name_of = tokens_input, name_of
         self._refusals = (ValueError, VLLMClientError, RequestError)
         self._max_model_len = settings.max_model_len
-        self._running: dict[str, bool] = {}  # key to whether its chat leaves thinking open
+        self._running: dict[str, bool] = {}  # key -> whether the answer begins inside thinking
         self._refused: list[Generated] = []
         self._counts = Counts()
         count_encodes(self._engine, self._counts)
@@ -127,7 +128,7 @@ class VllmEngine:
         self._chats = Chats(tokenizer, render, pictures=pictures)
 
     def prepare(self, picture: Pixels | None, asks: Sequence[Ask]) -> Prepared:
-        """Makes the tokens of all asks, and the picture's patches once; in any thread."""
+        """Makes the tokens of all questions, and the picture's patches once; in any thread."""
         requests: list[tuple[str, Any, Any, bool]] = []
         failed: list[Generated] = []
         image, name = None, ""
@@ -154,7 +155,7 @@ class VllmEngine:
         return Prepared(tuple(key for key, *_ in requests), failed, requests)
 
     def _drawn(self, ask: Ask) -> Any:
-        """VLLM's parameters of one request."""
+        """Returns vLLM's sampling parameters of a request."""
         sampling = ask.sampling
         return self._sampling(
             max_tokens=sampling.max_tokens,
@@ -171,7 +172,7 @@ class VllmEngine:
         )
 
     def submit(self, prepared: Prepared) -> None:
-        """Takes a prepared picture; a request that vLLM does not take fails in the next `step`."""
+        """Takes a prepared picture; a request that vLLM rejects fails in the next `step`."""
         for key, rendered, parameters, thinks in prepared.work:
             try:
                 self._engine.add_request(key, rendered, parameters)
@@ -181,48 +182,53 @@ class VllmEngine:
                 self._running[key] = thinks
 
     def step(self) -> list[Generated]:
-        """One forward pass over everything that is running; gives back what ended in it."""
+        """Runs one forward pass over all running requests; returns those that finished."""
         done, self._refused = self._refused, []
         if not self._running:
             return done
         outputs: list[Any] = self._engine.step()
         for output in outputs:
             if output.request_id not in self._running:
-                continue  # it came before
+                continue  # it was returned before
             thinks = self._running.pop(output.request_id)
-            said = output.outputs[0]
-            prompt, tokens = len(output.prompt_token_ids or ()), len(said.token_ids)
+            completion = output.outputs[0]
+            prompt, tokens = len(output.prompt_token_ids or ()), len(completion.token_ids)
             self._counts.add(
                 tokens=tokens, prompt_tokens=prompt, cached_tokens=output.num_cached_tokens or 0
             )
-            if said.finish_reason in ("stop", "length"):
-                text = without_thinking(said.text, opened=thinks)
-                at_stop = isinstance(said.stop_reason, str)  # a number is a token that ends
-                made = Generated(
-                    output.request_id, text, said.finish_reason, tokens, prompt, at_stop
-                )
+            reason = completion.finish_reason
+            if reason in ("stop", "length"):
+                text = without_thinking(completion.text, opened=thinks)
+                at_stop = isinstance(completion.stop_reason, str)  # an end token is a number
+                made = Generated(output.request_id, text, reason, tokens, prompt, at_stop)
             else:
-                made = Generated(output.request_id, error=f"ended with {said.finish_reason!r}")
+                made = Generated(output.request_id, error=f"ended with {reason!r}")
             done.append(made)
         return done
 
     def pending(self) -> int:
-        """Requests submitted and not yet given back."""
+        """Returns the number of submitted requests that `step` has not returned yet."""
         return len(self._running) + len(self._refused)
 
     def count_tokens(self, text: str) -> int:
-        """How many tokens a user's text has. Raises ValueError if it can't be encoded."""
+        """Returns the number of tokens of a user's text; ValueError if it can't be encoded."""
         return len(self._chats.usual.plain(text))
 
     def counts(self) -> Mapping[str, int]:
-        """What was done since this was asked last."""
+        """Returns the counts since the last call."""
         return self._counts.take()
 
 
 def engine_arguments(
     model: ModelReference, settings: EngineSettings, *, pictures: bool = True
 ) -> dict[str, Any]:
-    """Arguments of `vllm.EngineArgs`; the user's own come last."""
+    """Returns the arguments of `vllm.EngineArgs`; the user's `vllm_args` take precedence.
+
+    Args:
+        model: The model to load.
+        settings: Memory, precision, and limits of requests.
+        pictures: Whether requests will contain pictures.
+    """
     from vllm.platforms import current_platform
 
     on_cpu = current_platform.is_cpu()
@@ -239,14 +245,14 @@ def engine_arguments(
         "max_model_len": settings.max_model_len,
         "max_num_seqs": settings.max_in_flight,
         "limit_mm_per_prompt": {"image": image, "video": 0},
-        "mm_processor_cache_gb": 0,  # pictures come whole, each once
+        "mm_processor_cache_gb": 0,  # each picture is processed once, before it is submitted
         "gpu_memory_utilization": settings.gpu_memory_utilization,
         "trust_remote_code": False,
         "use_tqdm_on_load": False,
         "disable_log_stats": True,
     }
     if on_cpu:
-        # Nothing to compile or to measure on a CPU: the cache's size is given.
+        # On a CPU, nothing is compiled, and no memory is profiled, as the cache has a fixed size.
         arguments |= {"enforce_eager": True, "skip_mm_profiling": True}
     given = dict(settings.vllm_args)
     grammars = given.pop("structured_outputs_config", {})

@@ -1,8 +1,8 @@
-"""The tokens of a chat with a user's text, in which no special token is obeyed.
+"""Tokenizes chats such that special tokens in a user's text are plain text.
 
-A caption from the web may hold `<|image_pad|>` or `<|im_end|>`. In the chat template's own text
-these are tokens with a meaning; in a user's text they are letters, and are encoded as such. So the
-template is rendered once, around a stand-in, and the text is put in its place.
+A caption from the web may contain `<|image_pad|>` or `<|im_end|>`. In the chat template, these are
+special tokens; in a user's text, they must be encoded as ordinary letters. So the template is
+rendered once with a placeholder, whose position then takes the tokens of the user's text.
 """
 
 import functools
@@ -16,38 +16,39 @@ from nucleus_data.errors import RequestError
 
 STAND_IN = "the user's text"
 REMEMBERED = 64
-# Arguments of every chat template that knows them; what a model thinks is no caption.
+# Default arguments for chat templates; those that don't know an argument ignore it. Thinking is
+# disabled since a model's reasoning is not part of a caption.
 TEMPLATE_ARGS: Mapping[str, Any] = {"enable_thinking": False}
 
 Encode = Callable[[str], list[int]]
-# The chat template's text of a system prompt (or None), a user's text, and whether a picture
-# stands before it; up to where the answer begins.
+# Renders the chat template, up to the beginning of the answer, from the system prompt (or None),
+# the user's text, and whether a picture precedes it.
 Render = Callable[[str | None, str, bool], str]
 
 
 class Chat:
-    """How a model is asked, with one system prompt, about a picture or without one.
+    """A model's chat template, with one system prompt, and with or without a picture.
 
     Args:
         tokenizer: A tokenizer of the package transformers.
-        rendered: The chat template's text with `STAND_IN` as the user's.
+        rendered: The rendered chat template, with `STAND_IN` as the user's text.
 
     Attributes:
-        before: Tokens before the user's text, a place for the picture among them.
-        after: Tokens behind it, up to where the answer begins.
-        frame: The template's text without the user's.
-        divides: Whether the frame's tokens are those before and those after.
+        before: Tokens before the user's text, including the picture's placeholder.
+        after: Tokens behind the user's text, up to the beginning of the answer.
+        frame: The rendered template without the user's text.
+        divides: Whether the tokens of `frame` are `before` followed by `after`.
         thinks: Whether the answer begins inside a block of thinking.
-        apart: Whether special tokens stand on either side of the user's text, so that no letter of
-            it can be one token with the template's.
+        apart: Whether the user's text is between special tokens, so that none of its letters can
+            merge into a token with the template's text.
 
     Raises:
-        RequestError: The template does not put the text in one place.
+        RequestError: The template does not contain the user's text exactly once.
     """
 
     def __init__(self, tokenizer: Any, rendered: str) -> None:
         def encode(text: str) -> list[int]:
-            # Not verbose: it would warn of long texts, which are refused by their length later.
+            # Not verbose, since it would warn about long texts, which are rejected later anyway.
             return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
         self._parts = rendered.split(STAND_IN)
@@ -64,15 +65,19 @@ class Chat:
         self._added = tokenizer.get_added_vocab()
         seams = {*self.before[-1:], *self.after[:1]}
         self.apart = self.divides and seams <= {*self._added.values()}
-        # Most prompts are the same for every picture.
+        # Cached, since most prompts are the same for every picture.
         self._tokens = functools.lru_cache(maxsize=REMEMBERED)(self._encoded)
 
     def plain(self, text: str) -> list[int]:
-        """Tokens of a user's text, none of them special. Raises ValueError if that can't be."""
+        """Returns the tokens of a user's text, none of them special; see `plain_tokens`."""
         return plain_tokens(text, self._encode, self._added)
 
     def tokens(self, text: str) -> list[int]:
-        """Tokens of the whole chat. Raises ValueError if the text can't be encoded as letters."""
+        """Returns the tokens of the whole chat with a user's text.
+
+        Raises:
+            ValueError: The text can't be encoded without special tokens.
+        """
         return list(self._tokens(text))
 
     def _encoded(self, text: str) -> tuple[int, ...]:
@@ -83,15 +88,18 @@ class Chat:
 
 
 class Chats:
-    """The chats of a model, each rendered once; in any thread.
+    """A model's chats, each rendered once. Thread-safe.
 
     Args:
         tokenizer: A tokenizer of the package transformers.
         render: Applies the model's chat template.
-        pictures: Whether the template has a place for a picture.
+        pictures: Whether the usual chat contains a picture.
+
+    Attributes:
+        usual: The chat without a system prompt.
 
     Raises:
-        RequestError: The template does not put the text in one place.
+        RequestError: The template does not contain the user's text exactly once.
     """
 
     def __init__(self, tokenizer: Any, render: Render, *, pictures: bool = True) -> None:
@@ -102,7 +110,11 @@ class Chats:
         self.usual = self.of(None, sees_picture=pictures)
 
     def of(self, system: str | None, *, sees_picture: bool) -> Chat:
-        """The chat with a system prompt. Raises RequestError if the template takes none."""
+        """Returns the chat with a system prompt (None for the template's own).
+
+        Raises:
+            RequestError: The template does not support the system prompt, or can't be applied.
+        """
         with self._lock:
             made = self._made.get((system, sees_picture))
             if made is None:
@@ -113,7 +125,7 @@ class Chats:
     def _rendered(self, system: str | None, sees_picture: bool) -> str:
         try:
             return self._render(system, STAND_IN, sees_picture)
-        except Exception as error:  # templates raise what they like
+        except Exception as error:  # templates may raise any exception
             raise RequestError(
                 "caption.model: its chat template"
                 + (" takes no system prompt" if system else " can't be applied")
@@ -122,18 +134,18 @@ class Chats:
 
 
 def plain_tokens(text: str, encode: Encode, added: Mapping[str, int]) -> list[int]:
-    """Tokens of a text in which a tokenizer's added tokens are letters like others.
+    """Tokenizes a text such that a tokenizer's added tokens in it are encoded as plain letters.
 
     Args:
-        text: Any text.
-        encode: The tokenizer; it recognises the added tokens.
-        added: The added tokens, special or not: text to number.
+        text: The text.
+        encode: Tokenizes a text, recognising added tokens.
+        added: The tokenizer's added tokens, special or not: text -> number.
 
     Raises:
-        ValueError: The tokenizer makes an added token of what is none (it normalises letters), or
-            the text is not valid Unicode.
+        ValueError: The text is not valid Unicode, or the tokenizer still makes an added token of
+            it, because it normalises letters.
     """
-    # An added token of one letter can't be cut, and is no more than that letter.
+    # An added token of a single letter can't be cut, and has no meaning beyond that letter.
     known = {token: number for token, number in added.items() if len(token) > 1}
     pieces = _cut(text, known)
     tokens = [token for piece in pieces for token in encode(piece)]
@@ -144,12 +156,12 @@ def plain_tokens(text: str, encode: Encode, added: Mapping[str, int]) -> list[in
 
 
 def _cut(text: str, tokens: Collection[str]) -> list[str]:
-    """The text in pieces that no added token is in: each is cut behind its first letter."""
+    """Splits a text behind the first letter of each added token, so that no piece contains one."""
     if not tokens:
         return [text]
     pattern = re.compile("|".join(re.escape(t) for t in sorted(tokens, key=len, reverse=True)))
     pieces, start = [], 0
-    while (found := pattern.search(text, start)) is not None:
-        pieces.append(text[start : found.start() + 1])
-        start = found.start() + 1
+    while (match := pattern.search(text, start)) is not None:
+        pieces.append(text[start : match.start() + 1])
+        start = match.start() + 1
     return [*pieces, text[start:]]

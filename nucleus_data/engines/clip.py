@@ -1,4 +1,4 @@
-"""An open_clip model: images to unit vectors, texts to unit vectors (`embedder`)."""
+"""Embeds pictures and texts with a model of open_clip; `load_clip` loads one of either library."""
 
 import os
 import threading
@@ -24,13 +24,13 @@ EXTRAS = {"open_clip": "embed", "transformers": "caption"}
 
 
 class Clip(TorchEmbedder):
-    """A loaded model.
+    """An embedding model of open_clip.
 
     Args:
-        name: What open_clip calls it, for example `local-dir:FOLDER`.
-        device: torch's name of the device that it runs on.
-        precision: Precision of its weights and layers.
-        batch: Pictures or texts that are embedded at once; by default the device's.
+        name: open_clip's name of the model, for example `local-dir:FOLDER`.
+        device: torch's name of the device.
+        precision: Precision of the weights and layers.
+        batch: Number of pictures or texts in a batch; None for `embedder.default_batch`.
     """
 
     def __init__(
@@ -50,18 +50,18 @@ class Clip(TorchEmbedder):
         self._model: Any = model.eval()
         self._prepare, self.sides = _in_place(transform)
         self._tokenizer: Any = open_clip.get_tokenizer(name)
-        # Fast tokenizers refuse ("Already borrowed") what two threads ask at once.
+        # Fast tokenizers are not thread-safe; they raise "Already borrowed".
         self._tokenizing = threading.Lock()
         self.logit = logit_of(model)
         self.width = 0
         self.width = self.texts([""]).shape[1]
 
     def prepare(self, picture: Image.Image, pixels: Pixels) -> None:
-        """Makes the pixels of a picture."""
+        """Writes a picture's preprocessed pixels to `pixels`."""
         self._prepare(picture, pixels)
 
     def tokens(self, texts: Sequence[str]) -> Any:
-        """Makes the tokens of a batch; what is longer than the model's context is cut."""
+        """Tokenizes a batch; texts that exceed the model's context are truncated."""
         with self._tokenizing:
             return self._tokenizer(self._filled(texts))
 
@@ -79,7 +79,11 @@ class Clip(TorchEmbedder):
 def _in_place(
     transform: Any,
 ) -> tuple[Callable[[Image.Image, Pixels], None], tuple[int, int]]:
-    """A transform of torchvision that fills an array; and height and width of its result."""
+    """Makes a function that applies a torchvision transform and writes the result to an array.
+
+    Returns:
+        The function, and the height and width of its result in pixels.
+    """
     from torchvision.transforms import Compose, Normalize, ToTensor
 
     height, width = transform(Image.new("RGB", (64, 64))).shape[1:]
@@ -109,36 +113,33 @@ def load_clip(
     library: str = "open_clip",
     batch: int | None = None,
 ) -> Embedder:
-    """Loads a model.
+    """Loads an embedding model.
 
     Args:
-        model: `nano` (the packaged one, for synthetic scenes), a folder with
-            `open_clip_config.json`, or what `resolve_model` made of a hub name.
-        device: As torch names it.
-        precision: Precision of its weights and layers.
-        library: `open_clip` or `transformers`: which of them made the model's files.
-        batch: Pictures or texts that are embedded at once; by default the device's.
-
-    Returns:
-        The model.
+        model: `nano` (the packaged model, for synthetic scenes), a folder with
+            `open_clip_config.json`, or a reference from `resolve_model`, as for a hub name.
+        device: torch's name of the device.
+        precision: Precision of the weights and layers.
+        library: `open_clip` or `transformers`, whichever has the format of the model's files.
+        batch: Number of pictures or texts in a batch; None for `embedder.default_batch`.
 
     Raises:
-        RequestError: The library is missing, or the folder is no model.
+        RequestError: The library is not installed, or the folder is not a model.
     """
-    found = model if isinstance(model, ModelReference) else resolve_model(model, None, CLIP)
+    reference = model if isinstance(model, ModelReference) else resolve_model(model, None, CLIP)
     try:
         if library == "transformers":
             from nucleus_data.engines.clip_transformers import TransformersClip
 
-            return TransformersClip(found, device, precision, batch)
-        folder = found.location if found.local else _fetched(found)
+            return TransformersClip(reference, device, precision, batch)
+        folder = reference.location if reference.local else _fetched(reference)
         return Clip(f"local-dir:{folder}", device, precision, batch)
     except ModuleNotFoundError as error:
         raise RequestError(f"{INSTALL.format(library, EXTRAS[library])} ({error})") from error
 
 
 def _fetched(model: ModelReference) -> str:
-    """A hub model's files at its revision; open_clip's own `hf-hub:` would take the newest ones."""
+    """Downloads a hub model at its revision; open_clip's `hf-hub:` would take the newest one."""
     from huggingface_hub import snapshot_download
 
     wanted = [f"*{suffix}" for suffix in sorted(CONTENT)]

@@ -1,4 +1,4 @@
-"""A CLIP-like model of transformers (CLIPModel, SiglipModel, ...) as an `Embedder`."""
+"""Embeds pictures and texts with a CLIP-like model of transformers (CLIPModel, SiglipModel...)."""
 
 import inspect
 import os
@@ -16,19 +16,19 @@ METHODS = ("get_image_features", "get_text_features")
 
 
 class TransformersClip(TorchEmbedder):
-    """A loaded model: what AutoModel makes of a folder, with features of images and of texts.
+    """A model loaded by `AutoModel` that has image and text features.
 
-    Pictures are prepared by the model's image processor in its Pillow form: with it such models are
-    trained, and it starts no threads of torch in each of ours.
+    Pictures are preprocessed by the Pillow version of the model's image processor. Such models are
+    trained with it, and it does not start torch's threads in each preparing thread.
 
     Args:
-        model: The model to load; from safetensors alone.
-        device: torch's name of the device that it runs on.
-        precision: Precision of its weights and layers.
-        batch: Pictures or texts that are embedded at once; by default the device's.
+        model: The model to load, from safetensors only.
+        device: torch's name of the device.
+        precision: Precision of the weights and layers.
+        batch: Number of pictures or texts in a batch; None for `embedder.default_batch`.
 
     Raises:
-        RequestError: The model is of another kind.
+        RequestError: The model has no image or text features.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class TransformersClip(TorchEmbedder):
             model.location, backend="pil", **given
         )
         self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(model.location, **given)
-        # Fast tokenizers refuse ("Already borrowed") what two threads ask at once.
+        # Fast tokenizers are not thread-safe; they raise "Already borrowed".
         self._tokenizing = threading.Lock()
         self._text_inputs = inspect.signature(self._model.get_text_features).parameters.keys()
         text_config = getattr(loaded.config, "text_config", loaded.config)
@@ -71,11 +71,11 @@ class TransformersClip(TorchEmbedder):
         self.width = self.texts([""]).shape[1]
 
     def prepare(self, picture: Image.Image, pixels: Pixels) -> None:
-        """Makes the pixels of a picture."""
+        """Writes a picture's preprocessed pixels to `pixels`."""
         pixels[:] = self._pixel_values(picture)
 
     def tokens(self, texts: Sequence[str]) -> Any:
-        """Makes the tokens of a batch; what is longer than the model's context is cut."""
+        """Tokenizes a batch; texts that exceed the model's context are truncated."""
         with self._tokenizing:
             found = self._tokenizer(
                 self._filled(texts),
@@ -93,9 +93,9 @@ class TransformersClip(TorchEmbedder):
 
     def start_texts(self, tokens: Any) -> Any:
         """Starts to embed a whole batch."""
-        there = {name: values.to(self._device) for name, values in tokens.items()}
+        inputs = {name: values.to(self._device) for name, values in tokens.items()}
         with self._torch.inference_mode():
-            return self._unit(self._model.get_text_features(**there))
+            return self._unit(self._model.get_text_features(**inputs))
 
     def _pixel_values(self, picture: Image.Image) -> Pixels:
         found = self._processor(images=picture, return_tensors="np")["pixel_values"]
@@ -103,6 +103,6 @@ class TransformersClip(TorchEmbedder):
         return pixels
 
     def _unit(self, features: Any) -> Any:
-        """Features at length 1; newer releases of transformers give them with more around them."""
+        """Normalises features to length 1; newer releases of transformers return them wrapped."""
         found = getattr(features, "pooler_output", features)
         return self._torch.nn.functional.normalize(found, dim=-1)

@@ -1,8 +1,8 @@
-"""Which token comes next, in the transformers engine: each row of a batch by its own sampling.
+"""Samples tokens for the transformers engine, with separate parameters for each row of a batch.
 
-Sampling is done by adding Gumbel noise to the logits and taking the largest (Gumbel 1954: the same
-distribution), with a generator of its own for every request, so that a caption does not depend on
-the batch it was in.
+Sampling adds Gumbel noise to the logits and takes the largest, which gives the same distribution
+(Gumbel 1954). Each request has a random generator of its own, so that a caption does not depend on
+its batch.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,12 +14,12 @@ from nucleus_data.engines.captioner import Sampling
 
 
 class Draw:
-    """A logits processor after which the largest logit is the drawn token, row by row.
+    """A logits processor after which each row's largest logit is the sampled token.
 
     Args:
-        rows: How each row is drawn.
-        start: Where the captions begin.
-        lengths: Tokens of each row's prompt, padding left of it not counted.
+        rows: Sampling parameters of each row.
+        start: Position at which captions begin.
+        lengths: Number of tokens of each row's prompt, without the padding on its left.
         ends: Tokens that end a caption.
     """
 
@@ -33,43 +33,52 @@ class Draw:
         self._random = [torch.Generator().manual_seed(row.seed) for row in rows]
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Logits of the next token, in the order of vLLM: penalties, ends, then the drawing."""
+        """Applies penalties, `min_tokens` and sampling to the logits, in vLLM's order.
+
+        Args:
+            input_ids: int64[B, L], the tokens so far.
+            scores: Logits of the next token, [B, V].
+
+        Returns:
+            float32[B, V], in which the largest logit of a row is the sampled token.
+        """
         scores = scores.float().clone()
         for i, sampling in enumerate(self._rows):
-            said = input_ids[i, self._start :]
+            caption = input_ids[i, self._start :]
             if sampling.repetition_penalty != 1:
                 seen = input_ids[i, self._start - self._lengths[i] :].unique()
-                found = scores[i, seen]
+                seen_logits = scores[i, seen]
                 by = torch.where(
-                    found > 0, 1 / sampling.repetition_penalty, sampling.repetition_penalty
+                    seen_logits > 0, 1 / sampling.repetition_penalty, sampling.repetition_penalty
                 )
-                scores[i, seen] = found * by
+                scores[i, seen] = seen_logits * by
             if sampling.presence_penalty:
-                scores[i, said.unique()] -= sampling.presence_penalty
-            if len(said) < sampling.min_tokens:
+                scores[i, caption.unique()] -= sampling.presence_penalty
+            if len(caption) < sampling.min_tokens:
                 scores[i, self._ends] = float("-inf")
             if sampling.temperature == 0:
                 continue
             logits = scores[i] / sampling.temperature
             order = logits.argsort(descending=True)
-            # The probability of all likelier tokens: the one that crosses top_p is still kept.
+            # Cumulative probability of all likelier tokens, so that the token that crosses top_p is
+            # still kept.
             before = logits[order].softmax(0).cumsum(0) - logits[order].softmax(0)
             logits[order[before >= sampling.top_p]] = float("-inf")
-            # Drawn on the CPU, so that a seed gives the same caption on any device; clamped, as the
-            # logarithm of 0 would be infinite.
+            # Sampled on the CPU, so that a seed gives the same caption on any device. Clamped,
+            # since the logarithm of 0 is infinite.
             uniform = torch.rand(logits.shape[0], generator=self._random[i]).to(logits)
             scores[i] = logits - torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))
         return scores
 
 
 class Drawn(NamedTuple):
-    """What was drawn of one row.
+    """The caption of one row.
 
     Attributes:
-        text: Without the end; white space around it removed.
+        text: The text without its end, and without surrounding white space.
         finish_reason: `stop` or `length`.
-        tokens: Of the text and its end.
-        at_stop: Whether a stop text ended it.
+        tokens: Number of tokens of the text and its end.
+        at_stop: Whether a stop text ended the caption.
     """
 
     text: str
@@ -81,22 +90,22 @@ class Drawn(NamedTuple):
 def cut(
     ids: Sequence[int], sampling: Sampling, ends: Sequence[int], decode: Callable[[list[int]], str]
 ) -> Drawn:
-    """Ends a caption at its own end token, or before a text that ends it.
+    """Cuts a row at its end token, or before a stop text.
 
     Args:
-        ids: All tokens of the row.
-        sampling: Of the row.
+        ids: All generated tokens of the row.
+        sampling: Sampling parameters of the row.
         ends: Tokens that end a caption.
-        decode: The tokenizer's, without special tokens.
+        decode: Decodes tokens, omitting special ones.
     """
     end = next((i for i, token in enumerate(ids) if token in ends), None)
-    said = list(ids if end is None else ids[:end])
+    caption = list(ids if end is None else ids[:end])
     if sampling.stop:
-        free = len(decode(said[: sampling.min_tokens]))
-        for count in range(sampling.min_tokens + 1, len(said) + 1):
-            text = decode(said[:count])
-            found = [at for stop in sampling.stop if (at := text.find(stop, free)) >= 0]
-            if found:
-                return Drawn(text[: min(found)].strip(), "stop", count, at_stop=True)
-    text = decode(said).strip()
+        free = len(decode(caption[: sampling.min_tokens]))
+        for count in range(sampling.min_tokens + 1, len(caption) + 1):
+            text = decode(caption[:count])
+            stops = [at for stop in sampling.stop if (at := text.find(stop, free)) >= 0]
+            if stops:
+                return Drawn(text[: min(stops)].strip(), "stop", count, at_stop=True)
+    text = decode(caption).strip()
     return Drawn(text, "length", len(ids)) if end is None else Drawn(text, "stop", end + 1)

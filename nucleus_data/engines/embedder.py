@@ -1,11 +1,12 @@
-"""What an embedding model is: pictures to unit vectors, texts to unit vectors.
+"""Defines the interface of embedding models, which map pictures and texts to unit vectors.
 
-The work is in two halves. Any thread makes pixels and tokens (`prepare`, `tokens`); one thread runs
-the model on whole batches of them (`start_images`, `start_texts`, `finish`).
+The work has two steps. Preprocessing to pixels or tokens may happen in any thread (`prepare`,
+`tokens`). One thread runs the model on whole batches (`start_images`, `start_texts`, `finish`).
 
-Sums come out in another order in a batch of another size, so all batches of a table have one size,
-and a part of one is filled up. In batches of one size, no bit of a row was found to depend on its
-place or on the other rows (float32 on CPUs, and on GPUs with kernels that are chosen by shape).
+The order of floating-point sums depends on the batch size. So all batches of a table have the same
+size, and an incomplete batch is padded. At a fixed batch size, no bit of a row was found to depend
+on its position or on the other rows (float32 on CPUs, and on GPUs with kernels that are chosen by
+shape).
 """
 
 from abc import ABC, abstractmethod
@@ -22,28 +23,27 @@ if TYPE_CHECKING:
 Vectors = NDArray[np.float32]
 Pixels = NDArray[np.float32]
 Precision = Literal["fp32", "bf16"]
-# Processor time a picture on two cores of an EPYC: 6.3 ms one by one, 4.7 at 16, 6.2 at 32 (the
-# nano model); 178, 118 and 125 (ViT-B/32). GPUs need more work at once.
+# CPU time per picture in ms, on two cores of an EPYC, at batch sizes 1, 16 and 32: 6.3, 4.7 and 6.2
+# for the nano model; 178, 118 and 125 for ViT-B/32. GPUs need larger batches.
 BATCH_ON_CPU, BATCH_ON_GPU = 16, 64
-# A decoder's average over blocks stands before the model's own filter: of a picture that is still
-# twice as large, that filter sees nearly what it would see of the whole.
+# A JPEG decoded at reduced size is averaged over blocks before the model's own resize filter. If it
+# is still at least twice as large as the model's input, the result hardly differs.
 REDUCED_TO = 2
 
 
 def default_batch(device: str) -> int:
-    """Pictures or texts that a device embeds at once unless the settings say otherwise."""
+    """Returns the default batch size on a device, named as in torch."""
     return BATCH_ON_CPU if device == "cpu" else BATCH_ON_GPU
 
 
 class Embedder(ABC):
-    """A loaded model.
+    """A loaded embedding model.
 
     Attributes:
-        batch: N, pictures or texts of each batch.
-        width: D, the length of a vector.
-        sides: Height and width of the pixels that it takes.
-        logit: What a cosine is multiplied with, and what is added, before the model's sigmoid or
-            softmax.
+        batch: N, the number of pictures or texts in a batch.
+        width: D, the dimension of the vectors.
+        sides: Height and width of the model's input, in pixels.
+        logit: Scale and bias that turn a cosine into a logit, for the model's sigmoid or softmax.
     """
 
     batch: int
@@ -53,40 +53,40 @@ class Embedder(ABC):
 
     @property
     def least(self) -> int:
-        """The shortest side, in pixels, of a smaller picture that `prepare` may be given."""
+        """Minimum length, in pixels, of the sides of a reduced picture for `prepare`."""
         return REDUCED_TO * max(self.sides)
 
     def room(self) -> Pixels:
-        """Zeros, float32 (N, 3, height, width), for the pixels of a batch."""
+        """Returns zeros for the pixels of a batch, float32[N, 3, height, width]."""
         return np.zeros((self.batch, 3, *self.sides), np.float32)
 
     @abstractmethod
     def prepare(self, picture: Image.Image, pixels: Pixels) -> None:
-        """Makes the pixels of a picture, by the model's own transform; in any thread.
+        """Applies the model's own transform to a picture; in any thread.
 
         Args:
-            picture: RGB.
-            pixels: Where they go, (3, height, width).
+            picture: The picture, in mode RGB.
+            pixels: Receives the result, float32[3, height, width].
         """
 
     @abstractmethod
     def tokens(self, texts: Sequence[str]) -> Any:
-        """Makes a batch of at most N texts, filled up to N; in any thread."""
+        """Tokenizes at most N texts to a batch, padded to N; in any thread."""
 
     @abstractmethod
     def start_images(self, pixels: Pixels) -> Any:
-        """Starts to embed a whole batch. The pixels must stay until it is finished."""
+        """Starts to embed N pictures; `pixels` must not change until `finish` has returned."""
 
     @abstractmethod
     def start_texts(self, tokens: Any) -> Any:
-        """Starts to embed a whole batch."""
+        """Starts to embed a batch of N texts."""
 
     @abstractmethod
     def finish(self, started: Any) -> Vectors:
-        """Waits for a batch: float32 (N, D), each of length 1."""
+        """Waits for a started batch; returns its unit vectors, float32[N, D]."""
 
     def images(self, images: Sequence[Image.Image]) -> Vectors:
-        """Embeds pictures (RGB): float32 (N, D), each of length 1."""
+        """Embeds any number of RGB pictures; returns unit vectors, float32[number, D]."""
         parts = []
         for batch in self._batches(images):
             pixels = self.room()
@@ -96,7 +96,10 @@ class Embedder(ABC):
         return self._together(parts)
 
     def texts(self, texts: Sequence[str]) -> Vectors:
-        """Embeds texts: float32 (N, D), each of length 1; what the model has no room for is cut."""
+        """Embeds any number of texts; returns unit vectors, float32[number, D].
+
+        Texts that exceed the model's context are truncated.
+        """
         parts = []
         for batch in self._batches(texts):
             started = self.start_texts(self.tokens(batch))
@@ -110,17 +113,17 @@ class Embedder(ABC):
         return [items[i : i + self.batch] for i in range(0, len(items), self.batch)]
 
     def _filled(self, texts: Sequence[str]) -> list[str]:
-        """A batch of N texts: what is lacking are copies of the last one."""
+        """Pads texts to a batch of N with copies of the last one."""
         return [*texts, *[texts[-1]] * (self.batch - len(texts))]
 
 
 class TorchEmbedder(Embedder):
-    """A model of torch.
+    """Base class of embedding models in torch.
 
     Args:
-        device: torch's name of the device that it runs on.
-        precision: Precision of its weights and layers.
-        batch: N; by default the device's.
+        device: torch's name of the device.
+        precision: Precision of the weights and layers.
+        batch: Batch size N; None for `default_batch`.
     """
 
     def __init__(self, device: str, precision: Precision, batch: int | None) -> None:
@@ -132,24 +135,24 @@ class TorchEmbedder(Embedder):
         self.batch = batch or default_batch(device)
 
     def room(self) -> Pixels:
-        """Zeros; where a GPU takes them from, in memory that it can read by itself."""
+        """Returns zeros for the pixels of a batch; for a GPU, in pinned memory."""
         shape = (self.batch, 3, *self.sides)
         zeros = self._torch.zeros(shape, pin_memory=self._device.startswith("cuda"))
         pixels: Pixels = zeros.numpy()
         return pixels
 
     def finish(self, started: "torch.Tensor") -> Vectors:
-        """Waits for a batch."""
+        """Waits for a started batch; returns its unit vectors, float32[N, D]."""
         vectors: Vectors = started.float().cpu().numpy()
         return vectors
 
     def _pixels(self, pixels: Pixels) -> "torch.Tensor":
-        """The pixels on the device, in the model's precision."""
+        """Returns the pixels on the device, in the model's precision."""
         return self._torch.from_numpy(pixels).to(self._device, non_blocking=True).to(self._type)
 
 
 def logit_of(model: Any) -> tuple[float, float]:
-    """The scale and the bias that a model of torch was trained with; 1 and 0 where it has none."""
+    """Returns the logit scale and bias with which a torch model was trained; by default 1 and 0."""
     scale, bias = (getattr(model, name, None) for name in ("logit_scale", "logit_bias"))
     return (
         1.0 if scale is None else scale.detach().float().exp().item(),
@@ -158,15 +161,15 @@ def logit_of(model: Any) -> tuple[float, float]:
 
 
 def normalised(picture: Image.Image, mean: Vectors, std: Vectors, pixels: Pixels) -> None:
-    """(value / 255 - mean) / std by channel, with the bits of torchvision's transforms.
+    """Computes (value / 255 - mean) / std per channel, bit-identical to torchvision's transforms.
 
-    numpy lets other threads run meanwhile, and starts none of its own, as torch does.
+    numpy is used since it releases the GIL and, unlike torch, starts no threads of its own.
 
     Args:
-        picture: RGB, of the pixels' size.
-        mean: float32 (3, 1, 1).
-        std: float32 (3, 1, 1).
-        pixels: Where the result goes, (3, height, width).
+        picture: The picture, in mode RGB, with the size of `pixels`.
+        mean: Mean per channel, float32[3, 1, 1].
+        std: Standard deviation per channel, float32[3, 1, 1].
+        pixels: Receives the result, float32[3, height, width].
     """
     values_CHW = np.asarray(picture).transpose(2, 0, 1)
     np.divide(values_CHW, np.float32(255), out=pixels, dtype=np.float32)

@@ -1,4 +1,7 @@
-"""Which model: a packaged one, a folder or a hub name; and its revision, for config hashes."""
+"""Resolves a setting to a model (packaged, a folder or a hub name), with its revision.
+
+Config hashes contain the revision, so that a table never mixes outputs of two versions.
+"""
 
 import functools
 import hashlib
@@ -11,20 +14,21 @@ from nucleus_data.errors import RequestError
 
 NANO = "nano"
 ASSETS = Path(__file__).resolve().parent / "assets"
-# What decides a model's output: configurations, weights, tokenizer. A README does not.
+# Extensions of the files that determine a model's output: configuration, weights, tokenizer.
 CONTENT = {".json", ".jinja", ".model", ".safetensors", ".txt"}
 
 
 @dataclass(frozen=True)
 class ModelKind:
-    """One setting that names a model.
+    """A setting that names a model.
 
     Attributes:
-        key: The setting, for messages, for example `caption.model`.
-        nano: Folder of the packaged one.
-        config: File that such a folder must have, beside its safetensors.
-        revision_key: The setting of its revision.
-        subfolder: Where in a hub's repository its configuration lies; ends with a slash.
+        key: Name of the setting, for messages, for example `caption.model`.
+        nano: Folder of the packaged model.
+        config: Name of the configuration file that the model's folder must contain.
+        revision_key: Name of the setting with the revision, for messages; by default, `revision`
+            beside `key`.
+        subfolder: Folder of the configuration in a hub's repository, ending with a slash.
     """
 
     key: str
@@ -50,12 +54,13 @@ HUB_ANSWERS_WITHIN_S = 8.0
 
 @dataclass(frozen=True)
 class ModelReference:
-    """A model that was found, or a hub name that is taken at its word.
+    """A model that was resolved; whether a hub name exists is not checked.
 
     Attributes:
-        name: `nano`, the folder's own name, or the hub name; never a path.
-        location: What an engine loads: a folder's path or the hub name.
-        revision: 12 hex digits of the content for `nano` and folders; the given one for a hub name.
+        name: `nano`, the base name of the folder, or the hub name; never a path.
+        location: The folder's path or the hub name, for an engine to load.
+        revision: For `nano` and folders, a content hash of 12 hex digits; for a hub name, the given
+            revision.
         local: Whether `location` is a folder, so that no request to a hub is needed.
     """
 
@@ -65,32 +70,32 @@ class ModelReference:
     local: bool
 
     def options(self) -> dict[str, Any]:
-        """For `from_pretrained`: no request for a folder, the revision for a hub name."""
+        """Returns the keyword arguments for `from_pretrained`.
+
+        They forbid requests for a folder, and pin the revision of a hub name.
+        """
         return {"local_files_only": True} if self.local else {"revision": self.revision}
 
 
 def resolve_model(model: str, revision: str | None, kind: ModelKind = CAPTIONER) -> ModelReference:
-    """Finds a model and its revision.
+    """Resolves a model and its revision.
 
     Args:
         model: `nano`, a folder, or a hub name such as `Qwen/Qwen3-VL-8B-Instruct`.
-        revision: Required for a hub name (a commit or tag); for the others, checked against the
-            content if given.
-        kind: Which setting it is.
-
-    Returns:
-        The reference.
+        revision: For a hub name, a commit or tag, which is required; otherwise optional, and
+            compared with the content hash if given.
+        kind: The setting that names the model.
 
     Raises:
-        RequestError: The folder is missing or has no safetensors, the revision is missing or is not
-            the content's.
+        RequestError: The folder does not exist or lacks its configuration or safetensors, or the
+            revision is missing or differs from the content hash.
     """
     key = kind.key
     folder = kind.nano if model == NANO else Path(model).expanduser()
     if not folder.is_dir():
-        # A hub name has one slash: anything else was meant as a path, and is missing.
+        # A hub name has exactly one slash; anything else is the path of a missing folder.
         if model == NANO or model.startswith((".", "/", "~")) or model.count("/") != 1:
-            named = model if "://" in model else folder  # a `Path` cuts the slashes of a URL
+            named = model if "://" in model else folder  # a `Path` would merge a URL's slashes
             raise RequestError(
                 f"{key}: {named} is not a folder; allowed are nano, a folder, a hub name"
             )
@@ -105,7 +110,7 @@ def resolve_model(model: str, revision: str | None, kind: ModelKind = CAPTIONER)
         raise RequestError(
             f"{key}: {folder} needs {kind.config} and *.safetensors, and lacks one of them"
         )
-    # Files are hashed again when their size or time changes: some weights take seconds to read.
+    # The hash is cached by the files' sizes and times, since weights may take seconds to read.
     stamp = tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files)
     content = _content_hash(stamp)
     if revision and revision != content:
@@ -118,25 +123,31 @@ def resolve_model(model: str, revision: str | None, kind: ModelKind = CAPTIONER)
 
 
 def check_reachable(model: str, revision: str | None, kind: ModelKind) -> None:
-    """Refuses a hub model that is neither on this machine nor at the hub.
+    """Rejects a hub model that is neither cached on this machine nor available from the hub.
 
-    A folder, and a model whose configuration the hub's cache has, need no request.
+    No request is made for a folder, or for a model whose configuration is in the hub's cache.
+
+    Args:
+        model: As in `resolve_model`.
+        revision: As in `resolve_model`.
+        kind: The setting that names the model.
 
     Raises:
-        RequestError: It can't be fetched: no network, no such model or revision, no access.
+        RequestError: The model can't be resolved, or the hub can't be reached, or has no such model
+            or revision, or denies access.
     """
-    found = resolve_model(model, revision, kind)
-    if found.local or importlib.util.find_spec("huggingface_hub") is None:
+    reference = resolve_model(model, revision, kind)
+    if reference.local or importlib.util.find_spec("huggingface_hub") is None:
         return
     import huggingface_hub as hub
 
     file = f"{kind.subfolder}{kind.config}"
-    cached = hub.try_to_load_from_cache(found.location, file, revision=found.revision)
+    cached = hub.try_to_load_from_cache(reference.location, file, revision=reference.revision)
     if isinstance(cached, str):
         return
     try:
         hub.HfApi().model_info(
-            found.location, revision=found.revision, timeout=HUB_ANSWERS_WITHIN_S
+            reference.location, revision=reference.revision, timeout=HUB_ANSWERS_WITHIN_S
         )
     except Exception as error:
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
@@ -151,7 +162,7 @@ def check_reachable(model: str, revision: str | None, kind: ModelKind) -> None:
 
 @functools.lru_cache(maxsize=16)
 def _content_hash(stamp: tuple[tuple[str, int, int], ...]) -> str:
-    """12 hex digits over the files' names and contents, wherever they lie."""
+    """Returns 12 hex digits of a hash of the files' base names and contents."""
     total = hashlib.sha256()
     for path, _, _ in stamp:
         with Path(path).open("rb") as handle:

@@ -1,8 +1,9 @@
-"""Answers in a structure: a JSON schema, read at the start, kept by a grammar, checked at the end.
+"""Constrains answers to a JSON schema: reads the schema, makes a grammar, and checks answers.
 
-A grammar of JSON allows white space without end between two values, and models that have nothing
-more to say fill their answer with it. So it is bounded, where the engine takes a grammar. An answer
-that was cut, or came from a server that follows no grammar, is found by `follows`.
+JSON allows any amount of white space between two values, and models that have nothing more to say
+fill their answer with it. So the grammar bounds it, if the engine accepts a grammar. `follows`
+detects answers that violate the schema, because they were cut or because a server applies no
+grammar.
 """
 
 import functools
@@ -13,7 +14,7 @@ from typing import Any
 
 from nucleus_data.errors import RequestError
 
-WHITE_SPACE = 2  # characters between two values, at most
+WHITE_SPACE = 2  # maximum number of white-space characters between two values
 MOST_BYTES = 200_000
 
 
@@ -21,14 +22,14 @@ def read_schema(source: str | Path | Mapping[str, Any], where: str) -> str:
     """Reads and checks a JSON schema.
 
     Args:
-        source: A file, or the schema itself.
-        where: The setting that gives it, for messages.
+        source: Path of a file, or the schema itself.
+        where: Name of the setting with the schema, for messages.
 
     Returns:
-        The schema as JSON; the same for the same content, however it is written.
+        The schema as JSON, which does not depend on white space in the file.
 
     Raises:
-        RequestError: The file can't be read, or is no JSON schema of an object or an array.
+        RequestError: The file can't be read, or is not a JSON schema of an object or an array.
     """
     if isinstance(source, Mapping):
         schema: Any = source
@@ -45,7 +46,7 @@ def read_schema(source: str | Path | Mapping[str, Any], where: str) -> str:
 
 
 def check_schema(schema: Any, where: str) -> str:
-    """Checks a JSON schema; returns it as `read_schema` does, and raises what it raises."""
+    """Checks a JSON schema that is already parsed; otherwise like `read_schema`."""
     if not isinstance(schema, Mapping):
         raise RequestError(f"{where}: a JSON schema is an object, got {type(schema).__name__}")
     try:
@@ -67,7 +68,7 @@ def check_schema(schema: Any, where: str) -> str:
         raise RequestError(
             f"{where}: $ref {outside[0]!r} is in another file; allowed are those that begin with #"
         )
-    # White space without end is what this is about, and an answer of one number has none.
+    # Only objects and arrays can contain white space, whose bound is the purpose of the grammar.
     if schema.get("type") not in ("object", "array"):
         raise RequestError(
             f"{where}: the schema's type must be object or array, got {schema.get('type')!r}"
@@ -76,13 +77,12 @@ def check_schema(schema: Any, where: str) -> str:
 
 
 def bounded_grammar(schema: str) -> str:
-    """A grammar, in xgrammar's EBNF, of the answers that follow a schema.
+    """Returns a grammar, in xgrammar's EBNF, of the answers that follow a schema.
+
+    Between two values, it allows at most `WHITE_SPACE` white-space characters.
 
     Args:
-        schema: JSON schema, as `read_schema` returns it.
-
-    Returns:
-        The grammar; between two values of an answer are at most `WHITE_SPACE` characters.
+        schema: JSON schema, from `read_schema`.
     """
     return _grammar(schema)
 
@@ -99,11 +99,11 @@ def _grammar(schema: str) -> str:
 
 
 def follows(text: str, schema: str) -> str | None:
-    """Why an answer does not follow a schema; None if it does.
+    """Returns the reason why an answer does not follow a schema; None if it does.
 
     Args:
         text: The answer.
-        schema: JSON schema, as `read_schema` returns it.
+        schema: JSON schema, from `read_schema`.
     """
     try:
         answer = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
@@ -129,7 +129,7 @@ def _no_constant(name: str) -> None:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose keys are there once: readers differ in which of two values they take."""
+    """Makes a dictionary; ValueError if a key is repeated, as parsers use different values then."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
@@ -139,7 +139,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _references(part: Any) -> list[str]:
-    """References of a schema that lead out of it."""
+    """Returns the references of a schema to other files."""
     if isinstance(part, Mapping):
         own = part.get("$ref")
         found = [own] if isinstance(own, str) and not own.startswith("#") else []
@@ -148,20 +148,20 @@ def _references(part: Any) -> list[str]:
 
 
 def check_grammar(schema: str, where: str) -> None:
-    """Refuses what xgrammar makes no grammar of, where it is installed; imports torch.
+    """Rejects a schema that xgrammar does not support, if xgrammar is installed; imports torch.
 
     Args:
-        schema: JSON schema, as `read_schema` returns it.
-        where: The setting that gives it, for messages.
+        schema: JSON schema, from `read_schema`.
+        where: Name of the setting with the schema, for messages.
 
     Raises:
-        RequestError: It has what xgrammar does not know.
+        RequestError: xgrammar can't make a grammar of the schema.
     """
     try:
         _grammar(schema)
     except ImportError:
         return
-    except Exception as error:  # it raises RuntimeError for whatever it does not know
+    except Exception as error:  # RuntimeError for anything that xgrammar does not support
         first = str(error).splitlines()[-1][:300]
         raise RequestError(
             f"{where}: no grammar can be made of the schema (xgrammar: {first})"

@@ -1,8 +1,8 @@
-"""Heads on rated vectors: one linear layer, its penalty chosen and its worth told by folds.
+"""Trains linear heads on rated vectors, with nested cross-validation.
 
-`value` is ridge regression, `probability` logistic regression with the same penalty. How well a
-head does is measured on pictures that it was not trained on, and the penalty is chosen without
-them (nested cross-validation); the head that is kept is then trained on all.
+A `value` is fitted by ridge regression, a `probability` by logistic regression with the same
+penalty. The quality is measured on pictures on which a head was not trained, and its penalty is
+chosen without them as well. The final head is then trained on all pictures.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from nucleus_data.engines.heads import Head, Kind, Layer
 
 Numbers = NDArray[np.float64]
-# Of the mean squared error of unit vectors: from no penalty to hardly any weight.
+# Candidates, relative to the mean squared error on unit vectors; they range from practically no
+# penalty to almost vanishing weights.
 PENALTIES = tuple(float(f"{p:.1e}") for p in 10.0 ** np.arange(-6, 1.5, 0.5))
 RESAMPLES = 1000
 STEPS = 300
@@ -22,17 +23,17 @@ STEPS = 300
 
 @dataclass(frozen=True)
 class Trained:
-    """A head and what it is worth.
+    """A trained head and its quality.
 
     Attributes:
-        head: Trained on all.
-        penalty: What was chosen for it.
-        penalties: What was chosen in each fold.
-        said: (N,) what heads that did not see a picture said of it.
-        correlation: Spearman's rank correlation of that with the ratings.
-        low, high: Its interval of 95 %, by drawing clusters again and again.
+        head: The head, trained on all pictures.
+        penalty: Penalty of `head`.
+        penalties: Penalty that was chosen in each fold.
+        said: float64[N], predictions by heads that were not trained on the picture.
+        correlation: Spearman's rank correlation of `said` with the ratings.
+        low, high: 95 % confidence interval of `correlation`, by a bootstrap over clusters.
         folds: The correlation within each fold.
-        error: Root of the mean squared error, in the ratings' unit.
+        error: Root mean squared error of `said`, in the ratings' unit.
     """
 
     head: Head
@@ -54,25 +55,26 @@ def train_head(
     kind: Kind,
     seed: int,
 ) -> Trained:
-    """Trains a head and measures it.
+    """Trains a head and measures its quality.
 
     Args:
-        vectors: (N, D) unit vectors.
-        ratings: (N,) numbers; of a probability, 0 to 1.
-        clusters: (N,) what is drawn together for the interval: copies of a picture.
-        folds: (N,) whole numbers from 0; all of a cluster have the same.
-        kind: Of its result.
-        seed: Of the interval's draws.
+        vectors: [N, D], unit vectors.
+        ratings: [N], the ratings; 0 to 1 for a probability.
+        clusters: Cluster of each of the N pictures, such as the copies of one picture; the
+            bootstrap draws clusters.
+        folds: [N], fold of each picture, integers from 0; pictures of a cluster share a fold.
+        kind: Kind of the head's result.
+        seed: Seed of the bootstrap.
     """
     x, y = np.asarray(vectors, np.float64), np.asarray(ratings, np.float64)
     numbers = np.unique(folds)
-    # What heads without two folds say of these two serves both as the one that is left out.
+    # A fit without two folds serves twice, with either of them as the outer fold.
     inner = {
         frozenset((a, b)): _fitted(x, y, ~np.isin(folds, (a, b)), kind)
         for i, a in enumerate(numbers)
         for b in numbers[i + 1 :]
     }
-    said, penalties = np.empty_like(y), []
+    predictions, penalties = np.empty_like(y), []
     for fold in numbers:
         others = [other for other in numbers if other != fold]
         chosen = _chosen(
@@ -80,28 +82,28 @@ def train_head(
         )
         here = folds == fold
         (weights,) = _fitted(x, y, ~here, kind, (PENALTIES[chosen],))
-        said[here] = _said(x[here], weights, kind)
+        predictions[here] = _said(x[here], weights, kind)
         penalties.append(PENALTIES[chosen])
     every = [(_fitted(x, y, folds != fold, kind), folds == fold) for fold in numbers]
     best = PENALTIES[_chosen(every, x, y, kind)]
     (weights,) = _fitted(x, y, np.ones(len(y), bool), kind, (best,))
     layer = Layer(weights[None, :-1].astype(np.float32), weights[-1:].astype(np.float32))
-    low, high = _interval(said, y, clusters, seed)
+    low, high = _interval(predictions, y, clusters, seed)
     return Trained(
         Head(kind, (layer,)),
         best,
         tuple(penalties),
-        said,
-        rank_correlation(said, y),
+        predictions,
+        rank_correlation(predictions, y),
         low,
         high,
-        tuple(rank_correlation(said[folds == fold], y[folds == fold]) for fold in numbers),
-        float(np.sqrt(np.mean((said - y) ** 2))),
+        tuple(rank_correlation(predictions[folds == fold], y[folds == fold]) for fold in numbers),
+        float(np.sqrt(np.mean((predictions - y) ** 2))),
     )
 
 
 def rank_correlation(one: Numbers, other: Numbers) -> float:
-    """Spearman's rank correlation; 0 where one of them has one value alone."""
+    """Returns Spearman's rank correlation; 0 if the values of either array are all equal."""
     ranks = [_ranks(values) for values in (one, other)]
     ranks = [rank - rank.mean() for rank in ranks]
     spread = float(np.sqrt(np.prod([rank @ rank for rank in ranks])))
@@ -109,7 +111,7 @@ def rank_correlation(one: Numbers, other: Numbers) -> float:
 
 
 def _ranks(values: Numbers) -> Numbers:
-    """The place of each value in ascending order; of equal ones, the mean of their places."""
+    """Returns the rank of each value in ascending order; equal values share their mean rank."""
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[place])
 
@@ -121,12 +123,12 @@ def _fitted(
     kind: Kind,
     penalties: Sequence[float] = PENALTIES,
 ) -> list[Numbers]:
-    """Of each penalty, (D + 1,) weights with the bias at the end."""
+    """Fits weights for each penalty: float64[D + 1], the bias last."""
     return (_ridge if kind == "value" else _logistic)(x[where], y[where], penalties)
 
 
 def _ridge(x: Numbers, y: Numbers, penalties: Sequence[float]) -> list[Numbers]:
-    """The least mean squared error plus the penalty times the weights' squares, in closed form."""
+    """Minimises the mean squared error plus penalty * |weights|^2, in closed form."""
     middle, mean = x.mean(axis=0), y.mean()
     centred = x - middle
     values, axes = np.linalg.eigh(centred.T @ centred / len(x))
@@ -139,7 +141,7 @@ def _ridge(x: Numbers, y: Numbers, penalties: Sequence[float]) -> list[Numbers]:
 
 
 def _logistic(x: Numbers, y: Numbers, penalties: Sequence[float]) -> list[Numbers]:
-    """The least mean cross-entropy plus half the penalty times the weights' squares."""
+    """Minimises the mean cross-entropy plus penalty / 2 * |weights|^2."""
     from scipy.optimize import minimize
 
     def loss(weights: Numbers, penalty: float) -> tuple[float, Numbers]:
@@ -149,7 +151,7 @@ def _logistic(x: Numbers, y: Numbers, penalties: Sequence[float]) -> list[Number
         slope = np.append(x.T @ off / len(y) + penalty * weights[:-1], off.mean())
         return float(value), slope
 
-    # From the greatest penalty on, each begins where the last one ended.
+    # Penalties are processed in descending order, each fit starting from the previous solution.
     start, found = np.zeros(x.shape[1] + 1), []
     for penalty in sorted(penalties, reverse=True):
         done = minimize(
@@ -172,7 +174,14 @@ def _sigmoid(out: Numbers) -> Numbers:
 def _chosen(
     fitted: Sequence[tuple[list[Numbers], NDArray[np.bool_]]], x: Numbers, y: Numbers, kind: Kind
 ) -> int:
-    """The place of the penalty with the least squared error on what each did not see."""
+    """Returns the index of the penalty with the least squared error on held-out rows.
+
+    Args:
+        fitted: Weights for each penalty, and the rows that were held out of that fit.
+        x: float64[N, D], the vectors.
+        y: float64[N], the ratings.
+        kind: Kind of the head's result.
+    """
     errors = np.zeros(len(PENALTIES))
     for weights, where in fitted:
         for place, one in enumerate(weights):
@@ -180,8 +189,10 @@ def _chosen(
     return int(np.argmin(errors))
 
 
-def _interval(said: Numbers, y: Numbers, clusters: Sequence[str], seed: int) -> tuple[float, float]:
-    """95 % of the correlations of as many clusters, drawn with replacement."""
+def _interval(
+    predictions: Numbers, y: Numbers, clusters: Sequence[str], seed: int
+) -> tuple[float, float]:
+    """Returns the 95 % bootstrap interval of the correlation, drawing clusters with replacement."""
     _, place = np.unique(np.asarray(clusters), return_inverse=True)
     order = np.argsort(place, kind="stable")
     starts = np.append(np.flatnonzero(np.diff(place[order], prepend=-1)), len(order))
@@ -192,6 +203,6 @@ def _interval(said: Numbers, y: Numbers, clusters: Sequence[str], seed: int) -> 
         sizes = starts[drawn + 1] - starts[drawn]
         offsets = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         rows = order[np.repeat(starts[drawn], sizes) + offsets]
-        found.append(rank_correlation(said[rows], y[rows]))
+        found.append(rank_correlation(predictions[rows], y[rows]))
     low, high = np.quantile(found, (0.025, 0.975))
     return float(low), float(high)

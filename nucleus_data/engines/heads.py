@@ -1,15 +1,16 @@
-"""Small networks on an image embedding: one number each, in numpy.
+"""Evaluates heads, small networks that map an image embedding to one number, in numpy.
 
-A head is any number of linear layers, each with or without an activation after it. A folder of
-heads holds `heads.json` and `heads.safetensors`:
+A head has any number of linear layers, each optionally followed by an activation. A folder of heads
+contains `heads.json` and `heads.safetensors`:
 
     {"model": "nano", "revision": "00f6c8e9e0e2",
      "heads": {"aesthetic": {"kind": "value", "activations": ["relu", "none"]}}}
 
-`model` and `revision` are those of the embeddings that they were trained on; the layers' tensors
-are `aesthetic.0.weight` (outputs, inputs), `aesthetic.0.bias`, `aesthetic.1.weight`, ... Instead of
-an object, a kind alone stands for two layers, `NAME.0` and `NAME.2`, with a GELU between them.
-`nucleus import-head` makes such a folder from published weights.
+`model` and `revision` identify the embedding model on which the heads were trained. The layers'
+tensors are `aesthetic.0.weight` [outputs, inputs], `aesthetic.0.bias`, `aesthetic.1.weight`, ...
+If a head is described by its kind alone instead of an object, it has two layers, `NAME.0` and
+`NAME.2`, with a GELU between them. `nucleus import-head` makes such a folder from published
+weights.
 """
 
 import json
@@ -32,15 +33,15 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 DESCRIPTION, WEIGHTS = "heads.json", "heads.safetensors"
 
 
-# A product of matrices rounds as its shape has it: every product has this many rows, so that the
-# bits of a score don't depend on its company. What a layer gives then fits in a CPU's cache.
+# The rounding of a matrix product depends on its shape. So every product has this number of rows,
+# and the bits of a score don't depend on the other rows. A layer's output fits in a CPU's cache.
 BLOCK = 256
 _SQRT_2_PI = np.float32(np.sqrt(2 / np.pi))
 
 
 def _gelu_tanh(x: Vectors) -> Vectors:
     """GELU in its tanh form (Hendrycks and Gimpel 2016)."""
-    # As products: numpy's power of three takes a hundred times as long.
+    # As products, since numpy's power of three takes a hundred times as long.
     inner = np.tanh(_SQRT_2_PI * (x + np.float32(0.044715) * (x * x * x)))
     return np.asarray(np.float32(0.5) * x * (1 + inner))
 
@@ -54,12 +55,12 @@ ACTIVATIONS: Mapping[str, Callable[[Vectors], Vectors]] = {
 
 @dataclass(frozen=True)
 class Layer:
-    """A linear layer and what follows it.
+    """A linear layer and its activation.
 
     Attributes:
-        weight: (O, I).
-        bias: (O,).
-        activation: A key of `ACTIVATIONS`.
+        weight: float32[O, I], for I inputs and O outputs.
+        bias: float32[O].
+        activation: Name of the activation, a key of `ACTIVATIONS`.
     """
 
     weight: Vectors
@@ -69,11 +70,11 @@ class Layer:
 
 @dataclass(frozen=True)
 class Head:
-    """One head.
+    """A network that maps an embedding to one number.
 
     Attributes:
-        kind: `value` (as it is) or `probability` (through a sigmoid).
-        layers: From the embedding to one number.
+        kind: `value` (the last layer's output) or `probability` (its sigmoid).
+        layers: The layers; the last has one output.
     """
 
     kind: Kind
@@ -81,11 +82,11 @@ class Head:
 
     @property
     def width(self) -> int:
-        """D, the length of a vector."""
+        """D, the dimension of the embeddings."""
         return int(self.layers[0].weight.shape[1])
 
     def score(self, vectors: Vectors) -> Vectors:
-        """(N, D) unit vectors to (N,) scores; one's bits don't depend on the others."""
+        """Scores unit vectors, float32[N, D] -> float32[N]; rows don't affect each other's bits."""
         count = len(vectors)
         scores = np.empty(count, np.float32)
         for start in range(0, count, BLOCK):
@@ -96,13 +97,13 @@ class Head:
         return scores
 
     def _block(self, x: Vectors) -> Vectors:
-        """(BLOCK, D) vectors to (BLOCK,) scores."""
+        """Scores one block: float32[BLOCK, D] -> float32[BLOCK]."""
         for layer in self.layers[:-1]:
             x = x @ layer.weight.T
             x += layer.bias
             x = ACTIVATIONS[layer.activation](x)
         last = self.layers[-1]
-        # Each row by itself: a matrix times one vector is shared out among threads.
+        # Row by row, as numpy would split the product of a matrix and a vector among threads.
         out = ACTIVATIONS[last.activation](np.vecdot(x, last.weight[0]) + last.bias[0])
         if self.kind == "probability":
             return np.asarray(1 / (1 + np.exp(-np.clip(out, -60, 60))), dtype=np.float32)
@@ -111,12 +112,12 @@ class Head:
 
 @dataclass(frozen=True)
 class Heads:
-    """All heads of one folder.
+    """The heads in one folder.
 
     Attributes:
-        model: Name of the embedding model that they were trained on.
-        revision: Its revision.
-        heads: By name.
+        model: Name of the embedding model on which they were trained.
+        revision: Revision of that model.
+        heads: Name -> head.
     """
 
     model: str
@@ -124,10 +125,10 @@ class Heads:
     heads: dict[str, Head]
 
     def check(self, model: ModelReference) -> None:
-        """Refuses embeddings of a model that the heads were not trained on.
+        """Rejects embeddings of a model on which the heads were not trained.
 
         Raises:
-            RequestError: It is another model, or another revision of it.
+            RequestError: It is another model or another revision.
         """
         if self.revision != model.revision:
             raise RequestError(
@@ -137,10 +138,10 @@ class Heads:
             )
 
     def scores(self, vectors: Vectors) -> dict[str, Vectors]:
-        """Every head's score of (N, D) embeddings: name to (N,).
+        """Scores unit vectors, float32[N, D], with every head: name -> scores, float32[N].
 
         Raises:
-            ValueError: The embeddings have another width than the heads were trained on.
+            ValueError: The embeddings do not have the dimension on which the heads were trained.
         """
         for name, head in self.heads.items():
             if vectors.ndim != 2 or vectors.shape[1] != head.width:
@@ -152,13 +153,13 @@ class Heads:
 
 
 def load_heads(folder: str | Path = NANO) -> Heads:
-    """Loads heads.
+    """Loads the heads of a folder.
 
     Args:
-        folder: With `heads.json` and `heads.safetensors`, or `nano` for the packaged ones.
+        folder: Has `heads.json` and `heads.safetensors`; `nano` stands for the packaged heads.
 
     Raises:
-        RequestError: A file is missing or does not fit the other.
+        RequestError: A file is missing or damaged, or the files do not match.
     """
     path = HEADS.nano if str(folder) == NANO else Path(folder).expanduser()
     try:
@@ -175,11 +176,11 @@ def load_heads(folder: str | Path = NANO) -> Heads:
 
 
 def save_heads(heads: Heads, folder: Path) -> None:
-    """Writes a folder that `load_heads` reads.
+    """Writes heads to a folder, for `load_heads`.
 
     Args:
-        heads: What is written.
-        folder: Made if it is not there.
+        heads: The heads.
+        folder: The folder, which is created if necessary.
     """
     tensors: dict[str, Any] = {}
     for name, head in heads.heads.items():
@@ -195,23 +196,23 @@ def save_heads(heads: Heads, folder: Path) -> None:
         },
     }
     folder.mkdir(parents=True, exist_ok=True)
-    # By Python, whose files others may read as they may any new one: `save_file`'s are the owner's.
+    # Not with `save_file`, whose files only the owner may read; these have the usual permissions.
     (folder / WEIGHTS).write_bytes(save(tensors))
     (folder / DESCRIPTION).write_text(json.dumps(described, indent=2) + "\n")
 
 
 def add_head(folder: Path, name: str, head: Head, model: ModelReference) -> Heads:
-    """Adds a head to a folder, which is made if it is not there; returns what it holds then.
+    """Adds a head to a folder, which is created if necessary; returns all heads of the folder.
 
     Args:
-        folder: Of heads on the same embeddings.
-        name: The column's name that it gets.
-        head: What is added.
-        model: Whose embeddings it reads.
+        folder: The folder; its heads must use the same embeddings.
+        name: Name of the head, and of its column.
+        head: The head to add.
+        model: The embedding model on which the head was trained.
 
     Raises:
-        RequestError: The name is taken or can't be a column's, or the folder's heads are on other
-            embeddings.
+        RequestError: The name is taken or is not a valid column name, or the folder's heads use
+            other embeddings.
     """
     heads = heads_beside(folder, name, head.width, model)
     heads.heads[name] = head
@@ -220,16 +221,16 @@ def add_head(folder: Path, name: str, head: Head, model: ModelReference) -> Head
 
 
 def heads_beside(folder: Path, name: str, width: int, model: ModelReference) -> Heads:
-    """The heads of a folder to which one can be added; none where it is not there.
+    """Returns the heads of a folder, after checking that another one can be added.
 
     Args:
-        folder: Of heads on the same embeddings.
-        name: The column's name that the new one would get.
-        width: The length of the vectors that it reads.
-        model: Whose vectors they are.
+        folder: The folder; if it does not exist, the result has no heads.
+        name: Name of the new head.
+        width: Dimension of the embeddings that the new head reads.
+        model: The embedding model on which the new head was trained.
 
     Raises:
-        RequestError: As `add_head`.
+        RequestError: As for `add_head`.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise RequestError(
@@ -253,14 +254,14 @@ def heads_beside(folder: Path, name: str, width: int, model: ModelReference) -> 
 def stacked(
     layers: Sequence[tuple[Vectors, Vectors]], activations: Sequence[str]
 ) -> tuple[Layer, ...]:
-    """Layers that fit each other and end in one number.
+    """Makes the layers of a head, after checking that they fit together and end in one number.
 
     Args:
-        layers: Weight (O, I) and bias (O,) of each.
-        activations: What follows each.
+        layers: Weight, float32[O, I], and bias, float32[O], of each layer.
+        activations: Activation after each layer, a key of `ACTIVATIONS`.
 
     Raises:
-        ValueError: They do not fit.
+        ValueError: The layers do not fit together or are not finite, or an activation is unknown.
     """
     if not layers or len(layers) != len(activations):
         raise ValueError(f"{len(layers)} layers with {len(activations)} activations")
@@ -281,10 +282,10 @@ def stacked(
 
 
 def _head(name: str, about: Any, tensors: Mapping[str, Vectors]) -> Head:
-    """A head as it is described.
+    """Makes a head from its entry in `heads.json` and the tensors.
 
     Raises:
-        KeyError, TypeError, ValueError: The description is none, or does not fit the tensors.
+        KeyError, TypeError, ValueError: The entry is malformed or does not match the tensors.
     """
     if isinstance(about, str):
         kind, activations, places = about, ["gelu_tanh", "none"], [0, 2]

@@ -1,6 +1,6 @@
-"""Which engine captions: vLLM where it is installed, transformers elsewhere.
+"""Chooses and loads a captioning engine: by default vLLM if installed, otherwise transformers.
 
-Neither torch nor an engine is imported before one is loaded.
+torch and the engines are imported only when an engine is loaded.
 """
 
 import importlib.util
@@ -12,25 +12,25 @@ from nucleus_data.errors import RequestError
 
 
 def engine_of(settings: EngineSettings) -> Literal["vllm", "transformers", "server"]:
-    """What runs the model, where the setting leaves that open."""
+    """Returns the engine that runs the model, with `auto` resolved."""
     if settings.engine != "auto":
         return settings.engine
     return "vllm" if importlib.util.find_spec("vllm") is not None else "transformers"
 
 
 def load_engine(settings: EngineSettings, *, pictures: bool = True) -> Engine:
-    """Loads the model; takes seconds to minutes.
+    """Loads a captioning model, which takes seconds to minutes.
 
     Args:
         settings: Model and engine.
-        pictures: Whether it is asked about pictures: a model that reads texts alone will do
-            where it is not, and one that sees has no room for pictures.
+        pictures: Whether requests will contain pictures. If not, a text-only model suffices, and a
+            vision model reserves no memory for pictures.
 
     Returns:
-        An engine with nothing pending.
+        An engine without pending requests.
 
     Raises:
-        RequestError: The model, or the package that the engine needs, is not there.
+        RequestError: The model or a package that the engine requires is missing.
     """
     model = resolve_model(settings.model, settings.revision)
     engine = engine_of(settings)

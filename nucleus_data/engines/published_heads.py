@@ -1,6 +1,6 @@
-"""Published heads as heads of ours, by the state dicts that they come as.
+"""Converts published heads from their state dicts.
 
-| style | what it is | embeddings it was trained on |
+| style | published as | trained on the embeddings of |
 |---|---|---|
 | `laion_aesthetic` | improved-aesthetic-predictor, `*-linearMSE.pth` | OpenAI's ViT-L/14 |
 | `laion_aesthetic_relu` | the same, `*-reluMSE.pth` | OpenAI's ViT-L/14 |
@@ -8,9 +8,9 @@
 | `clip_nsfw` | CLIP-based-NSFW-Detector, `clip_autokeras_binary_nsfw.pth` | OpenAI's ViT-L/14 |
 | `clip_nsfw_h14` | CLIP-based-NSFW-Detector, `h14_nsfw.pth` | OpenCLIP's ViT-H/14 |
 
-A state dict holds no activations: they are the style's. All of these take unit vectors, as ours
-are. Files are read as tensors alone: a pickle that holds anything else is refused, and none of it
-runs.
+A state dict does not contain activations, so they are determined by the style. All of these heads
+take unit vectors, as this project's heads do. Only tensors are read from a file: a pickle with
+anything else is rejected, and no code in it runs.
 """
 
 import re
@@ -27,12 +27,12 @@ from nucleus_data.errors import RequestError
 
 @dataclass(frozen=True)
 class Style:
-    """How a published network goes from tensors to a number.
+    """The parts of a published network that its tensors do not determine.
 
     Attributes:
-        kind: Of its result.
-        activation: Between its layers.
-        plain: Layers at the end that have no activation between them.
+        kind: Kind of the result.
+        activation: Activation after each layer, except the last `plain` ones.
+        plain: Number of layers at the end without an activation.
     """
 
     kind: Kind
@@ -47,15 +47,22 @@ STYLES = {
     "clip_nsfw": Style("probability", "relu"),
     "clip_nsfw_h14": Style("value", "relu", plain=2),
 }
-# Of a layer that standardises its input: Keras writes the one, and ports of it the other.
+# Tensor of a layer that standardises its input: `variance` from Keras, `std` from ports.
 _SPREADS = ("variance", "std")
 
 
 def read_state(file: Path) -> dict[str, Vectors]:
-    """The tensors of a `.safetensors` file, or of a file that torch saved, as float32.
+    """Reads the tensors of a `.safetensors` file, or of a file saved by torch, as float32.
+
+    Args:
+        file: The file.
+
+    Returns:
+        Name -> tensor.
 
     Raises:
-        RequestError: It is neither, or holds more than tensors.
+        RequestError: The file does not exist, is neither of these, or contains more than tensors;
+            or torch is needed and not installed.
     """
     try:
         if file.suffix == ".safetensors":
@@ -67,7 +74,7 @@ def read_state(file: Path) -> dict[str, Vectors]:
 
         state = torch.load(file, map_location="cpu", weights_only=True)
         if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
-            state = state["state_dict"]  # as Lightning nests it
+            state = state["state_dict"]  # Lightning's format
         return {str(name): value.float().numpy() for name, value in state.items()}
     except FileNotFoundError:
         raise RequestError(f"there is no file {file}") from None
@@ -75,7 +82,7 @@ def read_state(file: Path) -> dict[str, Vectors]:
         raise RequestError(
             f"{file} needs torch to be read; run: pip install 'nucleus-data[embed]' ({error})"
         ) from error
-    except Exception as error:  # an unpickler raises whatever it meets
+    except Exception as error:  # unpickling may raise any exception
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RequestError(
             f"{file} is no state dict (a .safetensors file, or tensors as torch saves them): "
@@ -84,22 +91,23 @@ def read_state(file: Path) -> dict[str, Vectors]:
 
 
 def head_of(state: Mapping[str, Vectors], style: str) -> Head:
-    """A published state dict as a head.
+    """Converts a published state dict to a head.
 
     Args:
-        state: Name -> tensor; linear layers in the order of the numbers in their names, and at most
-            one layer that standardises the input, which is folded into the first.
+        state: Name -> tensor. Linear layers are ordered by the numbers in their names; a layer that
+            standardises the input is folded into the first one.
         style: A key of `STYLES`.
 
     Raises:
-        RequestError: A tensor is not known, or they make no network that ends in one number.
+        RequestError: A tensor is unknown or missing, or the layers do not fit together or do not
+            end in one number.
     """
     about = STYLES[style]
     names = sorted((n for n in state if n.endswith(".weight")), key=_numbers)
     pairs = [(n, n.removesuffix("weight") + "bias") for n in names]
     known = {name for pair in pairs for name in pair}
     inputs = {n.rpartition(".")[2]: v.reshape(-1) for n, v in state.items() if n not in known}
-    # Keras keeps how many batches it saw; a port, which column is which.
+    # `count` is Keras's number of batches, and `category_mapper` is a port's mapping of columns.
     unknown = sorted(set(inputs) - {"mean", *_SPREADS, "count", "category_mapper"})
     missing = sorted(known - set(state))
     if unknown or missing:
@@ -124,14 +132,14 @@ def head_of(state: Mapping[str, Vectors], style: str) -> Head:
 
 
 def _numbers(name: str) -> list[int]:
-    """The numbers in a name, by which layers are in order: `layers.10` after `layers.2`."""
+    """Returns the numbers in a layer's name, as a sort key: `layers.10` follows `layers.2`."""
     return [int(number) for number in re.findall(r"\d+", name)]
 
 
 def _folded(
     layer: tuple[Vectors, Vectors], inputs: Mapping[str, Vectors]
 ) -> tuple[Vectors, Vectors]:
-    """A layer that takes x as it took (x - mean) / deviation."""
+    """Folds the standardisation (x - mean) / deviation of the input into a layer."""
     weight, bias = layer
     spread = np.sqrt(inputs["variance"]) if "variance" in inputs else inputs["std"]
     scaled = weight / np.maximum(spread, 1e-7)  # Keras's own floor

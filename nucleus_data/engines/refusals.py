@@ -1,29 +1,29 @@
-"""What an engine does not serve, and how a request ends that raised."""
+"""Checks for requests that no engine serves, and the results of requests that raised."""
 
 from nucleus_data.engines.captioner import Generated
 from nucleus_data.errors import RequestError
 
 
 def raised(key: str, error: Exception) -> Generated:
-    """A request that ends with an exception of the engine, which others need not share."""
+    """Returns the result of a request for which the engine raised, perhaps for this one only."""
     return Generated(key, error=f"{type(error).__name__}: {error}", reason="engine_raised")
 
 
 def refused(key: str, error: Exception) -> Generated:
-    """A request that an engine does not serve, whoever asks."""
+    """Returns the result of a request that the engine rejects."""
     return Generated(key, error=f"refused: {error}")
 
 
 def check_sees(model: str, *, sees: bool, pictures: bool) -> None:
-    """Refuses a model that reads texts alone where it is to see pictures.
+    """Rejects a text-only model if requests will contain pictures.
 
     Args:
-        model: Its name.
-        sees: Whether it can see.
-        pictures: Whether it is asked about pictures.
+        model: The model's name.
+        sees: Whether the model is a vision model.
+        pictures: Whether requests will contain pictures.
 
     Raises:
-        RequestError: It is, and can't.
+        RequestError: Requests will contain pictures, and the model is text-only.
     """
     if pictures and not sees:
         raise RequestError(
@@ -33,19 +33,19 @@ def check_sees(model: str, *, sees: bool, pictures: bool) -> None:
 
 
 class TooLongError(ValueError):
-    """A request that may not fit `max_model_len`; no engine cuts a caption shorter than asked."""
+    """A request that may not fit `max_model_len`; engines never shorten captions to make it fit."""
 
 
 def check_length(prompt_tokens: int, max_tokens: int, max_model_len: int) -> None:
-    """Refuses a request that may not fit, so that the limit changes no text.
+    """Rejects a request that may exceed the context length, so that the limit alters no caption.
 
     Args:
-        prompt_tokens: Tokens of the picture and the prompt.
-        max_tokens: Longest caption, in tokens.
-        max_model_len: Tokens that the engine has room for, of prompt and caption together.
+        prompt_tokens: Number of tokens of the picture and the prompt.
+        max_tokens: Maximum length of the caption in tokens.
+        max_model_len: Maximum number of tokens of prompt and caption together.
 
     Raises:
-        TooLongError: It may not fit.
+        TooLongError: Prompt and caption may exceed `max_model_len`.
     """
     if prompt_tokens + max_tokens > max_model_len:
         raise TooLongError(
@@ -55,12 +55,12 @@ def check_length(prompt_tokens: int, max_tokens: int, max_model_len: int) -> Non
 
 
 def ended(key: str, error: Exception, refusals: tuple[type[Exception], ...]) -> Generated:
-    """What an exception makes of a request.
+    """Returns the result of a request that raised.
 
     Args:
-        key: The request's.
+        key: The request's key.
         error: The exception.
-        refusals: Those that the engine raises for a request that it does not serve.
+        refusals: Types of exceptions that mean that the engine rejects the request.
     """
     if isinstance(error, TooLongError):
         return Generated(key, error=f"refused: {error}", reason="too_long")

@@ -1,4 +1,4 @@
-"""What is sent to a server, and what its answers and errors mean. Pure functions."""
+"""Encodes requests to a server, and interprets its answers and errors; pure functions."""
 
 import base64
 import io
@@ -16,35 +16,36 @@ from nucleus_data.engines.chat import TEMPLATE_ARGS
 from nucleus_data.engines.grammar import bounded_grammar
 from nucleus_data.engines.thinking import without_thinking
 
-# vLLM's first version that takes a grammar in `structured_outputs`.
+# First version of vLLM that accepts a grammar in `structured_outputs`.
 GRAMMARS_SINCE = (0, 12)
 LONGEST_DETAIL = 500
 TOO_LONG = re.compile(
     r"context_length_exceeded|exceed_context_size|maximum context length|maximum model length"
     r"|context (?:length|window|size)|max_model_len|longer than the maximum|too many tokens"
-    # Of what room vLLM has left of our max_tokens.
+    # vLLM's message if the context leaves fewer than `min_tokens` of our `max_tokens`.
     r"|min_tokens must be less",
     re.IGNORECASE,
 )
-# The server, its address or the key is wrong: no request would do better there.
+# HTTP statuses that mean that the server, its address or the key is wrong, so that every request
+# would fail.
 NOT_ONE_REQUEST = (401, 402, 403, 404, 405, 407, 421)
 
 
 class MalformedError(ValueError):
-    """An answer that is none in OpenAI's protocol."""
+    """An answer that does not follow OpenAI's protocol."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What an error says.
+    """The meaning of an error.
 
     Attributes:
-        kind: `own` (this request is refused, whoever asks), `lost` (it may do better when asked
-            again), `busy` (the server asks to be left alone), `server` (no request does better
-            there), `unreached` (the server never had it).
-        detail: For people.
-        reason: Of the request, if it ends with this.
-        wait_s: What the server asked to wait.
+        kind: `own` (this request is rejected, and would always be), `lost` (a retry may succeed),
+            `busy` (the server asks the client to wait), `server` (every request to this server
+            would fail), or `unreached` (the request did not reach the server).
+        detail: Message for people.
+        reason: `Generated.reason` of the request, if it fails with this error.
+        wait_s: Seconds that the server asks the client to wait; None if it does not.
     """
 
     kind: Literal["own", "lost", "busy", "server", "unreached"]
@@ -54,10 +55,15 @@ class Verdict:
 
 
 def data_url(picture: Pixels, jpeg_quality: int | None) -> str:
-    """A picture as a data: URL: PNG, without loss, or JPEG with every pixel's own colour."""
+    """Encodes a picture as a data: URL.
+
+    Args:
+        picture: uint8[H, W, 3], RGB.
+        jpeg_quality: Quality of a JPEG, which is encoded without chroma subsampling; None for PNG.
+    """
     if jpeg_quality is None:
         file = io.BytesIO()
-        # The fastest level: a second of compressing would cost more than the bytes that it saves.
+        # The fastest level, as more time for compression would cost more than the bytes saved.
         Image.fromarray(picture).save(file, "PNG", compress_level=1)
         kind, data = "png", file.getvalue()
     else:
@@ -68,21 +74,21 @@ def data_url(picture: Pixels, jpeg_quality: int | None) -> str:
 def request(
     ask: Ask, question: str, picture: str | None, template_args: Mapping[str, Any], vllm: str
 ) -> dict[str, Any]:
-    """Arguments of the package openai's `chat.completions.create`, but for the model's name.
+    """Returns the arguments of openai's `chat.completions.create`, except the model's name.
 
     Args:
-        ask: What is asked.
-        question: Its text, in which no special token is.
-        picture: As a data: URL, if the ask sees it.
-        template_args: For the chat template.
-        vllm: The server's version, if it is vLLM's.
+        ask: The question.
+        question: Its text, without special tokens.
+        picture: The picture as a data: URL; None if the question does not contain it.
+        template_args: Arguments of the chat template.
+        vllm: Version of the server if it is vLLM's; otherwise empty.
     """
     content: Any = question
     if picture is not None:
         shown: dict[str, Any] = {"type": "image_url", "image_url": {"url": picture}}
-        if ask.fresh and vllm:  # another name than that which its cache knows the picture by
+        if ask.fresh and vllm:  # a unique name, so that vLLM's cache does not know the picture
             shown["uuid"] = _salt(ask.key)
-        # The picture first: what is in front of the question is then the same for all asks.
+        # The picture comes first, so that all questions about it share a prefix.
         content = [shown, {"type": "text", "text": question}]
     messages = [{"role": "user", "content": content}]
     if ask.system is not None:
@@ -108,7 +114,7 @@ def request(
     if how.min_tokens:
         extra["min_tokens"] = how.min_tokens
     if vllm:
-        # Left out, they would be those of the model's generation_config.json.
+        # If omitted, vLLM would take them from the model's generation_config.json.
         extra |= {"top_k": -1, "min_p": 0.0}
         if ask.fresh:
             extra["cache_salt"] = _salt(ask.key)
@@ -118,22 +124,28 @@ def request(
 
 
 def template_arguments(given: Mapping[str, Any], vllm: str) -> Mapping[str, Any]:
-    """Arguments of the chat template; with the engines' own for vLLM, as others may refuse any."""
+    """Returns the chat template's arguments to send.
+
+    The engines' default arguments are added only for vLLM, as other servers may reject any.
+    """
     return {**TEMPLATE_ARGS, **given} if vllm else given
 
 
 def _salt(key: str) -> str:
-    """A key as vLLM takes it for a name in its caches: up to 128 letters, no slash."""
+    """Converts a key to a name that vLLM accepts for its caches: up to 128 letters, no slash."""
     return key.replace("/", ":")[-128:]
 
 
 def _structure(schema: str, vllm: str, extra: dict[str, Any]) -> dict[str, Any]:
-    """Asks for an answer that follows a schema; by a grammar where the server takes one."""
+    """Returns the arguments for an answer that follows a schema.
+
+    If the server accepts a grammar, it is put into `extra` instead.
+    """
     numbers = tuple(int(number) for number in re.findall(r"\d+", vllm)[:2])
     if numbers >= GRAMMARS_SINCE:
         try:
             extra["structured_outputs"] = {"grammar": bounded_grammar(schema)}
-        except ImportError:  # xgrammar comes with vLLM, which may be on the server alone
+        except ImportError:  # xgrammar comes with vLLM, which may be installed only on the server
             pass
         else:
             return {}
@@ -142,15 +154,15 @@ def _structure(schema: str, vllm: str, extra: dict[str, Any]) -> dict[str, Any]:
 
 
 def answered(ask: Ask, answer: Any, *, opened: bool = False) -> Generated:
-    """The caption in a server's answer.
+    """Returns the caption, or the failure, in a server's answer.
 
     Args:
-        ask: What was asked.
-        answer: A chat completion, as the package openai gives it.
-        opened: Whether the chat template leaves a block of thinking open.
+        ask: The question.
+        answer: A chat completion of the package openai.
+        opened: Whether the chat template ends inside a block of thinking.
 
     Raises:
-        MalformedError: It is no chat completion.
+        MalformedError: The answer is not a valid chat completion.
     """
     choices = getattr(answer, "choices", None)
     if not isinstance(choices, list) or not choices:
@@ -175,28 +187,31 @@ def answered(ask: Ask, answer: Any, *, opened: bool = False) -> Generated:
 
 
 def _at_stop(ask: Ask, choice: Any) -> bool:
-    """Whether a stop text ended an answer; vLLM tells, of others it may have."""
-    told = getattr(choice, "model_extra", None) or {}
-    if "stop_reason" in told:
-        return isinstance(told["stop_reason"], str)
+    """Returns whether a stop text ended an answer, or may have; only vLLM reports it."""
+    extra = getattr(choice, "model_extra", None) or {}
+    if "stop_reason" in extra:
+        return isinstance(extra["stop_reason"], str)
     return bool(ask.sampling.stop) and choice.finish_reason == "stop"
 
 
 def usage(answer: Any) -> tuple[int, int, int]:
-    """Tokens of an answer, of its prompt, and those of the prompt that a cache had."""
-    found = getattr(answer, "usage", None)
-    details = getattr(found, "prompt_tokens_details", None)
+    """Returns the numbers of tokens of an answer, of its prompt, and of its cached prompt tokens.
+
+    Numbers that the server does not report are 0.
+    """
+    reported = getattr(answer, "usage", None)
+    details = getattr(reported, "prompt_tokens_details", None)
     numbers = (
-        getattr(found, "completion_tokens", None),
-        getattr(found, "prompt_tokens", None),
+        getattr(reported, "completion_tokens", None),
+        getattr(reported, "prompt_tokens", None),
         getattr(details, "cached_tokens", None),
     )
-    tokens, prompt, cached = (one if isinstance(one, int) and one > 0 else 0 for one in numbers)
+    tokens, prompt, cached = (n if isinstance(n, int) and n > 0 else 0 for n in numbers)
     return tokens, prompt, cached
 
 
 def judged(error: Exception) -> Verdict:
-    """What an error of the package openai says of the request, and of the server."""
+    """Interprets an error of the package openai, or any other error of a request."""
     import openai
 
     if isinstance(error, openai.APIStatusError):
@@ -206,15 +221,15 @@ def judged(error: Exception) -> Verdict:
         return Verdict("lost", "no answer within caption.servers.timeout_s", "engine_lost")
     if isinstance(error, openai.APIConnectionError):
         detail = f"{cause or type(error).__name__}: {error.__cause__ or error}"[:LONGEST_DETAIL]
-        # Never there, so it can't be what the server failed on.
+        # A request that never reached the server can't be the reason for the server's failure.
         reached = cause not in ("ConnectError", "ConnectTimeout")
         return Verdict("lost" if reached else "unreached", detail, "engine_lost")
     return Verdict("lost", f"{type(error).__name__}: {error}"[:LONGEST_DETAIL])
 
 
 def _judged_status(error: Any) -> Verdict:
-    status, said = error.status_code, _message(error)
-    detail = f"HTTP {status}: {said}"
+    status, message = error.status_code, _message(error)
+    detail = f"HTTP {status}: {message}"
     wait = _retry_after(error.response.headers)
     if 300 <= status < 400:
         to = str(error.response.headers.get("location", ""))[:200]
@@ -227,12 +242,12 @@ def _judged_status(error: Any) -> Verdict:
         return Verdict("busy", detail, wait_s=wait)
     if status in (408, 409, 425) or status >= 500:
         return Verdict("lost", detail, wait_s=wait)
-    reason = "too_long" if TOO_LONG.search(f"{error.code} {said}") else "caption_refused"
-    return Verdict("own", f"refused: {said}", reason)
+    reason = "too_long" if TOO_LONG.search(f"{error.code} {message}") else "caption_refused"
+    return Verdict("own", f"refused: {message}", reason)
 
 
 def _message(error: Any) -> str:
-    """The server's own words in an error."""
+    """Returns the server's message in an error, at most `LONGEST_DETAIL` characters."""
     body = error.body
     if isinstance(body, Mapping):
         body = body.get("message") or body.get("detail") or body
@@ -240,7 +255,7 @@ def _message(error: Any) -> str:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a server asks to wait; a date, which few send, is not read."""
+    """Returns the seconds of a Retry-After header; None without one, or if it is a date (rare)."""
     try:
         seconds = float(headers.get("retry-after", ""))
     except ValueError:

@@ -1,7 +1,7 @@
-"""Meeting a server: does it answer, is its model the one that was asked for, does it read pictures.
+"""Checks that a server answers, serves the requested model, and accepts pictures.
 
-A server's name for a model may be an alias of anything. So what it tells of the model is compared
-with `caption.model`, and its tokenizer with the model's, where there is one to compare.
+A server may serve any model under any name. So what the server reports about its model is compared
+with `caption.model`, and its tokenizer with that of the model, if both are available.
 """
 
 import asyncio
@@ -20,11 +20,16 @@ from nucleus_data.engines.servers import Server, ServerSettings
 from nucleus_data.errors import RequestError
 
 ANSWERS_WITHIN_S = 30.0
-NO_KEY = "none"  # the package openai wants one, and would take OPENAI_API_KEY
+NO_KEY = "none"  # without a key, the package openai would read one from OPENAI_API_KEY
 
 
 def client_of(url: str, key: str, settings: ServerSettings) -> Any:
-    """What speaks to a server: no retries of its own, and no redirect is followed with the key.
+    """Makes a client for a server; it neither retries nor follows redirects with the key.
+
+    Args:
+        url: The server's base URL.
+        key: API key; empty for none.
+        settings: `timeout_s` is read.
 
     Raises:
         RequestError: The package openai is not installed.
@@ -36,7 +41,7 @@ def client_of(url: str, key: str, settings: ServerSettings) -> Any:
             'caption.engine=server needs the package openai: pip install "nucleus-data[caption]"'
         ) from None
 
-    # Of the environment's, which are meant for another server.
+    # The client would take these headers from environment variables meant for OpenAI's servers.
     others: Any = {"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()}
     return openai.AsyncOpenAI(
         base_url=url,
@@ -49,18 +54,18 @@ def client_of(url: str, key: str, settings: ServerSettings) -> Any:
 
 
 class Meeting:
-    """What is found out of servers, at the start and when one has come back.
+    """Checks servers at the start, and again when one has failed.
 
     Args:
-        model: Which model they are to have.
-        settings: The engine's.
-        text: With the model's tokenizer, if it is at hand.
-        key: What no message may show.
+        model: The model that the servers are expected to serve.
+        settings: The engine's settings.
+        text: Holds the model's tokenizer, if it is on this machine.
+        key: API key, which is masked in messages.
 
     Attributes:
-        servers: Those that are met.
-        blind: Why no picture can be asked about; empty if one can.
-        counts_tokens: Whether a server has vLLM's /tokenize.
+        servers: The servers.
+        blind: The reason why requests can't contain pictures; empty if they can.
+        counts_tokens: Whether a server has vLLM's endpoint /tokenize.
     """
 
     def __init__(
@@ -75,10 +80,14 @@ class Meeting:
         self.counts_tokens = False
 
     async def meet(self, server: Server) -> str:
-        """Gets to know a server; returns why it does not work, or nothing.
+        """Checks a server, and fills in its `model`, `version`, `vllm` and `told`.
+
+        Returns:
+            The reason why the server does not work; empty if it does.
 
         Raises:
-            RequestError: It works, and is not what was asked for.
+            RequestError: The server works, but does not serve the requested model in the requested
+                way.
         """
         try:
             async with asyncio.timeout(ANSWERS_WITHIN_S):
@@ -95,7 +104,7 @@ class Meeting:
         return ""
 
     async def well(self, server: Server) -> str:
-        """Why a server does not work now, or nothing; raises for no server."""
+        """Like `meet`, but returns the reason in all cases, and never raises."""
         try:
             return await self.meet(server)
         except RequestError as error:
@@ -104,23 +113,23 @@ class Meeting:
             return f"{type(error).__name__}: {error}"
 
     async def count_tokens(self, servers: Sequence[Server], text: str) -> int | None:
-        """Tokens of a text, by the first server that tells; None if none does."""
+        """Counts a text's tokens with the first server that can; returns None if none can."""
         for server in servers:
             if not server.down and (found := await self._tokens(server, text)) is not None:
                 return len(found)
         return None
 
     async def close(self) -> None:
-        """Ends the connections."""
+        """Closes the connections."""
         for server in self.servers:
             await server.client.close()
 
     def _name(self, server: Server, listed: Sequence[Any]) -> str:
-        """The server's name of the model. Raises RequestError if it does not have it."""
+        """Returns the server's name of the model; RequestError if it does not serve the model."""
         wanted = self._settings.servers.model
         names = [str(one.id) for one in listed]
         if wanted is not None:
-            # Not every server lists what it serves.
+            # Not every server lists its models.
             if names and wanted not in names:
                 raise RequestError(
                     f"caption.servers.model is {wanted!r}, but {server.url} serves {names}"
@@ -137,14 +146,14 @@ class Meeting:
         )
 
     def _same(self, name: str) -> bool:
-        """Whether a server's word for a model is the model's name, place or folder."""
+        """Returns whether a server's name for a model is the model's name, location or folder."""
         if name in (self._model.name, self._model.location):
             return True
         folder = PurePosixPath(self._model.location).name
         return self._model.local and folder == PurePosixPath(name).name and "/" in name
 
     def _helping(self, verdict: Verdict) -> str:
-        """An error in words, with what helps against it."""
+        """Returns an error's message, with the key masked and with advice if the key is refused."""
         detail = verdict.detail.replace(self._key, "***") if self._key else verdict.detail
         if detail.startswith(("HTTP 401", "HTTP 403")):
             name = self._settings.servers.key_env
@@ -152,18 +161,18 @@ class Meeting:
         return detail
 
     async def _version(self, server: Server, listed: Sequence[Any]) -> None:
-        """What the server says that it is: vLLM tells its version beside the API."""
-        told = await self._get(server, "version")
-        version = told.get("version") if isinstance(told, dict) else None
+        """Fills in the server's `version` and `vllm`, from vLLM's /version or the model's owner."""
+        answer = await self._get(server, "version")
+        version = answer.get("version") if isinstance(answer, dict) else None
         owner = str(getattr(listed[0], "owned_by", "") or "") if listed else ""
         server.vllm = str(version) if version and owner in ("vllm", "") else ""
         server.version = f"vllm {version}" if server.vllm else f"{owner or 'unknown'}"
 
     async def _compare(self, server: Server, listed: Sequence[Any]) -> None:
-        """Compares how the server runs the model with the settings, and with the others.
+        """Compares how the server runs the model with the settings and with other servers.
 
         Raises:
-            RequestError: It does so otherwise.
+            RequestError: It differs from them in a way that changes captions.
         """
         model = next((one for one in listed if str(one.id) == server.model), None)
         metrics = info = None
@@ -174,16 +183,16 @@ class Meeting:
         known = {one.url: one.told for one in self.servers if one.told is not None}
         why = unlike(server.url, server.told, self._settings) or differing(known)
         if why:
-            server.told = None  # it is none of those that others are compared with
+            server.told = None  # later servers must not be compared with this one
             raise RequestError(why)
 
     async def _tokenizer(self, server: Server) -> None:
-        """Compares the server's tokenizer with the model's. Raises RequestError if they differ."""
-        found = await self._tokens(server, self._text.sample)
-        self.counts_tokens = self.counts_tokens or found is not None
-        if found is not None and self._text.exact:
+        """Compares the server's tokenizer with the model's; RequestError if they differ."""
+        tokens = await self._tokens(server, self._text.sample)
+        self.counts_tokens = self.counts_tokens or tokens is not None
+        if tokens is not None and self._text.exact:
             own = self._text.tokens(self._text.sample)
-            if found != own:
+            if tokens != own:
                 raise RequestError(
                     f"{server.url} reads a text as other tokens than the tokenizer of caption.model"
                     f" ({self._model.name!r}) does: it serves another model as {server.model!r}"
@@ -192,21 +201,27 @@ class Meeting:
     async def _tokens(self, server: Server, text: str) -> list[int] | None:
         asked = {"model": server.model, "prompt": text, "add_special_tokens": False}
         try:
-            told = await server.client.post(_beside(server, "tokenize"), body=asked, cast_to=object)
-        except Exception:  # few servers have it
+            answer = await server.client.post(
+                _beside(server, "tokenize"), body=asked, cast_to=object
+            )
+        except Exception:  # few servers have this endpoint
             return None
-        tokens = told.get("tokens") if isinstance(told, dict) else None
+        tokens = answer.get("tokens") if isinstance(answer, dict) else None
         whole = isinstance(tokens, list) and all(isinstance(one, int) for one in tokens)
         return tokens if whole else None
 
     async def _get(self, server: Server, name: str, kind: type = object) -> Any:
         try:
             return await server.client.get(_beside(server, name), cast_to=kind)
-        except Exception:  # only vLLM has it
+        except Exception:  # only vLLM has these endpoints
             return None
 
     async def _canary(self, server: Server) -> None:
-        """One token about a small grey picture, as real requests are asked. Raises if it fails."""
+        """Requests one token about a small grey picture, in the form of real requests.
+
+        If the server rejects the picture but answers without one, `blind` is set. Raises if no
+        request succeeds.
+        """
         if not self.blind:
             try:
                 grey = data_url(np.full((64, 64, 3), 128, np.uint8), None)
@@ -230,5 +245,5 @@ class Meeting:
 
 
 def _beside(server: Server, name: str) -> str:
-    """A URL of vLLM's own, beside /v1."""
+    """Returns the URL of one of vLLM's own endpoints, which are beside /v1."""
     return f"{server.url.removesuffix('/v1')}/{name}"

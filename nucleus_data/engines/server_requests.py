@@ -1,8 +1,8 @@
-"""Requests to servers: each is asked until there is an answer, or a reason why there is none.
+"""Sends requests to servers, with retries, until there is an answer or a definite failure.
 
-What a server failed on is asked again. A request that keeps failing ends by itself only if its
-server answers another question meanwhile; else it is the server that is left out, and the request
-waits.
+A request on which a server failed is sent again. If it keeps failing, its server is checked. If the
+server answers a test request, the request fails alone; otherwise the server is taken out of use,
+and the request waits for a working one.
 """
 
 import asyncio
@@ -16,13 +16,14 @@ from nucleus_data.engines.server_chat import Verdict, answered, judged, request,
 from nucleus_data.engines.server_meeting import Meeting
 from nucleus_data.engines.servers import Place, Server, ServerPool
 
-# A server that is full says so often; that is nothing about the request.
+# Number of "busy" answers that count as one retry: a full server gives them often, and they are not
+# the request's fault.
 BUSY_FOR_EACH_RETRY = 10
 
 
 @dataclass(frozen=True)
 class Question:
-    """An ask, its text as it is sent, and the picture that it sees."""
+    """A question with its text as it is sent, and its picture as a data: URL or None."""
 
     ask: Ask
     text: str
@@ -30,18 +31,19 @@ class Question:
 
 
 class ServerRequests:
-    """Asks the servers of a pool; in its event loop.
+    """Sends requests to the servers of a pool, in its event loop.
 
     Args:
         pool: The servers.
-        meeting: Tells whether a server works.
-        settings: The engine's.
-        opened: By whether a server is vLLM's: does the chat template leave thinking open.
-        key: What no message may show.
-        counts: Takes what was done.
+        meeting: Checks whether a server works.
+        settings: The engine's settings.
+        opened: Whether the server is vLLM's -> whether the chat template ends inside a block of
+            thinking.
+        key: API key, which is masked in messages.
+        counts: Receives the counts.
 
     Attributes:
-        fatal: Why no request can be served; empty if one can.
+        fatal: The reason why requests can't be served at all; empty if they can.
     """
 
     def __init__(
@@ -62,19 +64,19 @@ class ServerRequests:
         self.fatal = ""
 
     async def answer(self, question: Question, place: Place) -> Generated:
-        """Asks until there is an answer, or a reason.
+        """Sends a request until there is an answer or a definite failure.
 
         Args:
-            question: What is asked.
-            place: The same for all that is asked about one picture.
+            question: The question.
+            place: Shared by all questions about one picture, so that they go to one server.
         """
         try:
             return await self._asked(question, place)
-        except Exception as error:  # our own fault; it costs this request alone
+        except Exception as error:  # a bug on this side, which must not end the other requests
             return raised(question.ask.key, error)
 
     async def _asked(self, question: Question, place: Place) -> Generated:
-        """Asks, and asks again what a server failed on."""
+        """Sends a request, and sends it again when a server fails on it."""
         key, retries = question.ask.key, self._settings.servers.retries
         failures = busy = 0
         if question.picture is not None and self._meeting.blind:
@@ -85,7 +87,7 @@ class ServerRequests:
                 verdict = await self._said(server, question)
                 if isinstance(verdict, Generated):
                     return verdict
-                # Before the server is given back: the next in line would meet what this one met.
+                # Before the server is given back, or the next request would meet the same failure.
                 self._blame(server, verdict)
             finally:
                 self._pool.give(server)
@@ -96,12 +98,12 @@ class ServerRequests:
                 if not (why := await self._meeting.well(server)):
                     return self._given_up(key, verdict, failures + busy)
                 self._pool.failed(server, why)
-                failures, busy = retries, 0  # it is the server: once more, when it works
+                failures, busy = retries, 0  # the server's fault: one more try when a server works
             if verdict.kind == "lost":
                 await asyncio.sleep(max(self._pool.wait(failures), verdict.wait_s or 0))
 
     async def _said(self, server: Server, question: Question) -> Generated | Verdict:
-        """A server's answer, or what its error says of it."""
+        """Sends a request once; returns the answer, or the verdict on an error."""
         try:
             answer = await self._ask(server, question)
             made = answered(question.ask, answer, opened=self._opened[bool(server.vllm)])
@@ -126,12 +128,13 @@ class ServerRequests:
             self._settings.template_args,
             server.vllm,
         )
-        # The package's own limit is one of each read; a server may send a byte now and then.
+        # The package's own timeout is for each read, so a server that sends single bytes could
+        # exceed it indefinitely.
         async with asyncio.timeout(self._settings.servers.timeout_s):
             return await server.client.chat.completions.create(model=server.model, **asked)
 
     def _blame(self, server: Server, verdict: Verdict) -> None:
-        """What a failed request says of its server."""
+        """Pauses, suspects or takes out of use the server on which a request failed."""
         why = self._without_key(verdict.detail)
         if verdict.kind == "busy":
             self._pool.pause(server, why, verdict.wait_s)

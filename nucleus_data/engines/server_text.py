@@ -1,9 +1,9 @@
-"""Texts for a server, which reads special tokens in whatever it is given.
+"""Neutralises special tokens in texts for a server, which would interpret them in any text.
 
-A chat is rendered and tokenised over there, so a user's text can't be kept apart as tokens
-(`chat`). Every special token in it is broken instead: a zero-width joiner follows its first letter.
-With the model's tokenizer at hand that is checked; without, all that looks like such a token is
-broken.
+The server renders and tokenises a chat, so a user's text can't be inserted as tokens, as in `chat`.
+Instead, each special token in it is broken up by a zero-width joiner behind its first letter. With
+the model's tokenizer on this machine, the result is verified; without it, everything that looks
+like a special token is broken up.
 """
 
 import importlib.util
@@ -17,25 +17,26 @@ from nucleus_data.engines.find import ModelReference
 from nucleus_data.engines.thinking import opens_thinking
 
 JOINER = "\u200d"
-# What the tokens of today's models look like: <|im_end|>, </s>, <start_of_turn>, [INST], <<SYS>>.
+# Special tokens of current models: <|im_end|>, </s>, <start_of_turn>, [INST], <<SYS>>.
 LOOKS_SPECIAL = re.compile(rf"<(?!{JOINER})[^<>\s]{{1,100}}>|\[/?[A-Z_]{{2,30}}\]")
 PASSES = 8
 
 
 class ServerText:
-    """What is done with a user's text.
+    """Neutralises special tokens in a user's text, and tokenises texts.
 
     Args:
-        tokenizer: The model's, of the package tokenizers; None if it is not on this machine.
+        tokenizer: The model's tokenizer, of the package tokenizers; None if it is not on this
+            machine.
 
     Attributes:
-        sample: A text with every special token, by which two tokenizers are compared.
+        sample: A text with every special token, for the comparison of two tokenizers.
     """
 
     def __init__(self, tokenizer: Any | None) -> None:
         self._tokenizer = tokenizer
         added = {} if tokenizer is None else tokenizer.get_added_tokens_decoder()
-        # An added token of one letter can't be broken, and is no more than that letter.
+        # An added token of a single letter can't be broken up, and means no more than that letter.
         self._special = {one.content: i for i, one in added.items() if len(one.content) > 1}
         self.sample = "A red ring, é 日 1234. " + " ".join(sorted(self._special))
         self._pattern = LOOKS_SPECIAL
@@ -45,19 +46,20 @@ class ServerText:
 
     @property
     def exact(self) -> bool:
-        """Whether the model's tokenizer is at hand."""
+        """Whether the model's tokenizer is on this machine."""
         return self._tokenizer is not None
 
     def tokens(self, text: str) -> list[int]:
-        """Numbers of a text's tokens, by the model's tokenizer."""
+        """Returns the token ids of a text, by the model's tokenizer."""
         assert self._tokenizer is not None
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def harmless(self, text: str) -> str:
-        """A text in which no special token is.
+        """Returns a text with its special tokens broken up.
 
         Raises:
-            ValueError: It is no valid Unicode, or reads as a special token once it is normalised.
+            ValueError: The text is not valid Unicode, or the tokenizer's normalisation still yields
+                a special token.
         """
         text.encode()
         for _ in range(PASSES):
@@ -72,12 +74,16 @@ class ServerText:
 
 
 def most_tokens(text: str) -> int:
-    """Tokens that a text has at most, in any tokenizer: one a byte, and one before it."""
+    """Returns an upper bound of a text's tokens in any tokenizer: one per byte, plus one."""
     return len(text.encode()) + 1
 
 
 def local_tokenizer(model: ModelReference) -> Any | None:
-    """A model's tokenizer, if it is a folder or in the hub's cache; asks no hub."""
+    """Loads a model's tokenizer from its folder or the hub's cache, without requests.
+
+    Returns:
+        None if the tokenizer is not on this machine or can't be loaded.
+    """
     file = _local_file(model, "tokenizer.json")
     if file is None or importlib.util.find_spec("tokenizers") is None:
         return None
@@ -85,7 +91,7 @@ def local_tokenizer(model: ModelReference) -> Any | None:
 
     try:
         tokenizer = tokenizers.Tokenizer.from_file(str(file))
-    except Exception:  # it raises Exception itself, for a file of a newer version for example
+    except Exception:  # raised by the package as such, for example for a file of a newer version
         return None
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -93,7 +99,11 @@ def local_tokenizer(model: ModelReference) -> Any | None:
 
 
 def template_opens_thinking(model: ModelReference, template_args: Mapping[str, Any]) -> bool:
-    """Whether a model's chat template leaves a block of thinking open; False if none is at hand."""
+    """Returns whether a model's chat template ends inside a block of thinking.
+
+    Returns:
+        False if the template is not on this machine or can't be rendered.
+    """
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     try:
@@ -109,13 +119,13 @@ def template_opens_thinking(model: ModelReference, template_args: Mapping[str, A
         prompt = environment.from_string(template).render(
             messages=chat, add_generation_prompt=True, **template_args
         )
-    except Exception:  # a template may ask for whatever a library gives it
+    except Exception:  # a template may use functions that only certain libraries provide
         return False
     return opens_thinking(prompt)
 
 
 def _local_file(model: ModelReference, name: str) -> Path | None:
-    """A model's file on this machine; None if it is not there."""
+    """Returns the path of a model's file on this machine; None if it does not exist."""
     if model.local:
         file = Path(model.location) / name
         return file if file.is_file() else None

@@ -1,9 +1,10 @@
-"""What servers tell of how they run the model, beside each other and the settings. Pure functions.
+"""Compares what servers report about running the model, among them and with the settings.
 
-`caption.dtype`, `vllm_args` and the room of a server are its own. Where it tells them, they are
-compared, as what changes a text is in the captions' config hash.
+A server's dtype, its vLLM arguments and its context length are set when it is started, not by
+`caption.dtype` and `caption.vllm_args`. As these settings are in the config hash of captions if
+they change text, they are compared with what the server reports. All functions are pure.
 
-| told by | what |
+| reported by | what |
 |---|---|
 | `/v1/models` of vLLM | `max_model_len` |
 | `/version` of vLLM | its version |
@@ -25,13 +26,13 @@ AUTO = "auto"
 
 
 def told(version: str, model: Any, metrics: Any, info: Any) -> Told:
-    """What a server's answers say.
+    """Extracts what a server reports about itself from its answers.
 
     Args:
-        version: Its version; empty if it does not say.
-        model: The model's entry of `/v1/models`.
-        metrics: The text of `/metrics`; anything else if there is none.
-        info: The JSON of `/server_info`; the same.
+        version: The server's version; empty if unknown.
+        model: The model's entry in `/v1/models`.
+        metrics: The text of `/metrics`; None or anything else if not available.
+        info: The JSON of `/server_info`; None or anything else if not available.
     """
     room = getattr(model, "max_model_len", None)
     found = CACHE.search(metrics) if isinstance(metrics, str) else None
@@ -50,12 +51,12 @@ def told(version: str, model: Any, metrics: Any, info: Any) -> Told:
 
 
 def unlike(url: str, found: Told, settings: EngineSettings) -> str:
-    """What a server does otherwise than the settings say; empty if nothing is known of.
+    """Returns an error message if a server differs from the settings; empty if no difference shows.
 
     Args:
-        url: The server's.
-        found: What it tells.
-        settings: With the dtype and the arguments that are in the config hash.
+        url: The server's URL.
+        found: What the server reports.
+        settings: The engine's settings, with the dtype and arguments that are in the config hash.
     """
     given = settings.vllm_args
     wanted = {
@@ -63,40 +64,40 @@ def unlike(url: str, found: Told, settings: EngineSettings) -> str:
         "caption.vllm_args.kv_cache_dtype": (given.get("kv_cache_dtype"), found.kv_cache_dtype),
         "caption.vllm_args.quantization": (given.get("quantization"), found.quantization),
     }
-    for key, (setting, there) in wanted.items():
-        if setting not in (None, AUTO) and there is not None and str(setting) != there:
+    for key, (setting, actual) in wanted.items():
+        if setting not in (None, AUTO) and actual is not None and str(setting) != actual:
             option = f"--{key.rpartition('.')[2].replace('_', '-')} {setting}"
             return (
-                f"{key} is {setting!r}, but {url} has {there!r}: start it with {option}, or say"
-                f" {key}={there} (which makes other tables)"
+                f"{key} is {setting!r}, but {url} has {actual!r}: start it with {option}, or say"
+                f" {key}={actual} (which makes other tables)"
             )
     return ""
 
 
 def differing(servers: Mapping[str, Told]) -> str:
-    """What of servers that serve one table changes texts, and is not the same; empty if all is."""
+    """Returns an error message if servers differ in a way that changes texts; otherwise empty."""
     for name in ("dtype", "quantization", "kv_cache_dtype"):
         values = {url: getattr(one, name) for url, one in servers.items() if getattr(one, name)}
         if len(set(values.values())) > 1:
-            each = ", ".join(f"{url} has {value!r}" for url, value in values.items())
+            shown = ", ".join(f"{url} has {value!r}" for url, value in values.items())
             return (
-                f"caption.servers: {name} is not the same ({each}); captions of one table are made"
+                f"caption.servers: {name} is not the same ({shown}); captions of one table are made"
                 " in one way: start them with the same arguments"
             )
     return ""
 
 
 def notes(servers: Mapping[str, Told], settings: EngineSettings) -> Iterator[str]:
-    """What is worth knowing, and what could not be compared; for the worker's log.
+    """Yields warnings for the worker's log, also about what could not be compared.
 
     Args:
-        servers: By URL, those that answered.
-        settings: The engine's.
+        servers: URL -> report, for the servers that answered.
+        settings: The engine's settings.
     """
     versions = {url: one.version for url, one in servers.items() if one.version}
     if len(set(versions.values())) > 1:
-        each = ", ".join(f"{url} is {version}" for url, version in versions.items())
-        yield f"caption.servers: several versions ({each}); some texts may differ"
+        shown = ", ".join(f"{url} is {version}" for url, version in versions.items())
+        yield f"caption.servers: several versions ({shown}); some texts may differ"
     for url, one in servers.items():
         if one.max_model_len is not None and one.max_model_len < settings.max_model_len:
             yield (

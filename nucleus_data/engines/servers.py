@@ -1,9 +1,9 @@
-"""Servers that caption: their settings, and which of them a request goes to.
+"""Settings of captioning servers, and the pool that assigns requests to them.
 
-The least busy server gets the next request; what is asked about one picture goes to one server,
-whose caches then hold it. A server that fails is left out, and tried again until it works. When all
-have failed for `gives_up_s`, the run ends. All but the settings, `begin` and `hopeless` runs in one
-event loop.
+The least busy server gets the next request. All questions about one picture go to the same server,
+to make use of its caches. A server that fails is taken out of use, and checked until it works
+again. When all servers have failed for `gives_up_s`, the run ends. Everything except the settings,
+`begin` and `hopeless` runs in one event loop.
 """
 
 import asyncio
@@ -80,7 +80,7 @@ class ServerSettings(BaseModel):
     @classmethod
     def _variable(cls, name: str | None) -> str | None:
         if name is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            # Of this type, so that the configuration's reader does not repeat what was given.
+            # With this type of error, the configuration's reader does not print the value.
             raise PydanticCustomError(
                 "secret", "it is the name of an environment variable, never the key itself"
             )
@@ -88,7 +88,11 @@ class ServerSettings(BaseModel):
 
 
 def address(url: str) -> str:
-    """A base URL in one form; `/v1` is added to one without a path. Raises ValueError."""
+    """Normalises a base URL; adds `/v1` if it has no path.
+
+    Raises:
+        ValueError: The URL is invalid, contains credentials, or has a query or a fragment.
+    """
     parts = urlsplit(url.strip())
     if parts.username is not None or parts.password is not None:
         raise PydanticCustomError(
@@ -98,20 +102,20 @@ def address(url: str) -> str:
         raise ValueError(f"{url!r} is no URL that begins with http:// or https://, and a host")
     if parts.query or parts.fragment:
         raise ValueError(f"{url!r} has a query or a fragment; a base URL ends with its path")
-    assert parts.port is None or parts.port  # raises ValueError for what is no port
+    assert parts.port is None or parts.port  # the property raises ValueError for an invalid port
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/') or '/v1'}"
 
 
 @dataclass(frozen=True)
 class Told:
-    """What a server tells; None for what it does not.
+    """A server's report about itself; None for what it does not report.
 
     Attributes:
-        version: Of the server.
-        max_model_len: Tokens that it has room for.
-        kv_cache_dtype: Of the cache of keys and values.
-        dtype: Of the computation.
-        quantization: Of the weights.
+        version: Version of the server.
+        max_model_len: Maximum number of tokens of prompt and caption together.
+        kv_cache_dtype: Type of the cache of keys and values.
+        dtype: Type of the computation.
+        quantization: Quantization of the weights.
     """
 
     version: str | None = None
@@ -123,21 +127,23 @@ class Told:
 
 @dataclass(eq=False)
 class Server:
-    """One server and how it does.
+    """A server and its state.
 
     Attributes:
-        url: Its base URL.
-        client: What speaks to it.
-        model: Name of the model there.
-        version: What it says that it is.
-        vllm: Version, if it is vLLM's server: then it takes more than OpenAI's parameters.
-        told: What it tells of how it runs the model (`server_told`); None before it is met.
-        busy: Requests that it has.
-        down: Why it is left out; empty if it is not.
-        why: Its last failure.
-        paused_until: It asked to be left alone until then.
-        failing_since: When the first failure came after which nothing worked.
-        strikes: Failures in turn.
+        url: Base URL.
+        client: The openai client for it.
+        model: The server's name of the model.
+        version: Product and version, for the run's record.
+        vllm: Version if it is vLLM's server, which accepts more than OpenAI's parameters; otherwise
+            empty.
+        told: Its report about how it runs the model (`server_told`); None before the first check.
+        busy: Number of requests that it is processing.
+        down: The reason why it is out of use; empty if it is in use.
+        why: Message of its last failure.
+        paused_until: Time until which it asked the client to wait (`time.monotonic`).
+        failing_since: Time of the first failure since it last worked (`time.monotonic`); None if it
+            works.
+        strikes: Number of consecutive failures.
     """
 
     url: str
@@ -156,19 +162,20 @@ class Server:
 
 @dataclass(eq=False)
 class Place:
-    """Where what is asked about one picture goes: the server that the first request took."""
+    """The server for all questions about one picture, assigned with the first request."""
 
     server: Server | None = None
 
 
 @dataclass(eq=False)
 class ServerPool:
-    """Gives every request a server.
+    """Assigns a server to every request.
 
     Args:
-        servers: All of them.
-        settings: Concurrency, waits.
-        well: Asks a server whether it works; why not, or nothing. It raises for no server.
+        servers: All servers.
+        settings: Concurrency and waiting times.
+        well: Checks a server; returns the reason why it does not work, or an empty text. Must not
+            raise.
     """
 
     servers: Sequence[Server]
@@ -178,54 +185,54 @@ class ServerPool:
     watching: dict[Server, asyncio.Task[None]] = field(default_factory=dict)
 
     async def take(self, place: Place) -> Server:
-        """Waits for a server with room; the caller gives it back with `give`."""
+        """Waits for a server that accepts a request; the caller must return it with `give`."""
         future: asyncio.Future[Server] = asyncio.get_running_loop().create_future()
         self.waiting.append((future, place))
         self._dispatch()
         return await future
 
     def give(self, server: Server) -> None:
-        """A request has ended, well or not."""
+        """Returns a server after a request has ended, successfully or not."""
         server.busy -= 1
         self._dispatch()
 
     def worked(self, server: Server) -> None:
-        """A server answered as it should."""
+        """Notes that a server answered properly."""
         server.failing_since, server.strikes = None, 0
 
     def failed(self, server: Server, why: str) -> None:
-        """Leaves a server out until it is well again."""
+        """Takes a server out of use until it works again."""
         self._strike(server, why)
         server.down = server.down or why
         self._watch(server)
 
     def suspect(self, server: Server, why: str) -> None:
-        """A server may be failing: it is asked, and left out if it does not answer."""
+        """Checks a server that may be failing, and takes it out of use if it does not answer."""
         self._strike(server, why)
         self._watch(server)
 
     def pause(self, server: Server, why: str, seconds: float | None) -> None:
-        """Sends a server nothing for a time: what it asked for, or longer each time."""
+        """Sends a server no requests for some seconds; if None, longer with each failure."""
         self._strike(server, why)
         wait = self.wait(server.strikes) if seconds is None else min(seconds, LONGEST_PAUSE_S)
         server.paused_until = max(server.paused_until, time.monotonic() + wait)
         asyncio.get_running_loop().call_later(wait + 0.01, self._dispatch)
 
     def wait(self, failures: int) -> float:
-        """Seconds before something is tried again, after so many failures."""
+        """Returns the seconds to wait before a retry, after a number of failures; randomised."""
         longest = min(
             LONGEST_WAIT_S, self.settings.backoff_s * 2.0 ** min(max(failures, 1) - 1, 60)
         )
         return longest * random.uniform(0.5, 1.0)
 
     def begin(self) -> None:
-        """Work comes after a time without: what failed before it says nothing of now."""
+        """Restarts the clock of failing servers, when work arrives after an idle time."""
         for server in self.servers:
             if server.failing_since is not None:
                 server.failing_since = time.monotonic()
 
     def hopeless(self) -> str:
-        """What is said when all servers have failed for too long; empty before."""
+        """Returns an error message if all servers have failed for `gives_up_s`; otherwise empty."""
         since = [server.failing_since for server in self.servers]
         failing = [one for one in since if one is not None]
         if len(failing) < len(since) or time.monotonic() - max(failing) < self.settings.gives_up_s:
@@ -237,7 +244,7 @@ class ServerPool:
         )
 
     def states(self) -> str:
-        """The servers that fail, and why."""
+        """Returns the failing servers with their reasons, for messages."""
         return "; ".join(f"{one.url}: {one.down or one.why}" for one in self.servers if one.why)
 
     def _strike(self, server: Server, why: str) -> None:
@@ -250,7 +257,7 @@ class ServerPool:
             self.watching[server] = asyncio.get_running_loop().create_task(self._asked(server))
 
     async def _asked(self, server: Server) -> None:
-        """Asks a server whether it is well, until it is."""
+        """Checks a server repeatedly until it works."""
         failures = 0
         while why := await self.well(server):
             failures += 1
@@ -262,7 +269,7 @@ class ServerPool:
         self._dispatch()
 
     def _dispatch(self) -> None:
-        """Gives servers to those who wait, the first first."""
+        """Assigns servers to the waiting requests, in order."""
         left: deque[tuple[asyncio.Future[Server], Place]] = deque()
         while self.waiting:
             now = time.monotonic()
@@ -276,7 +283,7 @@ class ServerPool:
             if place.server is None or place.server not in usable:
                 place.server = min(room, key=lambda one: one.busy)
             if place.server not in room:
-                left.append((future, place))  # its picture's server is full for the moment
+                left.append((future, place))  # its picture's server is currently full
                 continue
             place.server.busy += 1
             future.set_result(place.server)

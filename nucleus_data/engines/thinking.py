@@ -1,10 +1,10 @@
-"""What a model thinks before it answers is no part of the answer: it is taken away, never stored.
+"""Removes a model's reasoning ("thinking") from its answers; it is never stored.
 
-Models that think write it in a pair of marks, `<think>…</think>` most of them. Some chat templates
-write the opening mark themselves, so that an answer has the closing one alone.
+Reasoning models write it between a pair of marks, usually `<think>…</think>`. Some chat templates
+already contain the opening mark, so that the answer has only the closing one.
 """
 
-# Marks of Qwen, DeepSeek and GLM; of models that write tags of their own; of Kimi; of Seed.
+# Marks of Qwen, DeepSeek and GLM; two further common ones; of Kimi; of Seed.
 MARKS = (
     ("<think>", "</think>"),
     ("<thinking>", "</thinking>"),
@@ -15,27 +15,27 @@ MARKS = (
 
 
 def without_thinking(text: str, *, opened: bool = False) -> str:
-    """An answer without what the model thought.
+    """Removes blocks of thinking from a model's output.
 
     Args:
-        text: What the model wrote.
-        opened: Whether the prompt ends inside a block, as `opens_thinking` tells.
+        text: The output.
+        opened: Whether the prompt ends inside a block of thinking (see `opens_thinking`).
 
     Returns:
-        The text behind the last closing mark, without white space around it. It is empty if a block
-        is not closed: the model was cut while it thought, and answered nothing.
+        The text behind the last closing mark, without surrounding white space. It is empty if a
+        block is not closed, as the output was then cut before an answer began.
     """
     for opening, closing in MARKS:
         _, closed, after = text.rpartition(closing)
         if closed:
             text, opened = after, False
         elif opened and opening in text:
-            return ""  # it opened the block once more, and never closed it
-        # A block that is opened behind an answer belongs to what comes next: the answer stays.
+            return ""  # the model repeated the opening mark, and did not close the block
+        # Keep an answer before an opening mark: that block belongs to what would have followed.
         text = text.partition(opening)[0]
     return "" if opened else text.strip()
 
 
 def opens_thinking(prompt: str) -> bool:
-    """Whether a rendered prompt leaves a block open, which the model then goes on with."""
+    """Returns whether a rendered prompt ends inside a block of thinking."""
     return any(prompt.rfind(opening) > prompt.rfind(closing) for opening, closing in MARKS)

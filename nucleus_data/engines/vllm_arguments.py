@@ -1,9 +1,9 @@
-"""Which arguments of `vllm.EngineArgs` change what a model says, and which only how it is run.
+"""Classifies the arguments of `vllm.EngineArgs` by whether they may change a model's output.
 
-What changes text enters the config hash of captions, and so does every argument that neither table
-names: a newer vLLM may have it. What only schedules, places, stores or logs does not, although it
-moves floating-point sums, as another GPU or another batch does. Requests have seeds of their own,
-so that the engine's draws nothing.
+Arguments that may change text enter the config hash of captions. So do arguments in neither table,
+which a newer vLLM may have. Arguments that only concern scheduling, placement, storage or logging
+do not, although they alter the order of floating-point sums, as another GPU or batch does. The
+engine's own seed has no effect, since each request has a seed.
 """
 
 from collections.abc import Mapping
@@ -97,10 +97,10 @@ _CHANGES = {
     """,
 }
 KEEPS_TEXT = frozenset(name for names in _KEEPS.values() for name in names.split())
-# Named so that a test can tell a new argument from one that was thought about.
+# Listed so that a test finds new arguments of vLLM that are not classified yet.
 CHANGES_TEXT = frozenset(name for names in _CHANGES.values() for name in names.split())
 
 
 def changing_text(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Those arguments that change what a model says, or that are not known."""
+    """Returns the arguments that may change text, including unknown ones."""
     return {name: value for name, value in arguments.items() if name not in KEEPS_TEXT}

@@ -1,8 +1,8 @@
-"""Random numbers of vLLM's requests on a CPU, which it can't set back by itself.
+"""Makes the random generators of vLLM's requests on a CPU support rewinding.
 
-A prompt may be read in several steps, where a batch or the vision tower has no more room. What is
-sampled before its end is discarded, and vLLM then sets the request's generator back by an offset.
-Those of a CPU have none: the engine raises, and all its requests are lost.
+A prompt is read in several steps if the batch or the vision tower has no more room. What vLLM
+samples before the prompt's end is discarded, and the request's generator is rewound by an offset.
+torch's generators on a CPU have no offset, so the engine would raise and lose all its requests.
 """
 
 from typing import Any
@@ -14,22 +14,22 @@ _add_request = InputBatch.add_request
 
 
 class Restarting(torch.Generator):
-    """A generator that starts again where vLLM sets it back, as if nothing had been sampled.
+    """A generator that returns to its seed whenever vLLM rewinds it.
 
-    That is exact for a prompt's first reading: only what follows its end is kept.
+    That is exact while a prompt is first read, since only samples after its end are kept.
     """
 
     def get_offset(self) -> int:
-        """Tells an offset, of which only `set_offset` knows."""
+        """Returns a placeholder, which only `set_offset` receives."""
         return 0
 
     def set_offset(self, offset: int) -> torch.Generator:
-        """Starts again from the seed."""
+        """Returns to the seed, whatever the offset."""
         return self.manual_seed(self.initial_seed())
 
 
 def _add(self: InputBatch, request: Any) -> Any:
-    """Adds a request to the batch, with a generator that can be set back."""
+    """Adds a request to the batch, with a generator that can be rewound."""
     if type(request.generator) is torch.Generator:  # not yet replaced
         generator = Restarting(device="cpu")
         generator.manual_seed(request.generator.initial_seed())
@@ -39,5 +39,5 @@ def _add(self: InputBatch, request: Any) -> Any:
 
 
 def use_restarting_generators() -> None:
-    """Replaces the generators of all later requests of this process; of engines on a CPU only."""
+    """Replaces the generators of all later requests in this process; for engines on a CPU."""
     InputBatch.add_request = _add  # type: ignore[method-assign]

@@ -1,9 +1,9 @@
-"""What vLLM makes of a picture before the model sees it, off the engine's thread.
+"""Preprocesses pictures for vLLM outside of the engine's thread.
 
-vLLM's own renderer works on one picture at a time, in order with a cache that it shares with its
-engine. Here are processors that share nothing, one for each thread that is busy, and their results
-go to the engine as a whole (`mm_processor_cache_gb=0`). A picture is known by a hash of its pixels:
-by that the engine finds the vision encode, and the tokens of it, that an earlier request left.
+vLLM's own renderer processes one picture at a time, as it shares a cache with the engine. This
+module keeps independent processors, one for each busy thread, and passes their complete results to
+the engine (`mm_processor_cache_gb=0`). A picture is identified by a hash of its pixels, under which
+the engine finds the vision encoding, and the cached tokens, of an earlier request.
 """
 
 import copy
@@ -26,11 +26,11 @@ from nucleus_data.engines.captioner import Counts, Pixels
 
 
 class Pictures:
-    """Processors of a model, as many as threads ask at once.
+    """A pool of a model's processors, which grows to the number of concurrent threads.
 
     Args:
-        model_config: vLLM's.
-        tokenizer: vLLM's; each processor gets a copy, as one can't be used by two threads.
+        model_config: vLLM's model configuration.
+        tokenizer: vLLM's tokenizer; each processor gets a copy, as it is not thread-safe.
     """
 
     def __init__(self, model_config: Any, tokenizer: Any) -> None:
@@ -42,9 +42,9 @@ class Pictures:
 
     @contextmanager
     def processor(self) -> Iterator["Processor"]:
-        """One that no other thread has."""
+        """Yields a processor for exclusive use."""
         if not getattr(self._threads, "single", False):
-            # The pool has as many threads as there are CPUs; each would start as many again.
+            # There are as many preparing threads as CPUs, and torch would start that many in each.
             torch.set_num_threads(1)
             self._threads.single = True
         try:
@@ -60,11 +60,11 @@ class Pictures:
 
 
 class Processor:
-    """vLLM's processor of a model's pictures, in one thread at a time.
+    """vLLM's processor of a model's pictures, for one thread at a time.
 
     Args:
-        model_config: vLLM's.
-        tokenizer: Its own.
+        model_config: vLLM's model configuration.
+        tokenizer: A tokenizer that nothing else uses.
     """
 
     def __init__(self, model_config: Any, tokenizer: Any) -> None:
@@ -73,14 +73,14 @@ class Processor:
         self._last: _Rendered | None = None
 
     def rendered(self, image: Image.Image | None, name: str, tokens: list[int], frame: int) -> Any:
-        """What the engine is given of a request.
+        """Returns the engine's input for a request.
 
         Args:
-            image: The picture; that of the same name is processed once.
-            name: See `name_of`.
-            tokens: Of the chat, with the picture's place.
-            frame: How many of the first tokens are of the chat and not of the question; another
-                question about the picture, with the same ones, takes almost no time.
+            image: The picture; it is processed only once as long as `name` stays the same.
+            name: The picture's name, from `name_of`.
+            tokens: Tokens of the chat, including the picture's placeholder.
+            frame: Number of tokens before the question. A further question about the same picture,
+                with the same tokens before it, takes almost no time.
         """
         before, question = tokens[:frame], tokens[frame:]
         last = self._last
@@ -94,19 +94,19 @@ class Processor:
         return made
 
     def forget(self) -> None:
-        """Lets the last picture go."""
+        """Drops the last picture."""
         self._cache.clear_cache()
         self._last = None
 
 
 class _Rendered(NamedTuple):
-    """What was made of a picture and the beginning of a chat, for its next question.
+    """The processed picture and beginning of a chat, kept for the next question.
 
     Attributes:
-        name: Of the picture.
-        before: Tokens of the chat, up to the question.
-        start: The same, with the picture's tokens in its place.
-        made: What the engine was given.
+        name: The picture's name.
+        before: Tokens of the chat before the question.
+        start: The same tokens, with the placeholder replaced by the picture's tokens.
+        made: The engine's input for the last question.
     """
 
     name: str
@@ -116,7 +116,11 @@ class _Rendered(NamedTuple):
 
 
 def _without(question: list[int], made: Any) -> list[int] | None:
-    """The tokens before a question; None if the picture is, or changed something, behind them."""
+    """Returns the processed tokens before a question.
+
+    Returns:
+        None if processing the picture affected the tokens of the question or anything behind it.
+    """
     tokens = made["prompt_token_ids"]
     end = len(tokens) - len(question)
     places = [place for found in made["mm_placeholders"].values() for place in found]
@@ -126,7 +130,7 @@ def _without(question: list[int], made: Any) -> list[int] | None:
 
 
 class _OnePicture(BaseMultiModalProcessorCache):
-    """Keeps what was made of one picture, for its next question."""
+    """A cache of one processed picture, for its next question."""
 
     def __init__(self) -> None:
         self._name, self._item = "", None
@@ -150,20 +154,20 @@ class _OnePicture(BaseMultiModalProcessorCache):
 
 
 def name_of(picture: Pixels) -> str:
-    """A hash of a picture's pixels and its size."""
-    found = hashlib.sha256(str(picture.shape).encode())
-    found.update(np.ascontiguousarray(picture).data)
-    return found.hexdigest()
+    """Returns a hash of a picture's size and pixels."""
+    digest = hashlib.sha256(str(picture.shape).encode())
+    digest.update(np.ascontiguousarray(picture).data)
+    return digest.hexdigest()
 
 
 def count_encodes(engine: Any, counts: Counts) -> None:
-    """Counts the pictures that go through the vision tower, as vLLM's scheduler plans them.
+    """Counts the pictures that vLLM's scheduler sends through the vision tower.
 
-    Its statistics tell that too, at the price of all the others at every step.
+    vLLM's own statistics include this number, but collect all others at every step as well.
 
     Args:
-        engine: An `LLMEngine` whose core is in this process; of another nothing is counted.
-        counts: Takes `pictures`.
+        engine: An `LLMEngine`; nothing is counted if its core is in another process.
+        counts: Receives `pictures`.
     """
     core = getattr(engine.engine_core, "engine_core", None)
     scheduler = getattr(core, "scheduler", None)

@@ -1,4 +1,4 @@
-"""The one decoder: used by every stage, the training loader and the report. Knows nothing of Ray.
+"""Decodes pictures, for every stage, the training loader and the report; independent of Ray.
 
     picture = open_picture(data)            # the header only; raises PixelError
     picture.header.width, picture.header.frames
@@ -8,21 +8,22 @@
     picture.reduced(448)                    # HxWx3 sRGB, at the decoder's own scale: embedding
     picture.rgb(crop=(0, 10, 512, 522), size=(256, 256))    # training
 
-Headers come first: format by signature, dimensions against limits, frames, orientation. Then pixels
-are turned upright, laid over white (grey, where white would hide them: `colour.ground`), reduced to
-8 bits and converted to sRGB. A damaged file is a `PixelError` with a reason code, never a picture
-with a grey lower half. A file that lacks its end alone is read, and `Header.truncated` tells. Files
-are read only, never written or re-encoded.
+The header is read first: the format by its signature, dimensions (which are checked against
+limits), frames, orientation. Pixels are then rotated upright, composed over white (or grey, if
+white would hide them: `colour.ground`), reduced to 8 bits and converted to sRGB. A damaged file
+raises a `PixelError` with a reason code, and is never a picture with a grey lower half. A file in
+which only the end is missing is read, and has `Header.truncated`. Files are never written or
+re-encoded.
 
 | the file | reason codes |
 |---|---|
-| is no picture of a known kind | empty, not_an_image, unknown_format |
-| is a picture that is not read | unsupported_format, unsupported_mode, needs_heif |
-| is too much | too_many_bytes, too_many_pixels, too_extreme, too_costly |
-| is broken | truncated, corrupt, damaged_data |
+| is not a picture of a known format | empty, not_an_image, unknown_format |
+| is a picture that is not supported | unsupported_format, unsupported_mode, needs_heif |
+| exceeds a limit | too_many_bytes, too_many_pixels, too_extreme, too_costly |
+| is damaged | truncated, corrupt, damaged_data |
 
-`Reason` says what each means. A file whose name promises another format is read all the same; the
-signal `mislabelled` tells.
+`Reason` documents the codes. A file whose extension is that of another format is read as well, and
+has the signal `mislabelled`.
 """
 
 from nucleus_data.pixels.errors import PixelError, Reason

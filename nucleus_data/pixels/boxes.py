@@ -1,6 +1,7 @@
-"""Boxes: the parts of AVIF, HEIF and JPEG 2000 files, each with a size and a name.
+"""Parses boxes, the parts of AVIF, HEIF and JPEG 2000 files, each with a size and a name.
 
-Also what Pillow leaves unread in a JPEG 2000: its colour profile, its orientation, how many tiles.
+Also reads the properties of a JPEG 2000 that Pillow does not: its colour profile, its orientation,
+and its number of tiles.
 """
 
 import struct
@@ -11,7 +12,7 @@ from nucleus_data.pixels.errors import PixelError, Reason
 from nucleus_data.pixels.exif import read_orientation
 
 MAX_BOXES = 1000
-# OpenJPEG takes 0.1 ms a tile, however small; encoders write tiles of 256 pixels a side or more.
+# OpenJPEG takes 0.1 ms per tile, however small; encoders write tiles of at least 256 x 256 pixels.
 MAX_TILES = 2**13
 MAX_LAYERS = 2**10
 _NAME = frozenset(range(32, 127))
@@ -20,7 +21,7 @@ _ICC = (2, 3)  # methods of a `colr` box: a restricted profile, any profile
 
 
 class Box(NamedTuple):
-    """A box: its name, where it starts, where what it holds starts, where it should end."""
+    """A box: its name, and the offsets of its start, of its content, and of its stated end."""
 
     kind: bytes
     start: int
@@ -29,14 +30,14 @@ class Box(NamedTuple):
 
 
 def boxes(data: bytes, at: int = 0, stop: int | None = None) -> Iterator[Box]:
-    """Yields the boxes of a file or of a box. The last one may end behind the file's end.
+    """Yields the boxes of a file or of a box; the last one may extend beyond the file's end.
 
-    Ends at what is no box, as garbage behind the last one is none.
+    Stops at anything that is not a box, such as garbage behind the last one.
 
     Args:
-        data: The file.
-        at: Where the first box starts.
-        stop: Where the last one ends; the end of the file by default.
+        data: The whole file.
+        at: Offset of the first box.
+        stop: Offset of the end of the last box; None for the end of the file.
     """
     stop = len(data) if stop is None else min(stop, len(data))
     for _ in range(MAX_BOXES):
@@ -54,12 +55,12 @@ def boxes(data: bytes, at: int = 0, stop: int | None = None) -> Iterator[Box]:
 
 
 class Jp2(NamedTuple):
-    """What Pillow does not say of a JPEG 2000.
+    """Properties of a JPEG 2000 that Pillow does not provide.
 
     Attributes:
-        size: Width and height of the codestream, which is what is decoded.
-        icc: The colour profile, or None.
-        orientation: Of an EXIF block in it, 1 to 8.
+        size: Width and height of the codestream, which are those of the decoded picture.
+        icc: Colour profile, or None.
+        orientation: Orientation in the EXIF block, 1 to 8; 1 without one.
     """
 
     size: tuple[int, int]
@@ -68,7 +69,10 @@ class Jp2(NamedTuple):
 
 
 def read_jp2(data: bytes) -> Jp2:
-    """Reads a JPEG 2000's boxes and the head of its codestream.
+    """Parses the boxes of a JPEG 2000 and the beginning of its codestream.
+
+    Args:
+        data: The whole file.
 
     Raises:
         PixelError: CORRUPT, TRUNCATED, or TOO_COSTLY (more than `MAX_TILES` or `MAX_LAYERS`).
@@ -95,7 +99,7 @@ def _profile(data: bytes, header: Box) -> bytes | None:
 
 
 def _checked_size(data: bytes, at: int) -> tuple[int, int]:
-    """Width and height by the codestream's SIZ, which stands first; its tiles are bounded."""
+    """Returns width and height from the codestream's SIZ marker, after checking its tiles."""
     if data[at : at + 4] != b"\xff\x4f\xff\x51":
         raise PixelError(Reason.CORRUPT, "a codestream that does not begin with its size")
     try:

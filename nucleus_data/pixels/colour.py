@@ -1,8 +1,8 @@
-"""From what a file stores to 8-bit sRGB: bit depth, palettes, transparency, colour profiles.
+"""Converts stored pixels to 8-bit sRGB: bit depth, palettes, transparency, colour profiles.
 
-**What the picture of a transparent file is** is decided here, by `ground`, for every view and so
-for every signal, hash, vector, caption and training set: what it shows over white; over mid-grey
-where white would swallow it. Not black: dark outlines and shadows of light drawings would go.
+`ground` decides how a transparent picture looks in every view, and thus in every signal, hash,
+vector, caption and training set. It is composed over white, or over mid-grey if white would hide
+it. Black is not used, since dark outlines and shadows of light drawings would disappear.
 """
 
 import io
@@ -17,17 +17,19 @@ from nucleus_data.pixels.errors import PixelError, Reason
 
 _BAND_PIXELS = 2**22
 WHITE, GREY = 255, 128
-# A step of 28 levels is an edge (`sharpness`); less than that from white, nothing stands out of it.
+# Minimum difference from white, in levels, to be visible: the step that `sharpness` takes for an
+# edge.
 _STANDS_OUT = 28
-_MOST_HIDDEN = 0.03  # the share of a picture that stands out of white at most, of one it swallows
+_MOST_HIDDEN = 0.03  # maximum share of visible pixels of a picture that white would hide
 _PLAIN = ("L", "RGB", "CMYK")
 _PROFILE_SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 
 
 def flatten(image: Image.Image) -> Image.Image:
-    """Makes a decoded picture opaque, with 8 bits a channel.
+    """Converts a decoded picture to an opaque one with 8 bits per channel.
 
-    16-bit grey is scaled (65535 becomes 255), palettes are resolved, alpha is laid over a ground.
+    16-bit grey is scaled (65535 becomes 255), palettes are resolved, alpha is composed over
+    `ground`.
 
     Args:
         image: A loaded picture of any mode.
@@ -50,7 +52,7 @@ def flatten(image: Image.Image) -> Image.Image:
 
 
 def _from_16_bit(image: Image.Image) -> Image.Image:
-    """Modes I;16 (and its byte orders) and I, whose values Pillow keeps in 0..65535."""
+    """Converts modes I;16 (in all byte orders) and I, whose values Pillow keeps in 0..65535."""
     canvas = Image.new("L", image.size)
     for part, top in _bands(image):
         values = np.clip(np.asarray(part), 0, 65535).astype(np.uint32)
@@ -69,14 +71,14 @@ def _over_ground(image: Image.Image) -> Image.Image:
 
 
 def ground(image: Image.Image) -> int:
-    """The grey level of what a transparent picture is laid over.
+    """Returns the grey level over which a transparent picture is composed.
 
     Args:
         image: A loaded picture with transparency.
 
     Returns:
-        `WHITE`; or `GREY`, if under 3 % of the pixels would stand out of white, and over half of
-        what is drawn (weighed by its opacity) is that light itself.
+        `GREY` if less than 3 % of the pixels would be visible over white, and more than half of the
+        pixels (weighted by opacity) are themselves nearly white; otherwise `WHITE`.
     """
     seen, drawn, light = 0, 0, 0
     for part, _ in _bands(image):
@@ -92,10 +94,10 @@ def ground(image: Image.Image) -> int:
 
 
 def _bands(image: Image.Image) -> Iterator[tuple[Image.Image, int]]:
-    """The picture in parts of some million pixels, each with its first row's number.
+    """Yields bands of about 4 million pixels, each with the number of its first row.
 
-    Conversions hold several copies at once: at 64 million pixels, of the whole they would need more
-    than 1 GB.
+    Conversions hold several copies at once; for a whole picture of 64 million pixels, they would
+    need more than 1 GB.
     """
     rows = max(1, _BAND_PIXELS // image.width)
     if rows >= image.height:
@@ -108,33 +110,36 @@ def _bands(image: Image.Image) -> Iterator[tuple[Image.Image, int]]:
 def by_bands(
     image: Image.Image, convert: Callable[[Image.Image], Image.Image]
 ) -> NDArray[np.uint8]:
-    """The converted picture's pixels, HxW or HxWxC, without ever holding more than them twice.
+    """Converts a picture in bands, without holding more than two copies of the result.
 
     Args:
         image: A loaded picture.
-        convert: Works pixel by pixel; does not change the size.
+        convert: A pixel-wise conversion that does not change the size.
+
+    Returns:
+        uint8[H, W] or uint8[H, W, C], depending on the converted mode.
     """
     pixels: NDArray[np.uint8] | None = None
     for part, top in _bands(image):
-        found = np.asarray(convert(part))
-        if found.shape[0] == image.height:
-            return np.array(found)
+        band = np.asarray(convert(part))
+        if band.shape[0] == image.height:
+            return np.array(band)
         if pixels is None:
-            pixels = np.empty((image.height, *found.shape[1:]), np.uint8)
-        pixels[top : top + len(found)] = found
+            pixels = np.empty((image.height, *band.shape[1:]), np.uint8)
+        pixels[top : top + len(band)] = band
     assert pixels is not None
     return pixels
 
 
 def to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
-    """Converts to sRGB, by the picture's profile where it has one that fits.
+    """Converts a picture to sRGB, using its colour profile if there is a usable one.
 
-    A profile that is damaged, or made for other channels than the picture has, is ignored, as
-    browsers do.
+    As in browsers, a profile that is damaged or for other channels than the picture's is ignored.
 
     Args:
-        image: Mode L, RGB or CMYK.
-        icc: The embedded profile, or None for sRGB (grey and CMYK then by Pillow's plain formulas).
+        image: A picture in mode L, RGB or CMYK.
+        icc: The embedded profile; None for sRGB (grey and CMYK are then converted by Pillow's
+            simple formulas).
 
     Returns:
         The picture in mode RGB.
@@ -147,7 +152,7 @@ def to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
 
 @lru_cache(maxsize=16)
 def _transform(icc: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """The transform from a profile to sRGB (slow, hence cached); None if it is of no use."""
+    """Makes the transform from a profile to sRGB (slow); None if the profile is unusable."""
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
         if profile.profile.xcolor_space.strip() != _PROFILE_SPACES[mode]:

@@ -1,8 +1,9 @@
-"""What is checked in a container before a decoder gets it.
+"""Checks a file's container before a decoder reads it, to bound the decoder's time and memory.
 
-Pillow's readers trust what a header counts: they walk a million GIF frames to number them, copy a
-TIFF tag that lies about its length ten thousand times, and decode run-length BMP byte by byte in
-Python. Each bound here is far above what encoders write, and keeps opening below a second.
+Pillow's readers trust the numbers in a header: they visit a million GIF frames to count them, copy
+a TIFF tag with a false length ten thousand times, and decode run-length coded BMP byte by byte in
+Python. The bounds here are far above what encoders write, and keep the time for opening a file
+below a second.
 """
 
 import struct
@@ -19,21 +20,23 @@ MAX_TIFF_VALUES = 2**18
 MAX_TIFF_PART_BYTES = 2**28
 MAX_BMP_RUN_BYTES = 2**21
 
-# Bytes of each TIFF field type; 6.0 specification, section 2, and BigTIFF's 16 to 18.
+# Bytes per value of each TIFF field type (TIFF 6.0 specification, section 2; 16 to 18: BigTIFF).
 _TIFF_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _TIFF_BYTES |= {16: 8, 17: 8, 18: 8}
 _TIFF_BLOBS = (1, 2, 6, 7)
-# Width, height, bits, compression, samples, rows in a strip, a tile's width and height: defaults.
+# Tag -> default of width, height, bits, compression, samples, rows per strip, and a tile's width
+# and height.
 _TIFF_SIZES = {256: 0, 257: 0, 258: 1, 259: 1, 277: 1, 278: 2**32 - 1, 322: 0, 323: 0}
 
 
 class Prepared(NamedTuple):
-    """A file that may be given to its decoder.
+    """A file that has passed the checks.
 
     Attributes:
-        data: What the decoder should get.
-        frames: The number of frames or pages; None where the decoder knows it from the header.
-        truncated: Whether the file ends early, though all pixels of its first frame may be there.
+        data: The bytes for the decoder.
+        frames: Number of frames or pages; None if the decoder knows it from the header.
+        truncated: Whether the file ends early; all pixels of its first frame may be present
+            nevertheless.
     """
 
     data: bytes
@@ -42,11 +45,11 @@ class Prepared(NamedTuple):
 
 
 def prepare(data: bytes, file_format: str) -> Prepared:
-    """Checks a file, and takes its first frame out where counting frames is a container's affair.
+    """Checks a file; extracts the first frame of a GIF.
 
     Args:
         data: The whole file.
-        file_format: As `sniff` names it.
+        file_format: The format, as from `sniff`.
 
     Raises:
         PixelError: TOO_COSTLY, TRUNCATED or CORRUPT.
@@ -65,11 +68,14 @@ def prepare(data: bytes, file_format: str) -> Prepared:
 
 
 def first_gif_frame(data: bytes) -> Prepared:
-    """A GIF of the first frame alone, without comments, and how many frames there are.
+    """Makes a GIF of only the first frame, without comments, and counts all frames.
+
+    Args:
+        data: The whole file.
 
     Raises:
-        PixelError: TRUNCATED or CORRUPT if there is no frame; TOO_COSTLY above `MAX_GIF_BLOCKS`
-            blocks (some 250 MB of full ones).
+        PixelError: TRUNCATED or CORRUPT if there is no frame; TOO_COSTLY for more than
+            `MAX_GIF_BLOCKS` blocks (about 250 MB if they are full).
     """
     if len(data) < 13:
         raise PixelError(Reason.TRUNCATED, "the file ends in its header")
@@ -80,7 +86,7 @@ def first_gif_frame(data: bytes) -> Prepared:
         start, kind = at, data[at : at + 2]
         if kind[0] == 0x21:  # an extension: its label, then blocks
             at += 2
-        elif kind[0] == 0x2C:  # a frame: its place, perhaps colours, the size of a code, blocks
+        elif kind[0] == 0x2C:  # a frame: position, optional colours, code size, then blocks
             at += 11 + (_gif_colours(data[at + 9]) if at + 9 < len(data) else 0)
         else:
             at += 1
@@ -109,30 +115,30 @@ def _gif_colours(flags: int) -> int:
 
 
 def png_data_chunks(data: bytes) -> list[tuple[int, int]]:
-    """Where the IDAT chunks' bodies begin and end, up to IEND or the end of the file.
+    """Returns (begin, end) offsets of the IDAT chunks' bodies, up to IEND or the end of the file.
 
     Raises:
-        PixelError: TOO_COSTLY, above `MAX_PNG_CHUNKS` chunks.
+        PixelError: TOO_COSTLY, for more than `MAX_PNG_CHUNKS` chunks.
     """
-    found: list[tuple[int, int]] = []
+    bodies: list[tuple[int, int]] = []
     at = 8
     for _ in range(MAX_PNG_CHUNKS):
         if at + 12 > len(data):
-            return found
+            return bodies
         (length,) = struct.unpack_from(">I", data, at)
         kind = data[at + 4 : at + 8]
         if kind == b"IEND":
-            return found
+            return bodies
         if kind == b"IDAT":
-            found.append((at + 8, at + 8 + length))
+            bodies.append((at + 8, at + 8 + length))
         at += length + 12
     raise PixelError(Reason.TOO_COSTLY, f"more than {MAX_PNG_CHUNKS} chunks")
 
 
 def check_png_data(data: bytes) -> None:
-    """Compares the checksums of the coded pixels, which Pillow passes over.
+    """Verifies the checksums of a PNG's coded pixels, which Pillow ignores.
 
-    A chunk that the file's end cuts is left to the decoder.
+    An incomplete last chunk is left to the decoder.
 
     Raises:
         PixelError: DAMAGED_DATA.
@@ -146,14 +152,19 @@ def check_png_data(data: bytes) -> None:
 
 
 def check_tiff(data: bytes) -> tuple[int, bool]:
-    """The number of pages of a TIFF, at most `MAX_TIFF_PAGES`, and whether it ends early.
+    """Counts the pages of a TIFF, and checks the tags of its first page.
 
-    It does if a tag of the first page, or another page, lies behind its end.
+    Args:
+        data: The whole file.
+
+    Returns:
+        The number of pages, at most `MAX_TIFF_PAGES`; and whether the file ends early, that is,
+        whether a tag of the first page, or another page, is beyond its end.
 
     Raises:
-        PixelError: TOO_COSTLY, if a tag of the first page holds more than `MAX_TIFF_VALUES`
-            numbers, all together more bytes than twice the file, or a strip or tile is above
-            `MAX_TIFF_PART_BYTES`.
+        PixelError: TOO_COSTLY, if a tag of the first page has more than `MAX_TIFF_VALUES` numbers,
+            if its tags have more than twice the file's bytes in all (and more than 1 MiB), or if a
+            strip or tile has more than `MAX_TIFF_PART_BYTES`.
     """
     order = "<" if data.startswith(b"II") else ">"
     big = data[2:4] in (b"+\0", b"\0+")
@@ -161,7 +172,7 @@ def check_tiff(data: bytes) -> tuple[int, bool]:
     try:
         (at,) = struct.unpack_from(order + offset, data, 8 if big else 4)
         truncated = _check_tiff_tags(data, at, order, big)
-    except (struct.error, OverflowError):  # places behind the end; the decoder says so
+    except (struct.error, OverflowError):  # offsets beyond the end, which the decoder reports
         return 1, True
     seen: set[int] = set()
     while at and at not in seen and len(seen) < MAX_TIFF_PAGES:
@@ -177,7 +188,11 @@ def check_tiff(data: bytes) -> tuple[int, bool]:
 
 
 def _check_tiff_tags(data: bytes, at: int, order: str, big: bool) -> bool:
-    """Refuses a page whose tags count more values than a picture needs; whether one is cut off."""
+    """Rejects a page whose tags have more values than a picture needs.
+
+    Returns:
+        Whether a tag extends beyond the end of the file.
+    """
     head, layout, within = ("Q", "HHQQ", 8) if big else ("H", "HHII", 4)
     (entries,) = struct.unpack_from(order + head, data, at)
     at += struct.calcsize("<" + head)
@@ -193,10 +208,10 @@ def _check_tiff_tags(data: bytes, at: int, order: str, big: bool) -> bool:
             sizes[tag] = struct.unpack_from(order + "HI"[kind - 3], data, where)[0]
         if size <= within:
             continue
-        there = max(0, len(data) - start)  # a tag that leaves the file is read up to its end
-        read += min(size, there)
-        cut = cut or size > there
-        if kind not in _TIFF_BLOBS and size <= there and values > MAX_TIFF_VALUES:
+        available = max(0, len(data) - start)  # a tag is read up to the end of the file
+        read += min(size, available)
+        cut = cut or size > available
+        if kind not in _TIFF_BLOBS and size <= available and values > MAX_TIFF_VALUES:
             raise PixelError(Reason.TOO_COSTLY, f"tag {tag} holds {values} numbers")
         if read > max(2 * len(data), 2**20):
             raise PixelError(Reason.TOO_COSTLY, f"tags hold {read} bytes of a file of {len(data)}")
@@ -205,7 +220,7 @@ def _check_tiff_tags(data: bytes, at: int, order: str, big: bool) -> bool:
 
 
 def _check_tiff_parts(sizes: dict[int, int]) -> None:
-    """Bounds a strip or tile: it is decoded into memory of its own, whatever the picture's size."""
+    """Rejects oversized strips or tiles, whose memory does not depend on the picture's size."""
     width, height, bits, coding, samples, rows, tile_width, tile_height = (
         sizes.get(tag, missing) for tag, missing in _TIFF_SIZES.items()
     )
@@ -216,7 +231,7 @@ def _check_tiff_parts(sizes: dict[int, int]) -> None:
 
 
 def _check_bmp(data: bytes) -> None:
-    """Bounds run-length coded files (compression 1 and 2): they are decoded at some 2 MB/s."""
+    """Rejects large run-length coded files (compression 1 and 2), which decode at about 2 MB/s."""
     if len(data) >= 34 and int.from_bytes(data[14:18], "little") >= 40:
         compression = int.from_bytes(data[30:34], "little")
         if compression in (1, 2) and len(data) > MAX_BMP_RUN_BYTES:
@@ -227,10 +242,10 @@ def _check_bmp(data: bytes) -> None:
 
 
 def webp_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height by the first chunk; the decoder claims memory for them at once.
+    """Returns width and height from a WebP's first chunk, before the decoder allocates memory.
 
     Returns:
-        None if there is nothing to be read; the decoder then says why.
+        None if the chunk can't be parsed; the decoder then reports the error.
     """
     kind, body = data[12:16], data[20:30]
     if len(body) < 10:

@@ -1,10 +1,10 @@
-"""Files that end before their own end: an end marker, or the size that their container tells.
+"""Handles files that end before their end marker, or before the size that their container states.
 
-What is missing decides. If it must hold pixels of the first frame, the file is `TRUNCATED`, here or
-when it is decoded. If all of these are there (an end marker, a chunk of metadata, a later frame or
-page is cut off), the picture is read as it is, and `Header.truncated` says so: in every format.
-Where a decoder insists on the end, it gets one. (`jpeg` and `containers` tell of JPEG, GIF and
-TIFF themselves; a BMP ends with its pixels.)
+In every format, the missing part decides. If it contains pixels of the first frame, the file is
+`TRUNCATED`, either here or when it is decoded. If all of these pixels are present (an end marker, a
+metadata chunk, a later frame or page is cut off), the picture is read, and has `Header.truncated`.
+If a decoder requires an end marker, one is added. (JPEG is handled by `jpeg`, GIF and TIFF by
+`containers`; a BMP ends with its pixels.)
 """
 
 from typing import NamedTuple
@@ -20,11 +20,11 @@ _BESIDES = (b"free", b"skip", b"uuid", b"xml ", b"jp2i", b"asoc", b"nlst")
 
 
 class Readable(NamedTuple):
-    """A file as a decoder wants it.
+    """A file in a form that its decoder accepts.
 
     Attributes:
-        data: Its bytes, perhaps with an end.
-        truncated: Whether it ends early.
+        data: The file's bytes, perhaps with an added end or without an incomplete part.
+        truncated: Whether the file ends early.
     """
 
     data: bytes
@@ -32,11 +32,11 @@ class Readable(NamedTuple):
 
 
 def with_end(data: bytes, file_format: str) -> Readable:
-    """Looks at the end of a file, and gives it one if it lacks nothing else.
+    """Checks the end of a file, and completes it if no pixels are missing.
 
     Args:
         data: The whole file.
-        file_format: As `sniff` names it.
+        file_format: The format, as from `sniff`.
 
     Raises:
         PixelError: TRUNCATED, if pixels are missing; TOO_COSTLY.
@@ -57,7 +57,10 @@ def _truncated(data: bytes, promised: int) -> PixelError:
 
 
 def _png_ends(data: bytes) -> bool:
-    """Whether there is a whole IEND chunk; or none at all, which is damage and no cut."""
+    """Returns whether a complete IEND chunk exists.
+
+    Also returns True for a file without any chunk, which is damaged and not truncated.
+    """
     at, chunks = 8, False
     for _ in range(MAX_CHUNKS):
         if at + 12 > len(data):
@@ -66,11 +69,11 @@ def _png_ends(data: bytes) -> bool:
             return True
         chunks = chunks or data[at + 4 : at + 8].isalpha()
         at += int.from_bytes(data[at : at + 4], "big") + 12
-    return True  # `containers` says that it is too costly
+    return True  # `containers` rejects the file as too costly
 
 
 def _webp(data: bytes) -> Readable:
-    """A RIFF without the chunk that its end cuts, if the picture is in those before it."""
+    """Removes the incomplete last chunk of a WebP, if the chunks before it contain a picture."""
     promised = int.from_bytes(data[4:8], "little") + 8
     if promised <= len(data):
         return Readable(data, False)
@@ -90,12 +93,12 @@ def _webp(data: bytes) -> Readable:
 
 
 def _cut_box(data: bytes) -> Box | None:
-    """The box that the end of the file cuts; None if there is none."""
+    """Returns the box that extends beyond the end of the file; None if there is none."""
     return next((box for box in boxes(data) if box.end > len(data)), None)
 
 
 def _boxed(data: bytes) -> Readable:
-    """An ISO base media file without the last box, if this one holds no part of the picture."""
+    """Removes the incomplete last box of an AVIF or HEIF, if it is not part of the picture."""
     cut = _cut_box(data)
     if cut is None:
         return Readable(data, False)
@@ -105,7 +108,7 @@ def _boxed(data: bytes) -> Readable:
 
 
 def _jp2(data: bytes) -> Readable:
-    """A JPEG 2000 whose end-of-codestream marker alone may be missing, or a box behind it."""
+    """Completes a JPEG 2000 in which only the end marker, or a box behind it, is incomplete."""
     if data.startswith(b"\xff\x4f"):
         if data.endswith(END_OF_CODESTREAM):
             return Readable(data, False)
@@ -115,7 +118,7 @@ def _jp2(data: bytes) -> Readable:
         return Readable(data, False)
     if cut.kind in _BESIDES:
         return Readable(data[: cut.start], True)
-    # OpenJPEG finds out whether anything but the marker is missing.
+    # OpenJPEG detects whether more than the marker is missing.
     ended = _with_marker(data)
     if cut.kind != b"jp2c" or len(ended) != cut.end:
         raise _truncated(data, cut.end)

@@ -1,28 +1,30 @@
-"""Why a picture could not be read: one exception, one documented list of reason codes."""
+"""The exception for pictures that can't be read, and its documented reason codes."""
 
 from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Reason codes of `PixelError`; they stand in the `error` column of the tables.
+    """Reason codes of `PixelError`, as in the column `error` of tables.
 
     Attributes:
-        EMPTY: No bytes at all.
+        EMPTY: The file has no bytes.
         TOO_MANY_BYTES: The file is larger than `Limits.max_bytes`.
         NOT_AN_IMAGE: Text (HTML, JSON), PDF, video, audio or an archive.
-        UNKNOWN_FORMAT: Bytes that no known signature fits.
+        UNKNOWN_FORMAT: The bytes match no known signature.
         UNSUPPORTED_FORMAT: A known picture format that is not decoded (JPEG XL, SVG, ICO...).
-        NEEDS_HEIF: A HEIC or HEIF, and the extra `heif` is not installed. Not the file's fault.
-        UNSUPPORTED_MODE: The format is read, but not pixels of this kind (float, LAB, odd depths).
+        NEEDS_HEIF: A HEIC or HEIF file, while the extra `heif` is not installed; not the file's
+            fault.
+        UNSUPPORTED_MODE: The format is supported, but not this kind of pixels (float, LAB, unusual
+            depths).
         TOO_MANY_PIXELS: Width times height is above `Limits.max_pixels`; nothing was decoded.
         TOO_EXTREME: Long side over short side is above `Limits.max_aspect`; nothing was decoded.
-        TOO_COSTLY: Within those limits, but the file is made so that reading it would take minutes
-            or gigabytes (thousands of scans, blocks or tags); nothing was decoded.
-        TRUNCATED: The file ends before its pixels do. (One that ends before its end marker, with
-            all pixels there, is read; `Header.truncated` tells.)
-        CORRUPT: Its structure is damaged, and no decoder gets a whole picture out of it.
-        DAMAGED_DATA: The file is whole, but its coded pixels contradict themselves or their
-            checksum, or have a hole of zeros: other decoders show a picture, a part of which is
+        TOO_COSTLY: The file is within these limits, but constructed such that reading it would take
+            minutes or gigabytes (thousands of scans, blocks or tags); nothing was decoded.
+        TRUNCATED: The file ends before its pixels do. (A file that has all pixels and lacks only
+            its end marker is read, and has `Header.truncated`.)
+        CORRUPT: The file's structure is damaged, so that no decoder yields a complete picture.
+        DAMAGED_DATA: The file is complete, but its coded pixels are inconsistent or contradict
+            their checksum, or contain a run of zeros. Other decoders show a picture that is partly
             wrong.
     """
 
@@ -45,8 +47,8 @@ class PixelError(Exception):
     """A picture that can't be read.
 
     Attributes:
-        reason: The code, one of `Reason`.
-        detail: What was found, for a person to read.
+        reason: The reason code.
+        detail: Details for people.
     """
 
     def __init__(self, reason: Reason, detail: str = "") -> None:
@@ -58,21 +60,21 @@ class PixelError(Exception):
         return f"{self.reason.value}: {self.detail}" if self.detail else self.reason.value
 
 
-# How the decoders (libjpeg-turbo, Pillow, libavif, OpenJPEG) speak of missing bytes.
+# Words for missing bytes in messages of the decoders (libjpeg-turbo, Pillow, libavif, OpenJPEG).
 _TRUNCATED_WORDS = ("truncated", "premature end of jpeg", "unexpected end", "not enough", "eof")
 
 
 def from_decoder(error: Exception, doing: str, truncated: bool) -> PixelError:
-    """Puts a decoder's exception into our words.
+    """Converts a decoder's exception to a `PixelError`.
 
     Args:
-        error: What the decoder raised.
-        doing: What was being done, for example `decoding webp`.
-        truncated: Whether the file ends early: then this is why, whatever the decoder says.
+        error: The exception that the decoder raised.
+        doing: The step that failed, for example `decoding webp`.
+        truncated: Whether the file is known to end early, which is then taken to be the reason.
 
     Returns:
-        The same `PixelError` when it is one; otherwise, by the message, TRUNCATED, UNSUPPORTED_MODE
-        or CORRUPT.
+        A `PixelError` unchanged; for other exceptions, TRUNCATED, UNSUPPORTED_MODE or CORRUPT,
+        depending on the message.
     """
     if isinstance(error, PixelError):
         return error

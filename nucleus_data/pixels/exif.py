@@ -1,7 +1,7 @@
-"""The EXIF orientation, and what it does to a picture.
+"""Reads and applies the EXIF orientation.
 
-Own parser for the one tag that is needed: Pillow's reads every tag, and warns about damage in those
-that nobody reads.
+Only this tag is parsed. Pillow's parser reads every tag, and warns about damage in tags that are
+not used here.
 """
 
 import struct
@@ -27,13 +27,13 @@ _UPRIGHT = {
 
 
 def read_orientation(exif: bytes | None) -> int:
-    """The orientation tag of an EXIF block.
+    """Returns the orientation tag of an EXIF block.
 
     Args:
-        exif: A TIFF structure, with or without the leading word Exif.
+        exif: The block, a TIFF structure with or without the leading `Exif`; None if there is none.
 
     Returns:
-        1 to 8; 1 when the block is missing, damaged, or says anything else, as browsers do.
+        1 to 8; as in browsers, 1 if the block or tag is missing, damaged or out of range.
     """
     if not exif:
         return 1
@@ -55,23 +55,23 @@ def read_orientation(exif: bytes | None) -> int:
 
 
 def swaps_sides(orientation: int) -> bool:
-    """Whether width and height change places."""
+    """Returns whether an orientation swaps width and height."""
     return orientation >= 5  # 5 to 8 are the transposed ones
 
 
 def flips(orientation: int) -> tuple[bool, bool]:
-    """Whether what is stored last ends up first: along the upright x axis, and along y."""
+    """Returns whether the upright picture's x axis, and y axis, run against the stored order."""
     return orientation in (2, 3, 6, 7), orientation in (3, 4, 7, 8)
 
 
 def upright(image: Image.Image, orientation: int) -> Image.Image:
-    """The picture as it is meant to be seen; the same object for orientation 1."""
+    """Rotates or mirrors a stored picture upright; returns the same object for orientation 1."""
     operation = _UPRIGHT.get(orientation)
     return image if operation is None else image.transpose(operation)
 
 
 def turned(values_HW: NDArray[np.uint32], orientation: int) -> NDArray[np.uint32]:
-    """The same for an array, with a value a pixel; a view of it."""
+    """Rotates or mirrors an array, with one value per pixel, upright; returns a view."""
     if swaps_sides(orientation):
         values_HW = values_HW.T
     flip_x, flip_y = flips(orientation)

@@ -1,11 +1,11 @@
-"""Holes in a JPEG: zeros where coded pixels were, which decoders show as something.
+"""Detects holes in a JPEG: zeros in place of coded pixels, which decoders may accept.
 
-A lost sector, or a part of a download that never came, is a run of zero bytes. If it happens to
-give as many blocks as were lost, libjpeg-turbo decodes it without a warning, and all that follows
-in another shade. But under most Huffman tables 128 zero bits say what no encoder says. The all-zero
-code is that of a table's first symbol. Where this is a coefficient (in the luma table of ITU-T
-T.81, annex K.3, one of -1 without a zero before it), each of some 40 coefficients in a row would be
-the same. Where it is the end of a block, zeros are flat blocks, and prove nothing.
+A lost disk sector, or a missing part of a download, becomes a run of zero bytes. If the run happens
+to decode to as many blocks as were lost, libjpeg-turbo gives no warning, and all following blocks
+have a wrong shade. But with most Huffman tables, no encoder writes 128 zero bits. The all-zero code
+is that of a table's first symbol. If that is a coefficient (in the luma table of ITU-T T.81, annex
+K.3, it is -1 without preceding zeros), about 40 consecutive coefficients would be equal. If it is
+the end of a block, zeros are flat blocks, and prove nothing.
 """
 
 import re
@@ -15,31 +15,31 @@ import numpy as np
 from nucleus_data.pixels.errors import PixelError, Reason
 from nucleus_data.pixels.jpeg import MAX_SEGMENTS
 
-HOLE = 16  # bytes
+HOLE = 16  # minimum length in bytes
 _RUN = re.compile(rb"\0{%d,}" % HOLE)
-_WORD = 8  # a run of 15 bytes or more holds one that is aligned
+_WORD = 8  # bytes; every run of 15 bytes or more contains an aligned word
 _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 _DHT, _SOS, _EOI, _TEM = 0xC4, 0xDA, 0xD9, 0x01
-_AC = 0x10  # in the first byte of a table: its class
-_SIZE = 0x0F  # of a symbol: the bits of the coefficient that follows; none in ends and zero runs
-_BAND = 5  # coefficients of a scan's band; in a narrower one, blocks of a pattern may be alike
+_AC = 0x10  # class of a table, in its first byte
+_SIZE = 0x0F  # a symbol's number of bits of the next coefficient; 0 in ends of blocks and zero runs
+_BAND = 5  # minimum coefficients in a scan's band; in a narrower one, blocks may be equal
 
 
 def check_holes(data: bytes, core: bytes, scan: int) -> None:
-    """Refuses a picture with a run of zeros in its coded data that can't be pixels.
+    """Rejects a picture with a run of zeros in its coded data that can't be pixels.
 
-    Zeros before the end of the picture are padding, as some cameras write.
+    Zeros directly before the end marker are padding, which some cameras write.
 
     Args:
-        data: The file.
-        core: What stands before its pixels, without metadata, as in `JpegHeader`.
-        scan: Where its first scan's marker is.
+        data: The whole file.
+        core: The part before the pixels, without metadata, as in `JpegHeader`.
+        scan: Offset of the first scan's marker.
 
     Raises:
         PixelError: DAMAGED_DATA.
     """
     words = np.frombuffer(data, "<u8", (len(data) - scan) // _WORD, scan)
-    if words.all() or data.find(bytes(HOLE), scan) < 0:  # nearly every file
+    if words.all() or data.find(bytes(HOLE), scan) < 0:  # the case for nearly every file
         return
     symbols, at = _first_symbols(core, 2), scan
     for _ in range(MAX_SEGMENTS):
@@ -60,7 +60,7 @@ def check_holes(data: bytes, core: bytes, scan: int) -> None:
 
 
 def _first_symbols(segments: bytes, at: int) -> dict[int, int]:
-    """The symbol of each Huffman table's all-zero code, by the table's class and number."""
+    """Returns the symbol of the all-zero code of each Huffman table, by its class and number."""
     symbols = {}
     while at + 4 <= len(segments):
         end = at + 2 + int.from_bytes(segments[at + 2 : at + 4], "big")
@@ -74,12 +74,17 @@ def _first_symbols(segments: bytes, at: int) -> dict[int, int]:
 
 
 def _codes_coefficients(scan: bytes, symbols: dict[int, int]) -> bool:
-    """Whether zero bits are coefficients in this scan, given its header behind the length."""
+    """Returns whether zero bits mean coefficients in a scan.
+
+    Args:
+        scan: The scan's header, behind its length.
+        symbols: From `_first_symbols`.
+    """
     parts = scan[0] if scan else 0
     if len(scan) < 2 * parts + 4:
         return False
     first, last, bits = scan[2 * parts + 1 : 2 * parts + 4]
-    # Of a second pass (bits > 15), most bits refine coefficients that are there, and may be 0.
+    # In a refinement scan (bits > 15), most bits refine existing coefficients, and may be 0.
     if last - first + 1 < _BAND or bits > 15:
         return False
     tables = (_AC | scan[2 * part + 2] & 15 for part in range(parts))

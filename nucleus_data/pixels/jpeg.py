@@ -1,7 +1,7 @@
-"""The structure of a JPEG: its header, its scans, and a copy without metadata.
+"""Parses the structure of a JPEG: its header and scans, and how to copy it without metadata.
 
-Own parser, because Pillow's takes minutes over a file of a million empty segments, and because a
-strict decoding must not stop at a harmless oddity between the header's segments.
+Pillow's parser is not used, since it takes minutes for a file with a million empty segments, and
+since strict decoding must not stop at harmless irregularities between the header's segments.
 """
 
 import re
@@ -13,15 +13,16 @@ import numpy as np
 
 from nucleus_data.pixels.errors import PixelError, Reason
 
-# Segments before the pixels; a profile of 16 MB needs 256 of them.
+# Maximum number of segments before the pixels; a profile of 16 MB needs 256.
 MAX_SEGMENTS = 4096
 MAX_STRAY = 2**20
-# Scans times pixels: each scan of a progressive file walks all coefficients, however few bytes it
-# has. Encoders write 1 to 12 scans, optimisers up to some 30.
+# Maximum of scans times pixels: decoding each scan of a progressive file visits all coefficients,
+# however few bytes it has. Encoders write 1 to 12 scans, optimisers up to about 30.
 MAX_SCANNED = 2**30
 MAX_SCANS = 512
 
-# Fill bytes (0xff) may stand before a marker. No quantifier: over a run of them it is quadratic.
+# Fill bytes (0xff) may precede a marker. There is no quantifier for them, as searching a long run
+# would take quadratic time.
 _MARKER = re.compile(rb"\xff([^\x00\xff])")
 _SCAN_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 _PADDING = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
@@ -40,27 +41,27 @@ class _Frame(NamedTuple):
     width: int
     height: int
     mode: str
-    components: bytes  # how many
-    table: int  # the quantisation table of the first one
+    components: bytes  # number of components, as one byte
+    table: int  # number of the first component's quantisation table
     sequential: bool
 
 
 class JpegHeader(NamedTuple):
-    """What stands before the pixels.
+    """The part of a JPEG before its pixels.
 
     Attributes:
-        width: Pixels, as stored.
-        height: Pixels, as stored.
+        width: Stored width in pixels.
+        height: Stored height in pixels.
         mode: L, RGB or CMYK, by the number of components.
-        exif: The EXIF block, or None.
-        icc: The colour profile, or None.
-        quantisation: The quantisation table of the first component, as in the file: 64 factors of
-            one or of two bytes, in zigzag order; None if it is missing.
-        sequential: Whether each scan has all there is of its components (it is not progressive).
-        one_scan: Whether all that is decoded is in the first scan.
-        core: The first bytes of the same picture without its metadata.
-        scan: Where the first scan's marker is; `core + data[scan:]` is the picture.
-        truncated: Whether the file has no end marker; all its pixels may be there nevertheless.
+        exif: EXIF block, or None.
+        icc: Colour profile, or None.
+        quantisation: Quantisation table of the first component, 64 factors of one or two bytes, in
+            zigzag order; None if it is missing.
+        sequential: Whether each scan has complete components, that is, is not progressive.
+        one_scan: Whether the first scan contains all components.
+        core: The part of the file before the first scan, without metadata.
+        scan: Offset of the first scan's marker; `core + data[scan:]` is the same picture.
+        truncated: Whether the file has no end marker; all pixels may be present nevertheless.
     """
 
     width: int
@@ -77,14 +78,14 @@ class JpegHeader(NamedTuple):
 
 
 def read_jpeg_header(data: bytes) -> JpegHeader:
-    """Reads up to the first scan. Stray bytes between segments are passed over, as decoders do.
+    """Parses a JPEG up to its first scan; skips stray bytes between segments, as decoders do.
 
     Args:
         data: The whole file.
 
     Raises:
-        PixelError: TRUNCATED, CORRUPT, UNSUPPORTED_MODE (not 8 bits, or 2 or 5 and more
-            components), or TOO_COSTLY (more than `MAX_SEGMENTS` or `MAX_STRAY`).
+        PixelError: TRUNCATED, CORRUPT, UNSUPPORTED_MODE (depth other than 8 bits, or other than 1,
+            3 or 4 components), or TOO_COSTLY (more than `MAX_SEGMENTS` or `MAX_STRAY`).
     """
     at, stray = 2, MAX_STRAY
     frame: _Frame | None = None
@@ -139,7 +140,7 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
             elif marker in _SOF:
                 frame = _read_frame(body, marker)
         elif marker == _APP0 and body[:5] == b"JFIF\0":
-            core.append(_JFIF)  # a strict decoding stops at an unknown version of it
+            core.append(_JFIF)  # a standard one, as strict decoding fails for unknown versions
         elif marker == _APP1 and exif is None and body[:6] == b"Exif\0\0":
             exif = body
         elif marker == _APP2 and body[:12] == b"ICC_PROFILE\0" and len(body) > 14:
@@ -148,37 +149,41 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
     raise PixelError(Reason.TOO_COSTLY, f"more than {MAX_SEGMENTS} segments before the pixels")
 
 
-@lru_cache(maxsize=256)  # a few programs wrote most files
+@lru_cache(maxsize=256)  # most files are written by a few programs
 def _quantisation(tables: bytes, number: int) -> bytes | None:
-    """One of the tables, the last one of its number; None if it is not there."""
-    found = None
+    """Returns the last quantisation table with a number; None if there is none."""
+    table = None
     while tables:
         length = 1 + (128 if tables[0] >> 4 else 64)
         if tables[0] & 15 == number and len(tables) >= length:
-            found = tables[1:length]
+            table = tables[1:length]
         tables = tables[length:]
-    return found
+    return table
 
 
 def _read_frame(body: bytes, marker: int) -> _Frame:
-    """What the frame's header says, given the segment's body and marker."""
+    """Parses a frame header, given the segment's body and marker."""
     if len(body) < 6:
         raise PixelError(Reason.CORRUPT, "a frame header that is too short")
     bits, height, width, components = struct.unpack_from(">BHHB", body)
     if bits != 8 or components not in _MODES:
         raise PixelError(Reason.UNSUPPORTED_MODE, f"{components} components of {bits} bits")
-    # What can't be read stays for the decoder to refuse: no table has the number -1.
+    # A header that is too short is left for the decoder to reject; no table has the number -1.
     table = body[8] if len(body) >= 9 else -1
     return _Frame(width, height, _MODES[components], body[5:6], table, marker in _SEQUENTIAL)
 
 
 def check_scans(data: bytes, header: JpegHeader) -> None:
-    """Refuses a picture with so many scans that its decoding would take minutes.
+    """Rejects a picture with so many scans that decoding it would take minutes.
+
+    Args:
+        data: The whole file.
+        header: Its header.
 
     Raises:
         PixelError: TOO_COSTLY.
     """
-    if header.one_scan:  # decoders read no other
+    if header.one_scan:  # decoders ignore any other scan
         return
     allowed = min(MAX_SCANS, max(32, MAX_SCANNED // max(1, header.width * header.height)))
     coded = np.frombuffer(data, np.uint8, offset=header.scan)
@@ -196,7 +201,7 @@ def check_scans(data: bytes, header: JpegHeader) -> None:
 
 
 def _next_scan(data: bytes, at: int) -> int:
-    """The place behind the next scan's header; -1 at the end of the picture."""
+    """Returns the offset behind the next scan's header; -1 at the end of the picture."""
     for _ in range(MAX_SEGMENTS):
         found = _SCAN_MARKER.search(data, at)
         if found is None or found[1][0] == _EOI:
@@ -210,7 +215,7 @@ def _next_scan(data: bytes, at: int) -> int:
 
 
 def _ends_early(data: bytes, at: int) -> bool:
-    """Whether no end marker follows, given the place of the first scan's marker."""
+    """Returns whether the end marker is missing, given the offset of the first scan's marker."""
     if data.endswith(EOI):
         return False
     for _ in range(MAX_SEGMENTS):
@@ -226,10 +231,14 @@ def _ends_early(data: bytes, at: int) -> bool:
 
 
 def check_cut(data: bytes, header: JpegHeader) -> None:
-    """Refuses a JPEG without its end if a whole scan of it may be missing, or be zeros.
+    """Rejects a JPEG without an end marker if whole scans may be missing, or may be zeros.
 
-    An end between two scans of a progressive picture decodes without a word, to a coarser one. So
-    does a tail of zeros, where the file's place on the disk was never written.
+    A progressive picture that ends between two scans decodes without an error, to a coarser
+    picture. So does one with a tail of zeros, from blocks of the disk that were never written.
+
+    Args:
+        data: The whole file.
+        header: Its header.
 
     Raises:
         PixelError: TRUNCATED.
@@ -240,9 +249,10 @@ def check_cut(data: bytes, header: JpegHeader) -> None:
     at = header.scan
     for _ in range(MAX_SCANS):
         following = _next_scan(data, at)
-        if not 0 < following <= len(data):  # no further scan, or its header is cut
+        if not 0 < following <= len(data):  # no further scan, or its header is incomplete
             break
-        # The scan's header ends there; a component is named by one byte and its tables by another.
+        # `following` is the end of the scan's header, which has two bytes per component: its name
+        # and the numbers of its tables.
         bits = data[following - 1] & 15
         first, last = data[following - 3], data[following - 2]
         scan = data.rfind(b"\xff\xda", at, following)
@@ -257,7 +267,7 @@ def check_cut(data: bytes, header: JpegHeader) -> None:
 
 
 def _scanned(core: bytes) -> list[int]:
-    """The names of the components, by the frame's header."""
+    """Returns the names of the components in the frame header."""
     at = 2
     while at + 4 <= len(core):
         end = at + 2 + int.from_bytes(core[at + 2 : at + 4], "big")
@@ -268,21 +278,21 @@ def _scanned(core: bytes) -> list[int]:
 
 
 def without_padding(data: bytes, scan: int, message: str) -> bytes | None:
-    """The same picture without zeros between its coded data and its end, as some cameras write.
+    """Removes zeros between the coded data and the end marker, which some cameras write.
 
     Args:
-        data: The file.
-        scan: Where its first scan begins.
-        message: What libjpeg-turbo objected to.
+        data: The whole file.
+        scan: Offset of its first scan.
+        message: libjpeg-turbo's error message.
 
     Returns:
-        None if the objection is another, or the bytes there are not all zero.
+        The file without these bytes; None if the error is another, or the bytes are not all zero.
     """
-    found = _PADDING.search(message)
+    match = _PADDING.search(message)
     end = data.find(b"\xff\xd9", scan)
-    if found is None or end < 0:
+    if match is None or end < 0:
         return None
-    start = end - int(found[1])
+    start = end - int(match[1])
     if start < scan or data[start:end].strip(b"\0"):
         return None
     return data[:start] + data[end:]

@@ -1,4 +1,4 @@
-"""Opens a picture: its format by signature, its header against the limits; no pixel is decoded."""
+"""Opens a picture: detects its format and checks its header, without decoding pixels."""
 
 from nucleus_data.pixels.boxes import read_jp2
 from nucleus_data.pixels.containers import webp_size
@@ -13,24 +13,22 @@ from nucleus_data.pixels.sources import JpegSource, PillowSource
 
 
 def open_picture(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Picture:
-    """Reads a picture's header. Pixels are decoded when a view is asked for.
+    """Reads a picture's header; pixels are decoded when a view is first used.
 
     Args:
         data: The whole file.
-        limits: What to refuse.
-
-    Returns:
-        The picture.
+        limits: Limits of the file and its picture.
 
     Raises:
-        PixelError: With a reason from `Reason`; nothing else, whatever the bytes are.
+        PixelError: The file can't be read, or exceeds a limit. No other exception is raised,
+            whatever the bytes are.
     """
     if len(data) > limits.max_bytes:
         raise PixelError(Reason.TOO_MANY_BYTES, f"{len(data)}, allowed {limits.max_bytes}")
     file_format = sniff(data)
     if file_format == "jpeg":
         return _open_jpeg(data, limits)
-    # Before Pillow opens it: the WebP decoder claims memory for all pixels at once.
+    # Checked before Pillow opens the file, since the WebP decoder allocates all pixels on opening.
     size = webp_size(data) if file_format == "webp" else None
     if size is not None:
         check_size(*size, limits, "webp")
@@ -47,7 +45,8 @@ def open_picture(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Picture:
         orientation, icc = jp2.orientation, jp2.icc
         turn = orientation
     elif file_format in ("tiff", "heif"):
-        # Pillow turns a TIFF upright by itself, libheif a HEIF, and the size is that after it.
+        # Pillow rotates a TIFF upright by itself, as libheif does a HEIF, and gives the size
+        # after the rotation.
         orientation, turn = orientation_before(image, file_format), 1
     else:
         orientation = turn = read_orientation(exif if isinstance(exif, bytes) else None)
@@ -71,7 +70,7 @@ def open_picture(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Picture:
 
 
 def _open_jpeg(data: bytes, limits: Limits) -> Picture:
-    """Opens a JPEG by its own header; Pillow is not asked."""
+    """Opens a JPEG, with this package's header parser instead of Pillow's."""
     jpeg = read_jpeg_header(data)
     orientation = read_orientation(jpeg.exif)
     width, height = jpeg.width, jpeg.height

@@ -1,4 +1,4 @@
-"""One encoded picture and views of its pixels, each decoded when it is first asked for."""
+"""An encoded picture, and views of its pixels that are decoded on first use."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -13,21 +13,21 @@ from nucleus_data.pixels.header import Header
 from nucleus_data.pixels.sources import Pixels, Source
 
 SMALL_SIDE = 256
-_QUICK = (Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)  # those of `resize.FILTERS`
+_QUICK = (Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)  # the keys of `resize.FILTERS`
 
 Box = tuple[float, float, float, float]
 Found = TypeVar("Found")
 
 
 class Picture:
-    """Views of one picture, all upright. Made by `opening.open_picture`.
+    """A picture with upright views of its pixels; made by `opening.open_picture`.
 
-    Every view raises `PixelError` (TRUNCATED, CORRUPT, UNSUPPORTED_MODE) when the pixels can't be
-    decoded. The cached views are read-only arrays, so that no reader can change what the next one
-    sees. Not safe to share between threads.
+    Every view raises `PixelError` (TRUNCATED, CORRUPT, UNSUPPORTED_MODE, DAMAGED_DATA) if the
+    pixels can't be decoded. The cached views are read-only arrays, so that no reader can change
+    what the next one sees. Not thread-safe.
 
     Attributes:
-        header: What is known without decoding.
+        header: The header, which is known without decoding.
         data: The whole file.
     """
 
@@ -37,15 +37,16 @@ class Picture:
         self.header = header
         self.data = data
         self._source = source
-        self._turn = turn  # the orientation that is still to be applied to what the source gives
+        self._turn = turn  # EXIF orientation that remains to be applied to the source's pixels
         self._icc = icc
         self._once: dict[Callable[[Picture], Any], Any] = {}
 
     def once(self, what: "Callable[[Picture], Found]") -> "Found":
-        """What a function finds in this picture, kept for whoever asks next.
+        """Returns a function's result for this picture, from a cache if it was called before.
 
         Args:
-            what: A module's function, whose result depends on the picture alone and is not changed.
+            what: A module-level function whose result depends only on the picture. Callers must not
+                modify the result.
         """
         if what not in self._once:
             self._once[what] = what(self)
@@ -54,32 +55,33 @@ class Picture:
 
     @property
     def luma_full(self) -> Pixels:
-        """BT.601 luma of the stored values (before the colour profile), full size, HxW, 0..255.
+        """BT.601 luma of the stored values (before the colour profile), uint8[H, W], full size.
 
-        Asking for it decodes the whole file, so it is also the proof that the file is complete.
+        Computing it decodes the whole file, and thus proves that the file is complete.
         """
         return self._views[0]
 
     @property
     def small(self) -> Pixels:
-        """The picture averaged down to a long side of 256, HxWx3 sRGB, 0..255; never enlarged.
+        """The picture averaged down to a long side of 256, uint8[H, W, 3], sRGB; never enlarged.
 
-        The means are exact, a pixel that two of them share counting for each by its part (not as in
-        Pillow's BOX, which moved the pHash of 21 of 150 resized copies of synthetic scenes).
+        The means are exact: a pixel on the border of two cells contributes to both, by area. (In
+        Pillow's BOX it does not, which changed the pHash of 21 of 150 resized copies of synthetic
+        scenes.)
         """
         return self._views[1]
 
     @cached_property
     def _views(self) -> tuple[Pixels, Pixels]:
-        """`luma_full` and `small`, of one decode."""
-        from nucleus_data.pixels.kernels import area_average  # not without need: it imports numba
+        """`luma_full` and `small`, from one decode."""
+        from nucleus_data.pixels.kernels import area_average  # imported here, as it imports numba
 
         full = (self.header.width, self.header.height)
         wanted = fit(*full, SMALL_SIDE)
         if swaps_sides(self._turn):
             full, wanted = full[::-1], wanted[::-1]
         luma, pixels_HWC, factor = self._source.luma_and_blocks(*wanted)
-        # Blocks that fill the wanted size exactly are the means that are asked for.
+        # If the blocks divide the picture into the wanted size exactly, they are the result.
         if full != (wanted[0] * factor, wanted[1] * factor):
             pixels_HWC = area_average(pixels_HWC, factor, full, wanted)
         small = pixels_HWC
@@ -96,7 +98,7 @@ class Picture:
 
     @cached_property
     def luma_small(self) -> Pixels:
-        """BT.601 luma of `small`, HxW, 0..255."""
+        """BT.601 luma of `small`, uint8[H, W]."""
         from nucleus_data.pixels.kernels import luma_of
 
         luma = luma_of(self.small)
@@ -104,20 +106,24 @@ class Picture:
         return luma
 
     def _decode(self, needed: tuple[int, int]) -> tuple[Image.Image, Callable[[Box], Box]]:
-        """The upright picture, large enough, and where a box of the original lies in it."""
+        """Decodes the upright picture, at a reduced scale if that is at least as large as `needed`.
+
+        Returns:
+            The picture, and a function that maps a box of the original to it.
+        """
         image, factor = self._source.image(*self._stored(needed))
         image = upright(image, self._turn)
         return image, lambda box: self._placed(box, image.size, factor)
 
     def _stored(self, size: tuple[int, int]) -> tuple[int, int]:
-        """An upright size before the picture is turned."""
+        """Converts an upright size to that of the stored pixels."""
         return size[::-1] if swaps_sides(self._turn) else size
 
     def _placed(self, box: Box, size: tuple[int, int], factor: int) -> Box:
-        """Where a box of the original lies in the upright picture, scaled down by a factor.
+        """Maps a box of the original to the upright picture that is scaled down by `factor`.
 
-        A scaled decode ends in a column and a row of which only a part is picture. They are the
-        stored right and bottom, so a turn may bring them to the left and to the top.
+        In a scaled decode, only a part of the last column and row may belong to the picture. They
+        are the right and bottom of the stored pixels, so rotation may move them to the left or top.
         """
         flip_x, flip_y = flips(self._turn)
         dx = size[0] * factor - self.header.width if flip_x else 0
@@ -131,19 +137,19 @@ class Picture:
         )
 
     def reduced(self, least: int) -> Pixels:
-        """Pixels for whoever scales them down further: of a JPEG, of its own scaled decode.
+        """Returns pixels for further downscaling; a JPEG is decoded at a reduced scale.
 
-        That is 1/2, 1/4 or 1/8 of the size if no side gets shorter than asked for, and the full
-        size otherwise. Not cached; the array is the caller's.
+        The scale is 1/2, 1/4 or 1/8 if no side becomes shorter than `least`, otherwise 1. The array
+        is not cached, and the caller may modify it.
 
         Args:
-            least: The shortest side, in pixels, that is enough.
+            least: Minimum length of a side, in pixels; shorter sides keep their length.
 
         Returns:
-            HxWx3 sRGB, 0..255.
+            uint8[H, W, 3], sRGB.
 
         Raises:
-            PixelError: If the pixels can't be decoded.
+            PixelError: The pixels can't be decoded.
         """
         full = (self.header.width, self.header.height)
         image, _ = self._decode((min(full[0], least), min(full[1], least)))
@@ -156,24 +162,25 @@ class Picture:
         size: tuple[int, int] | None = None,
         resample: Image.Resampling = Image.Resampling.LANCZOS,
     ) -> Pixels:
-        """Pixels to look at or to train on. Not cached; the array is the caller's.
+        """Returns pixels to look at or to train on, cropped and resized.
 
-        They are scaled from a JPEG's own scaled decode where that is large enough.
+        A JPEG is decoded at a reduced scale if that is large enough. The array is not cached, and
+        the caller may modify it.
 
         Args:
-            max_side: Scale down so that no side of the result is longer; never enlarges. Not with
+            max_side: Maximum length of the result's sides in pixels; never enlarges. Excludes
                 `size`.
-            crop: Left, top, right, bottom in upright pixels of the original; all of it by default.
-            size: Exact width and height of the result; enlarges if need be.
-            resample: The filter that scales.
+            crop: Left, top, right, bottom in upright pixels of the original; None for all of it.
+            size: Exact width and height of the result in pixels; enlarges if necessary.
+            resample: Resampling filter.
 
         Returns:
-            HxWx3 sRGB, 0..255.
+            uint8[H, W, 3], sRGB.
 
         Raises:
-            ValueError: If the crop is empty or leaves the picture, a size is not positive, or both
-                are given.
-            PixelError: If the pixels can't be decoded.
+            ValueError: The crop is empty or exceeds the picture, a size is not positive, or both
+                `max_side` and `size` are given.
+            PixelError: The pixels can't be decoded.
         """
         full = (self.header.width, self.header.height)
         left, top, right, bottom = crop or (0, 0, *full)
@@ -181,19 +188,21 @@ class Picture:
             raise ValueError(f"crop must lie inside 0, 0, {full[0]}, {full[1]}, got {crop}")
         if max_side is not None and size is not None:
             raise ValueError("give max_side or size, not both")
-        # For a thumbnail or two, importing numba would cost more than it saves.
+        # Only `size` uses the compiled resizing: for a few thumbnails with `max_side`, importing
+        # numba would take longer than it saves.
         resized = size is not None
         if size is None:
             kept = (max(1, round(right - left)), max(1, round(bottom - top)))
             size = kept if max_side is None else fit(*kept, max_side)
         if min(size) < 1:
             raise ValueError(f"size must be positive, got {size}")
-        # A training set's pictures need no more than decoding; an image between costs a third more.
+        # Pictures of a training set need only be decoded; going through a Pillow image would take a
+        # third longer.
         whole = (left, top, right, bottom) == (0, 0, *full)
         plain = self._source.rgb(*size) if whole and self._turn == 1 and not self._icc else None
         if plain is not None:
             return plain
-        # The whole picture, at the scale at which the crop has the size asked for.
+        # Size of the whole picture at the scale at which the crop has the requested size.
         needed = (
             min(full[0], -(-size[0] * full[0] // (right - left))),
             min(full[1], -(-size[1] * full[1] // (bottom - top))),
@@ -219,23 +228,35 @@ class Picture:
         resample: Image.Resampling,
         box: Box,
     ) -> Pixels | None:
-        """A box of the original, before its profile is applied; None if it takes a Pillow image."""
-        found = self._source.words(*self._stored(needed)) if resample in _QUICK else None
-        if found is None:
-            return None
-        from nucleus_data.pixels.resize import resized  # not without need: it imports numba
+        """Resizes a box of the original with compiled code, before its profile is applied.
 
-        words_HW, factor = found
+        Returns:
+            None if that requires a Pillow image.
+        """
+        decoded = self._source.words(*self._stored(needed)) if resample in _QUICK else None
+        if decoded is None:
+            return None
+        from nucleus_data.pixels.resize import resized  # imported here, as it imports numba
+
+        words_HW, factor = decoded
         words_HW = turned(words_HW, self._turn)
         placed = self._placed(box, words_HW.shape[::-1], factor)
         return resized(words_HW, size, resample, placed)
 
 
 def fit(width: int, height: int, max_side: int) -> tuple[int, int]:
-    """The size with the same aspect whose long side is at most `max_side`; never enlarges.
+    """Scales a size down such that its long side is at most `max_side`; never enlarges.
+
+    Args:
+        width: Width in pixels.
+        height: Height in pixels.
+        max_side: Maximum length of a side in pixels.
+
+    Returns:
+        Width and height with the same aspect, rounded, at least 1.
 
     Raises:
-        ValueError: If `max_side` is below 1.
+        ValueError: `max_side` is below 1.
     """
     if max_side < 1:
         raise ValueError(f"max_side must be 1 or more, got {max_side}")

@@ -1,4 +1,4 @@
-"""Opens files with Pillow: its readers by format, and what it knows without decoding a pixel."""
+"""Opens files with the Pillow plugin for their format, without decoding pixels."""
 
 import io
 import threading
@@ -23,8 +23,8 @@ from PIL import (
 from nucleus_data.pixels.containers import prepare
 from nucleus_data.pixels.errors import PixelError, Reason, from_decoder
 
-# The plugins by name and not `Image.open`: it tries others on damage, turns a phone's JPEG with a
-# gain map into an "MPO" of two frames, and has a process-wide bomb limit beside ours.
+# Plugins are used directly, as `Image.open` tries others if a file is damaged, opens a phone's JPEG
+# with a gain map as an "MPO" of two frames, and has a process-wide limit of its own.
 _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
     "jpeg": JpegImagePlugin.JpegImageFile,
     "png": PngImagePlugin.PngImageFile,
@@ -41,9 +41,9 @@ _WARNINGS = threading.Lock()
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps Pillow's remarks on odd metadata to itself; what matters comes as an exception.
+    """Suppresses Pillow's warnings about unusual metadata; relevant errors are exceptions.
 
-    `warnings.catch_warnings` is not made for threads, hence the lock.
+    The lock is needed since `warnings.catch_warnings` is not thread-safe.
     """
     with _WARNINGS, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -51,12 +51,12 @@ def quiet() -> Iterator[None]:
 
 
 class Opened(NamedTuple):
-    """A file whose header is read.
+    """A file whose header has been read.
 
     Attributes:
-        image: The lazy picture.
-        frames: Its number of frames, of pages in a TIFF, of pictures in a HEIF.
-        truncated: Whether the file ends early, as `Header.truncated`.
+        image: Pillow's picture, not loaded.
+        frames: Number of frames, of pages of a TIFF, or of pictures of a HEIF.
+        truncated: Whether the file ends early, as in `Header.truncated`.
     """
 
     image: ImageFile.ImageFile
@@ -65,7 +65,7 @@ class Opened(NamedTuple):
 
 
 def _plugin(file_format: str) -> type[ImageFile.ImageFile]:
-    """Pillow's reader of a format. Raises PixelError if it is in an extra that is missing."""
+    """Returns Pillow's plugin for a format; PixelError if it needs an extra not installed."""
     if file_format != "heif":
         return _PLUGINS[file_format]
     try:
@@ -79,11 +79,11 @@ def _plugin(file_format: str) -> type[ImageFile.ImageFile]:
 
 
 def open_file(data: bytes, file_format: str) -> Opened:
-    """Reads a header with Pillow. No pixel is decoded.
+    """Reads a header with Pillow, without decoding pixels.
 
     Args:
         data: The whole file.
-        file_format: As `sniff` names it.
+        file_format: The format, as from `sniff`.
 
     Raises:
         PixelError: TOO_MANY_PIXELS, TOO_COSTLY, TRUNCATED, CORRUPT or NEEDS_HEIF.
@@ -97,17 +97,18 @@ def open_file(data: bytes, file_format: str) -> Opened:
                 frames = int(getattr(image, "n_frames", 1))
     except MemoryError:
         raise
-    except Image.DecompressionBombError as error:  # a plugin that must allocate to read the header
+    except Image.DecompressionBombError as error:  # from plugins that allocate for the header
         raise PixelError(Reason.TOO_MANY_PIXELS, str(error)) from error
-    except Exception as error:  # plugins raise a dozen types on damaged headers
+    except Exception as error:  # plugins raise many types of exceptions for damaged headers
         raise from_decoder(error, f"reading the {file_format} header", truncated) from error
     return Opened(image, frames, truncated)
 
 
 def orientation_before(image: Image.Image, file_format: str) -> int:
-    """The orientation of a TIFF or a HEIF before its reader turned it upright, 1 to 8.
+    """Returns the orientation, 1 to 8, of a TIFF or HEIF before its reader rotated it upright.
 
-    Of a HEIF it is what its EXIF block names; the turns of the file itself stand for it.
+    For a HEIF, this is the orientation in its EXIF block, which is equivalent to the rotations that
+    the file itself specifies.
     """
     if file_format == "tiff":
         value = image.tag_v2.get(_ORIENTATION_TAG, 1)  # type: ignore[attr-defined]

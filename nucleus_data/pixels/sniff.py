@@ -1,4 +1,4 @@
-"""The format of a file by its first bytes. Extensions and media types are never believed."""
+"""Detects a file's format by its first bytes; extensions and media types are never trusted."""
 
 from nucleus_data.pixels.errors import PixelError, Reason
 
@@ -63,18 +63,19 @@ _OTHER_FILES = (
 )
 _BMP_HEADER_BYTES = (12, 40, 52, 56, 64, 108, 124)
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-# Bytes that no text holds: the control characters but tab, line feed, form feed, return, escape.
+# Bytes that no text contains: control characters other than tab, line feed, form feed, carriage
+# return and escape.
 _NOT_TEXT = frozenset(range(32)) - {9, 10, 12, 13, 27}
 
 
 def declared_format(filename: str | None) -> str | None:
-    """The format that a file name's extension promises.
+    """Returns the format that a file name's extension stands for.
 
     Args:
-        filename: For example `3f2a.JPG`; a path is fine.
+        filename: Name or path of the file, for example `3f2a.JPG`; None if unknown.
 
     Returns:
-        A name that `sniff` also uses, for example `jpeg`; None without a known extension.
+        The format, named as by `sniff`, for example `jpeg`; None without a known extension.
     """
     if not filename or "." not in filename:
         return None
@@ -82,10 +83,10 @@ def declared_format(filename: str | None) -> str | None:
 
 
 def sniff(data: bytes) -> str:
-    """The format by the signature.
+    """Returns a file's format by its signature.
 
     Args:
-        data: The file; its first 512 bytes are looked at.
+        data: The file, of which the first 512 bytes suffice.
 
     Returns:
         One of jpeg, png, webp, avif, gif, bmp, tiff, heif, jp2.
@@ -123,7 +124,7 @@ def sniff(data: bytes) -> str:
 
 
 def is_picture(head: bytes) -> bool:
-    """Whether a file begins as one of a format that is read, given its first 512 bytes."""
+    """Returns whether a file has a supported picture format, given its first 512 bytes."""
     try:
         sniff(head)
     except PixelError:
@@ -132,7 +133,7 @@ def is_picture(head: bytes) -> bool:
 
 
 def _sniff_ftyp(head: bytes) -> str:
-    """ISO base media files: AVIF, its cousins HEIC and HEIF, or a video."""
+    """Distinguishes ISO base media files: AVIF, HEIC and HEIF, and videos, which raise."""
     size = min(int.from_bytes(head[:4], "big"), len(head))
     brands = [head[8:12], *(head[i : i + 4] for i in range(16, size, 4))]
     if b"avif" in brands or b"avis" in brands:

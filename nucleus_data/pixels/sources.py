@@ -1,10 +1,10 @@
-"""The two decoders behind a picture: libjpeg-turbo for JPEG, Pillow for the rest and for odd JPEGs.
+"""Decodes stored pixels: JPEG with libjpeg-turbo, other formats and unusual JPEGs with Pillow.
 
-Both give stored pixels: not yet upright, not yet sRGB, but opaque and 8-bit. JPEG goes through
-`simplejpeg`, because it stops at the first sign of damage, where Pillow paints grey and says
-nothing, and because it decodes at a fraction of the size for a fraction of the time. Flipped bits
-inside a JPEG's coded data may still decode to something: `scripts/bench_corruption.py` measures how
-often they are noticed. WebP and AVIF have no checksum; there damage mostly stays silent.
+The pixels are opaque and have 8 bits, but are not yet upright or sRGB. JPEG is decoded by
+`simplejpeg`, since it stops at the first sign of damage, where Pillow silently fills in grey, and
+since it can decode at a reduced scale in a fraction of the time. Flipped bits in a JPEG's coded
+data may still decode to something; `scripts/bench_corruption.py` measures how often they are
+detected. WebP and AVIF have no checksum, so damage in them mostly goes undetected.
 """
 
 import threading
@@ -23,21 +23,21 @@ from nucleus_data.pixels.holes import check_holes
 from nucleus_data.pixels.jpeg import EOI, JpegHeader, check_cut, check_scans, without_padding
 from nucleus_data.pixels.pillow_files import Opened, open_file, quiet
 
-# DCT scalings with fast code in libjpeg-turbo, each an average over a square of pixels.
+# Scales with optimised code in libjpeg-turbo; each averages over squares of pixels.
 _JPEG_FACTORS = (8, 4, 2)
-# Above it, what stands before the pixels is skipped once, and not in each decoding.
+# If more bytes precede the pixels, they are removed once instead of skipped in each decode.
 _MAX_METADATA = 2**20
-# Pixels of smaller pictures, which are averaged at once and then of no more use, are decoded to one
-# place of so many bytes: numpy asks for large pages for it, and it is in the caches already.
+# Size of a buffer that is reused for the pixels of smaller pictures that are averaged immediately.
+# numpy requests large pages for it, and it is already in the CPU's caches.
 _SCRATCH_BYTES = 2**22
-# Warnings of libjpeg-turbo about coded pixels; it goes on after them, with something else.
+# Warnings of libjpeg-turbo about coded pixels, after which it would continue with wrong pixels.
 _DAMAGE = ("Corrupt JPEG data", "Inconsistent progression")
 
 Pixels = NDArray[np.uint8]
 
 
 class _Scratch(threading.local):
-    """Memory that a thread uses again and again."""
+    """A buffer that each thread reuses."""
 
     @cached_property
     def pixels(self) -> Pixels:
@@ -48,36 +48,37 @@ _SCRATCH = _Scratch()
 
 
 class Source(Protocol):
-    """Stored pixels of one file, decoded when asked for."""
+    """Stored pixels of one file, decoded on request."""
 
     def image(self, width: int, height: int) -> tuple[Image.Image, int]:
-        """The picture in mode L, RGB or CMYK, and the factor by which it is scaled down.
+        """Returns the picture in mode L, RGB or CMYK, and the factor by which it is scaled down.
 
-        It is no smaller than asked for. Its sides are divided by the factor and rounded up.
+        Its sides are divided by the factor and rounded up, and are no smaller than requested.
         """
 
     def rgb(self, width: int, height: int) -> Pixels | None:
-        """The picture as HxWx3 if the file's own pixels have that size, RGB or of a scaled decode.
+        """Returns the picture, uint8[H, W, 3], if decoding at some scale gives RGB of this size.
 
-        None if it takes more than decoding; then `words` or `image` is asked.
+        Otherwise returns None; the caller then uses `words` or `image`.
         """
 
     def words(self, width: int, height: int) -> tuple[NDArray[np.uint32], int] | None:
-        """As `image`, but HxW words of red, green, blue and a byte that does not count.
+        """Like `image`, but returns uint32[H, W]: the bytes red, green, blue and an unused one.
 
-        None if there is no such view without a Pillow image; then `image` is asked.
+        Returns None if that requires a Pillow image; the caller then uses `image`.
         """
 
     def luma_and_blocks(self, width: int, height: int) -> tuple[Pixels, Pixels, int]:
-        """BT.601 luma at full size, HxW, means of square blocks, and the side of a block.
+        """Returns full-size BT.601 luma, means of square blocks, and the side of a block in pixels.
 
-        The means are h x w x 1 (grey), 3 (RGB) or 4 (CMYK), and no fewer than asked for; the last
-        ones along each side may be of less than a block.
+        The luma is uint8[H, W]. The means are uint8[h, w, C], with C = 1 (grey), 3 (RGB) or 4
+        (CMYK), and no fewer than requested; the last ones in each direction may be of incomplete
+        blocks.
         """
 
 
 def _luma(image: Image.Image) -> Pixels:
-    """BT.601 luma, HxW, of a picture in mode L, RGB or CMYK."""
+    """Returns BT.601 luma, uint8[H, W], of a picture in mode L, RGB or CMYK."""
     return by_bands(image, _to_luma)
 
 
@@ -86,12 +87,12 @@ def _to_luma(image: Image.Image) -> Image.Image:
 
 
 def _channels(image: Image.Image) -> Pixels:
-    """The picture as H x W x 1, 3 or 4."""
+    """Returns the picture as uint8[H, W, C]."""
     return np.atleast_3d(by_bands(image, lambda part: part))
 
 
 class PillowSource:
-    """A file that Pillow decodes, whole and once."""
+    """A file that Pillow decodes, once and at full size."""
 
     def __init__(self, opened: Opened, file_format: str, data: bytes) -> None:
         self._lazy: ImageFile.ImageFile | None = opened.image
@@ -101,26 +102,26 @@ class PillowSource:
         self._size = opened.image.size
 
     def image(self, width: int, height: int) -> tuple[Image.Image, int]:
-        """The picture at its full size, and 1."""
+        """Returns the picture at its full size, and 1."""
         return self._flat, 1
 
     def rgb(self, width: int, height: int) -> Pixels | None:
-        """None: what Pillow decodes is an image first."""
+        """Returns None, since Pillow always decodes to an image."""
         return None
 
     def words(self, width: int, height: int) -> tuple[NDArray[np.uint32], int] | None:
-        """None, too."""
+        """Returns None, since Pillow always decodes to an image."""
         return None
 
     def luma_and_blocks(self, width: int, height: int) -> tuple[Pixels, Pixels, int]:
-        """BT.601 luma at full size, the picture itself, and 1."""
+        """Returns full-size BT.601 luma, the picture itself, and 1."""
         return _luma(self._flat), _channels(self._flat), 1
 
     @cached_property
     def _flat(self) -> Image.Image:
         """The decoded picture, opaque and 8-bit."""
-        # Taken only once: Pillow's object is half-loaded after a failure, and another `load` might
-        # hand out what there is of it.
+        # Decode only once: after a failure, Pillow's object is half-loaded, and a second `load`
+        # might return the incomplete pixels.
         image, self._lazy = self._lazy, None
         if image is None:
             raise PixelError(Reason.CORRUPT, f"{self._format} failed to decode before")
@@ -135,7 +136,7 @@ class PillowSource:
             flat = flatten(image)
         except MemoryError:
             raise
-        except Exception as error:  # codecs raise a dozen types on damage
+        except Exception as error:  # codecs raise many types of exceptions for damaged data
             raise from_decoder(error, f"decoding {self._format}", self._truncated) from error
         if flat.size != self._size:
             raise PixelError(Reason.CORRUPT, f"decodes to {flat.size}, header says {self._size}")
@@ -143,11 +144,11 @@ class PillowSource:
 
 
 class _NotForTurbo(Exception):
-    """libjpeg-turbo can't read this JPEG, or objects to something harmless in it."""
+    """libjpeg-turbo can't decode this JPEG, or objects to something harmless in it."""
 
 
 class JpegSource:
-    """A JPEG. Decoded anew for each view, at the scale that the view needs."""
+    """A JPEG, decoded anew for each view at the scale that the view needs."""
 
     def __init__(self, data: bytes, header: JpegHeader) -> None:
         check_scans(data, header)
@@ -161,11 +162,11 @@ class JpegSource:
             self._without_metadata()
 
     def image(self, width: int, height: int) -> tuple[Image.Image, int]:
-        """The picture, at 1/2, 1/4 or 1/8 if that still is at least width x height."""
+        """Returns the picture, at scale 1/2, 1/4 or 1/8 if that is at least width x height."""
         factor = self._factor(width, height)
         try:
             if self._mode == "CMYK":
-                # Stored inverted, as Adobe does and all readers assume.
+                # CMYK is stored inverted, as by Adobe; all readers assume it.
                 pixels = self._decode("CMYK", factor)
                 return Image.fromarray(np.invert(pixels, out=pixels), "CMYK"), factor
             if self._mode == "L":
@@ -175,7 +176,7 @@ class JpegSource:
             return self._pillow.image(width, height)
 
     def rgb(self, width: int, height: int) -> Pixels | None:
-        """The pixels at full size, 1/2, 1/4 or 1/8, if that is the size asked for."""
+        """Returns the pixels at scale 1, 1/2, 1/4 or 1/8 if that is exactly the requested size."""
         factor = self._factor(width, height)
         if self._mode != "RGB" or self._size != (width * factor, height * factor):
             return None
@@ -185,7 +186,7 @@ class JpegSource:
             return None
 
     def words(self, width: int, height: int) -> tuple[NDArray[np.uint32], int] | None:
-        """The pixels, of a JPEG in colour."""
+        """Returns the pixels of a colour JPEG; None for others."""
         if self._mode != "RGB":
             return None
         factor = self._factor(width, height)
@@ -196,15 +197,15 @@ class JpegSource:
         return pixels_HWX.view(np.uint32)[:, :, 0], factor
 
     def luma_and_blocks(self, width: int, height: int) -> tuple[Pixels, Pixels, int]:
-        """BT.601 luma, blocks of 1, 2, 4 or 8 pixels a side, and that number, of one full decode.
+        """Returns luma and means of blocks with sides of 1, 2, 4 or 8 pixels, from one full decode.
 
-        The luma is that of the decoded RGB, as in all formats: at saturated colours, and here and
-        there by rounding, it is another than the JPEG's own.
+        The luma is that of the decoded RGB, as for all formats. For saturated colours, and by
+        rounding, it differs from the JPEG's own luma.
         """
         factor = self._factor(width, height)
         try:
             if self._mode == "RGB":
-                from nucleus_data.pixels.kernels import luma_and_blocks  # not without need: numba
+                from nucleus_data.pixels.kernels import luma_and_blocks  # here, as it imports numba
 
                 return *luma_and_blocks(self._decode("RGBX", 1, passing=True), factor), factor
             if self._mode == "L":
@@ -224,25 +225,26 @@ class JpegSource:
 
     @cached_property
     def _pillow(self) -> PillowSource:
-        # Without the end that was given to it: Pillow would paint grey over what is missing.
+        # Without the end marker that `_decode` appended, as Pillow would fill what is missing with
+        # grey.
         ours = self._header.truncated and self._checked
         data = self._data.removesuffix(EOI) if ours else self._data
         return PillowSource(open_file(data, "jpeg"), "jpeg", data)
 
     def _decode(self, space: str, factor: int, passing: bool = False) -> Pixels:
-        """Stored pixels.
+        """Decodes the stored pixels.
 
         Args:
-            space: As `simplejpeg` calls it.
-            factor: By which they are scaled down.
-            passing: Whether they are only averaged, at once: chroma is enlarged quickly, and they
-                may be gone when the next picture is decoded.
+            space: Name of the colour space in `simplejpeg`.
+            factor: Factor by which to scale down.
+            passing: Whether the caller averages the pixels immediately. Chroma is then upsampled in
+                a faster way, and the next decode may overwrite the pixels.
         """
         if not self._checked:
             check_holes(self._data, self._core, self._scan)
             if self._header.truncated:
                 check_cut(self._data, self._header._replace(scan=self._scan))
-                # If more than the end is missing, libjpeg-turbo meets it too early, and says so.
+                # If more than the end marker is missing, libjpeg-turbo reports a premature end.
                 self._data += EOI[self._data.endswith(EOI[:1]) :]
             self._checked = True
         width, height = (-(-side // factor) for side in self._size)
@@ -257,8 +259,8 @@ class JpegSource:
     def _strictly(
         self, space: str, width: int, height: int, place: Pixels | None, *, fast: bool
     ) -> Pixels:
-        """Stops at any objection of libjpeg-turbo that stays when what is harmless is cut away."""
-        # Twice: libjpeg-turbo does not count the padding that it has read ahead.
+        """Decodes in strict mode, after removing what is known to be harmless if it fails."""
+        # Twice, as libjpeg-turbo's message does not count padding that it has already read.
         padding = () if self._header.truncated else (self._without_padding,) * 2
         for cure in (self._without_metadata, *padding, None):
             try:
@@ -283,7 +285,7 @@ class JpegSource:
         raise _NotForTurbo(message)
 
     def _without_metadata(self, message: str = "") -> bool:
-        """Stray bytes and damaged segments before the pixels are no damage of the pixels."""
+        """Removes metadata: damage before the pixels does not affect the pixels."""
         self._data, self._scan = self._core + self._data[self._scan :], len(self._core)
         return True
 

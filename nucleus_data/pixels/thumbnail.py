@@ -1,4 +1,4 @@
-"""Thumbnails for the report."""
+"""Makes thumbnails for the report."""
 
 import simplejpeg
 
@@ -9,18 +9,18 @@ _QUALITY = 80
 
 
 def thumbnail_jpeg(data: bytes, max_side: int = 256, limits: Limits = DEFAULT_LIMITS) -> bytes:
-    """A small upright sRGB copy. Holds no metadata of the original.
+    """Makes a small, upright sRGB copy without the original's metadata.
 
     Args:
         data: The original file.
-        max_side: Longest side in pixels; smaller pictures keep their size.
-        limits: As for `open_picture`.
+        max_side: Maximum length of a side in pixels; smaller pictures keep their size.
+        limits: Limits, as for `open_picture`.
 
     Returns:
         A baseline JPEG of quality 80.
 
     Raises:
-        PixelError: If the picture can't be read.
+        PixelError: The picture can't be read.
     """
     pixels = open_picture(data, limits).rgb(max_side=max_side)
     return simplejpeg.encode_jpeg(pixels, quality=_QUALITY, colorsubsampling="420")

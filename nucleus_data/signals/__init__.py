@@ -1,7 +1,7 @@
-"""Cheap signals: numbers about one picture, measured once by the stage `inspect`.
+"""Cheap signals: numbers about one picture, computed once by the stage `inspect`.
 
-A group is one small module with a `group: SignalGroup`. Your own is a module in your own package,
-named in the configuration as `package.module` or `package.module:attribute`:
+A group of signals is a small module with a `group: SignalGroup`. To add your own, write a module in
+your package, and name it in the configuration as `package.module` or `package.module:attribute`:
 
     def measure(picture, filename):
         return {"red": float(picture.small[:, :, 0].mean())}
@@ -11,16 +11,16 @@ named in the configuration as `package.module` or `package.module:attribute`:
 
 | group | view | signals |
 |---|---|---|
-| `file` | header | format, size, mode, frames, orientation, profile, alpha, a missing end |
+| `file` | header | format, size, mode, frames, orientation, profile, alpha, truncation |
 | `tone` | small | brightness, contrast, clipping, entropy, saturation |
 | `detail` | luma_full | Laplacian variance, share of high frequencies |
 | `hash` | small | 64-bit perceptual hash, 256-bit DCT hash |
 | `colour` | small | percentiles of luma, cast, colourfulness, dominant colour |
 | `sharpness` | luma_full | width of the sharpest edges, signs of enlarging |
-| `compression` | header, luma_full | JPEG quality, blockiness, bytes over those expected |
+| `compression` | header, luma_full | JPEG quality, blockiness, file size over that expected |
 | `layout` | luma_full, small | borders, seams of collages, repetition |
-| `resampling` | luma_full | the rhythm that enlarging leaves in the pixels |
-| `canonical` | luma_full, small | `hash` inside borders, whichever way turned; not a default |
+| `resampling` | luma_full | periodic traces of enlarging |
+| `canonical` | luma_full, small | `hash` without borders, in any orientation; not a default |
 """
 
 from nucleus_data.signals.group import SignalGroup, is_built_in, load_group

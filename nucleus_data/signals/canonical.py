@@ -1,23 +1,26 @@
-"""Perceptual hashes that stay when a picture is mirrored, turned or framed. Not among the defaults.
+"""Perceptual hashes that are invariant to mirroring, rotation and borders; not a default group.
 
 | column | meaning |
 |---|---|
-| canonical_phash, _hash256 | as of `hash`, inside the borders, in the canonical orientation |
-| canonical_width, _height | long and short side of what lies inside the borders, in pixels |
+| canonical_phash, _hash256 | as in `hash`, inside the borders, in the canonical orientation |
+| canonical_width, _height | long and short side of the part inside the borders, in pixels |
 
-Borders are those that `layout` finds; they are left alone where less than 40 % of a side would
-stay. Of the eight orientations (four turns, each mirrored or not), canonical is the one
+Borders are detected by `layout`; they are ignored where less than 40 % of a side would remain. Of
+the eight orientations (four rotations, each mirrored or not), the canonical one is determined by
+two rules:
 
-1. that lies: its width is the long side. Only up to 5 % off a square, the one with more power in
-   frequencies across than down (between the 4x4 lowest ones);
-2. of these four, the one with the largest sum of the signed squares of those coefficients: the
-   strongest contrasts between left and right, top and bottom decide, which no re-encoding turns.
+1. It is in landscape format, its width being the long side. For a picture within 5 % of a square,
+   it has more power in horizontal than in vertical frequencies (of the 4x4 lowest ones).
+2. Of the remaining four, it has the largest sum of the signed squares of these coefficients. Thus
+   the strongest contrasts between left and right, and top and bottom, decide; re-encoding does not
+   reverse these.
 
-A tie is decided by the smaller 256-bit hash. A mirror negates the odd frequencies and a turn swaps
-both axes, all in exact integers: so equal averages have equal hashes. The median is taken after the
-turn, so the values are those that `hash` has for the picture turned so. What is left: the small
-view's own rounding (averaging across first, then down), which moves a few bits of a turned copy,
-and pictures that are nearly their own mirror image, which may choose either way.
+A tie is resolved by the smaller 256-bit hash. Mirroring negates the odd frequencies, and rotation
+swaps the axes; both are exact in integers, so equal averages have equal hashes. The median is taken
+in the canonical orientation, so the values are those of `hash` for the reoriented picture. Two
+causes of differences remain: the small view's rounding (it averages horizontally, then vertically)
+changes a few bits of a rotated copy, and a picture that is almost its own mirror image may get
+either orientation.
 """
 
 import math
@@ -34,7 +37,7 @@ from nucleus_data.signals.layout import borders
 
 _LYING = 1.05
 _DECIDING = 4  # lowest frequencies along each side
-_STEP = 2.0**24  # coefficients that decide are kept in steps of 1/256 luma level
+_STEP = 2.0**24  # the deciding coefficients are rounded to steps of 1/256 luma level
 _LEAST = 0.4
 _BOTH = (False, True)
 
@@ -43,14 +46,14 @@ Turn = tuple[bool, bool, bool]
 
 
 def turned(block_KK: Floats, turn: Turn) -> Floats:
-    """The DCT block of a picture that is mirrored and turned.
+    """Returns the DCT block of the mirrored and rotated picture.
 
     Args:
-        block_KK: Coefficients, from `lowest_frequencies`.
-        turn: Whether left and right are swapped, then top and bottom, then both axes.
+        block_KK: Coefficients from `lowest_frequencies`, float64[K, K].
+        turn: Whether to swap left and right, then top and bottom, then both axes.
 
     Returns:
-        Another K x K block.
+        float64[K, K].
     """
     across, down, swap = turn
     block_KK = block_KK.copy()
@@ -62,23 +65,23 @@ def turned(block_KK: Floats, turn: Turn) -> Floats:
 
 
 def canonical_turn(block_KK: Floats, width: int, height: int) -> Turn:
-    """Which turn brings a picture into its canonical orientation, as defined above.
+    """Returns the operations that bring a picture into its canonical orientation, defined above.
 
     Args:
-        block_KK: 16x16 coefficients of 64x64 averages.
+        block_KK: Coefficients of the 64x64 averages, float64[16, 16].
         width: Width inside the borders, in pixels.
         height: Height inside the borders, in pixels.
     """
-    from nucleus_data.signals.grid import packed_bits  # not without need: numba
+    from nucleus_data.signals.grid import packed_bits  # imported here, as it imports numba
 
     lowest = np.rint(block_KK[:_DECIDING, :_DECIDING] / _STEP)
     lying = max(width, height) > _LYING * min(width, height)
     swaps = (height > width,) if lying else _BOTH
 
     def rank(turn: Turn) -> tuple[float, float]:
-        there = turned(lowest, turn)
-        power = there * there
-        return float((np.triu(power) - np.tril(power)).sum()), float((there * np.abs(there)).sum())
+        block = turned(lowest, turn)
+        power = block * block
+        return float((np.triu(power) - np.tril(power)).sum()), float((block * np.abs(block)).sum())
 
     turns = [(across, down, swap) for swap in swaps for across in _BOTH for down in _BOTH]
     ranks = [rank(turn) for turn in turns]
@@ -87,13 +90,13 @@ def canonical_turn(block_KK: Floats, width: int, height: int) -> Turn:
 
 
 def inner_borders(luma_full_HW: NDArray[np.uint8]) -> tuple[float, float, float, float]:
-    """The shares of the sides that borders take: left, top, right, bottom.
+    """Returns the widths of the left, top, right and bottom borders, as shares of the sides.
 
     Args:
-        luma_full_HW: 0..255.
+        luma_full_HW: uint8[H, W].
 
     Returns:
-        Zeros for a direction in which less than 40 % would stay.
+        Zeros for a direction in which less than 40 % of the side would remain.
     """
     left, top, right, bottom = borders(luma_full_HW)
     if left + right > 1 - _LEAST:
@@ -104,13 +107,13 @@ def inner_borders(luma_full_HW: NDArray[np.uint8]) -> tuple[float, float, float,
 
 
 def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
-    """The columns of the table above, for one picture."""
-    from nucleus_data.signals.grid import lowest_frequencies, packed_bits  # not without need: numba
+    """Computes the columns of the table above for one picture."""
+    from nucleus_data.signals.grid import lowest_frequencies, packed_bits  # here: imports numba
 
     left, top, right, bottom = inner_borders(picture.luma_full)
     luma = picture.luma_small
     rows, columns = luma.shape
-    # Inwards: a pixel that is partly border would be a line along the edge.
+    # Round inwards, as a pixel that is partly border would add a line along the edge.
     inner = luma[
         math.ceil(top * rows) : rows - math.ceil(bottom * rows),
         math.ceil(left * columns) : columns - math.ceil(right * columns),

@@ -1,20 +1,21 @@
-"""Colour and exposure, from histograms of the small view.
+"""Signals of colour and exposure, from histograms of the small view.
 
 | column | range | meaning |
 |---|---|---|
-| luma_p1, luma_p99 | 0..255 | luma that 1 % (99 %) of the pixels do not exceed |
-| cast | 0..1 | how far the mean colour is from grey: 0 none, pure blue 1 |
-| cast_factor | 0..100 | that over the spread of colours: above about 3, one tint lies over all |
+| luma_p1, luma_p99 | 0..255 | 1st and 99th percentiles of luma |
+| cast | 0..1 | distance of the mean colour from grey: 0 for grey, 1 for pure blue |
+| cast_factor | 0..100 | that distance over the spread of colours; above about 3: a tint over all |
 | colourfulness | 0..190 | 0 grey, 33 moderate, 59 quite, above 109 extremely colourful |
-| grey_share | 0..1 | share of pixels whose channels are less than 12 levels apart |
-| dominant_share | 0..1 | share of pixels in the commonest cube of 16 levels a side |
+| grey_share | 0..1 | share of pixels whose channels differ by less than 12 levels |
+| dominant_share | 0..1 | share of pixels in the most frequent cube of 16 levels per side |
 
-`colourfulness`: Hasler and Suesstrunk 2003, "Measuring colourfulness in natural images", on the
-axes R - G and (R + G)/2 - B. `cast` and `cast_factor` take the mean and the spread on the same axes
-(after Gasparini and Schettini 2004, "Color balancing of digital photos using simple image
-statistics", who use CIELAB): a picture of one thing of one colour has a cast without a fault.
-`dominant_share` takes the better of two grids of cubes, so that a colour near a border of one is
-not split. All sums are over integers: values are the same on every machine.
+`colourfulness` is from Hasler and Suesstrunk 2003, "Measuring colourfulness in natural images", on
+the axes R - G and (R + G)/2 - B. `cast` and `cast_factor` use the mean and the spread on the same
+axes (after Gasparini and Schettini 2004, "Color balancing of digital photos using simple image
+statistics", who use CIELAB). A picture of a single object of one colour has a high cast without
+being defective. `dominant_share` is the larger value of two grids of cubes, so that a colour near
+the border of a cube is not split. All sums are of integers, so values are the same on every
+machine.
 """
 
 import math
@@ -29,25 +30,24 @@ _MOST = 100.0
 
 
 def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
-    """The columns of the table above, for one picture."""
-    from nucleus_data.signals.small import sums_of  # not without need: numba
+    """Computes the columns of the table above for one picture."""
+    from nucleus_data.signals.small import sums_of  # imported here, as it imports numba
 
-    found = picture.once(sums_of)
-    n, first, second = found.pixels, found.first, found.second
-    # The second axis is summed as R + G - 2 B, twice as long.
+    sums = picture.once(sums_of)
+    n, first, second = sums.pixels, sums.first, sums.second
+    # The second axis is summed as R + G - 2 B, which is twice as long.
     distance = math.hypot(first / n, second / n / 2)
     spread = math.sqrt(
-        (n * found.first_2 - first * first) / n**2
-        + (n * found.second_2 - second * second) / n**2 / 4
+        (n * sums.first_2 - first * first) / n**2 + (n * sums.second_2 - second * second) / n**2 / 4
     )
     return {
-        "luma_p1": found.luma_p1,
-        "luma_p99": found.luma_p99,
+        "luma_p1": sums.luma_p1,
+        "luma_p99": sums.luma_p99,
         "cast": min(1.0, distance / 255),
         "cast_factor": min(_MOST, distance / max(spread, 1e-9)),
         "colourfulness": spread + 0.3 * distance,
-        "grey_share": found.grey / n,
-        "dominant_share": found.commonest / n,
+        "grey_share": sums.grey / n,
+        "dominant_share": sums.commonest / n,
     }
 
 

@@ -1,16 +1,16 @@
-"""What the file is, from its header alone.
+"""Properties of the file, from its header.
 
 | column | range | meaning |
 |---|---|---|
 | format | - | by signature: jpeg, png, webp, avif, gif, bmp, tiff, heif, jp2 |
-| declared | - | the format that the file name's extension promises; null without a known one |
-| mislabelled | - | whether `declared` is another than `format` |
-| width, height | 1.. pixels | orientation applied |
+| declared | - | the format that the file name's extension stands for; null if unknown |
+| mislabelled | - | whether `declared` differs from `format` |
+| width, height | 1.. pixels | size with the orientation applied |
 | mode | - | Pillow's name of the stored mode: RGB, L, CMYK, P, RGBA, I;16... |
-| frames | 1..10,000 | of an animation, pages of a TIFF; 1 for a still picture |
+| frames | 1..10,000 | frames of an animation, pages of a TIFF; 1 for a still picture |
 | orientation | 1..8 | EXIF 2.32, tag 274, as stored |
 | has_icc, has_alpha | - | an embedded colour profile; possible transparency |
-| truncated | - | the file ends before its end marker or size; all pixels are there all the same |
+| truncated | - | the file ends before its end marker or size, but has all pixels |
 | bytes | 1.. bytes | size of the file |
 | bytes_per_pixel | 0.. | bytes over width x height; 0.013 for 1024x768 in 10 KB |
 | aspect | 1.. | long side over short side |
@@ -25,7 +25,7 @@ from nucleus_data.signals.group import SignalGroup
 
 
 def measure(picture: Picture, filename: str | None) -> dict[str, Any]:
-    """The columns of the table above, for one picture."""
+    """Computes the columns of the table above for one picture."""
     header = picture.header
     declared = declared_format(filename)
     return {

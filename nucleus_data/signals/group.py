@@ -1,4 +1,4 @@
-"""What a group of signals is, and how one is found by its path."""
+"""Defines groups of signals, and loads one by its import path."""
 
 import importlib
 import pkgutil
@@ -20,15 +20,15 @@ _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z_]\w*)?")
 
 @dataclass(frozen=True)
 class SignalGroup:
-    """Signals that are measured together and stored in one table, `inspect.<name>`.
+    """Signals that are computed together and stored in one table, `inspect.<name>`.
 
     Attributes:
         name: Lower-case identifier.
-        version: Raised by hand when the same picture would give other values.
+        version: Must be increased by hand when the same picture would give other values.
         schema: The columns.
-        measure: From a picture and its file name (None if it has none) to column -> value. A value
-            may depend on these two alone. Whatever it raises makes the picture fail, with the
-            group's name.
+        measure: Computes column -> value from a picture and its file name (None if it has none).
+            Values may depend only on these two. Any exception is recorded as the picture's failure,
+            with the group's name.
     """
 
     name: str
@@ -51,13 +51,10 @@ def load_group(path: str) -> SignalGroup:
 
     Args:
         path: `package.module:attribute`; the attribute is `group` by default. A name without a dot
-            is one of the built-in modules: `tone` is `nucleus_data.signals.tone:group`.
-
-    Returns:
-        The group.
+            is that of a built-in module: `tone` stands for `nucleus_data.signals.tone:group`.
 
     Raises:
-        ValueError: If the path is malformed, can't be imported, or leads to something else.
+        ValueError: The path is malformed, can't be imported, or is not that of a `SignalGroup`.
     """
     if not _PATH.fullmatch(path):
         raise ValueError(f"a signal group is named package.module:attribute, got {path!r}")
@@ -82,7 +79,7 @@ def load_group(path: str) -> SignalGroup:
 
 
 def _built_in() -> list[str]:
-    """Names of the groups in this package, sorted."""
+    """Returns the sorted names of the built-in groups."""
     names = [info.name for info in pkgutil.iter_modules([str(Path(__file__).parent)])]
     modules = {name: importlib.import_module(f"{_BUILT_IN}.{name}") for name in names}
     groups = {name: vars(module).get("group") for name, module in modules.items()}
@@ -90,6 +87,6 @@ def _built_in() -> list[str]:
 
 
 def is_built_in(path: str) -> bool:
-    """Whether a path leads into this package, whose versions alone say what its values are."""
+    """Returns whether a path is that of a built-in group, whose version determines its values."""
     module_path = path.partition(":")[0]
     return "." not in module_path or module_path.startswith(f"{_BUILT_IN}.")

@@ -1,4 +1,4 @@
-"""Files of others: their lines, rows and columns, each read alone whatever is wrong with another.
+"""Reads upstream files by lines, rows and columns, such that a damaged one does not affect others.
 
-What is made of them is the business of those who read them: lists of pictures, imported captions.
+The callers interpret the content, as lists of pictures or as imported captions.
 """

@@ -1,4 +1,4 @@
-"""Lists that are compressed: `.csv.gz`, `.jsonl.zst` and their like."""
+"""Reads compressed lists, such as `.csv.gz` and `.jsonl.zst`."""
 
 import io
 from collections.abc import Iterator
@@ -15,21 +15,21 @@ _PIECE = 1 << 20
 
 
 def uncompressed(name: str) -> str:
-    """A file's name without the ending of its compression, if it has one."""
+    """Returns a file's name without the extension of its compression, if it has one."""
     suffix = Path(name).suffix
     return name.removesuffix(suffix) if suffix.lower() in COMPRESSED else name
 
 
 @contextmanager
 def plain(store: Store, name: str) -> Iterator[IO[bytes]]:
-    """A file's bytes, uncompressed.
+    """Opens a file for reading its uncompressed bytes.
 
     Args:
-        store: Where it is.
-        name: Its name there; empty if the store is the file itself.
+        store: The store with the file.
+        name: Name of the file; empty if the store is the file itself.
 
     Raises:
-        OSError: It can't be read, or is damaged.
+        OSError: The file can't be read, or is damaged.
     """
     kind = COMPRESSED.get(Path(name or store.uri).suffix.lower())
     with with_retries(lambda: store.fs.open(store.path(name), "rb")) as file:
@@ -41,15 +41,18 @@ def plain(store: Store, name: str) -> Iterator[IO[bytes]]:
 
 
 def plain_copy(store: Store, name: str, target: Path) -> Path | None:
-    """A local, uncompressed copy of a compressed file; None if it is not compressed.
+    """Makes a local, uncompressed copy of a compressed file.
 
     Args:
-        store: Where it is.
-        name: Its name there; empty if the store is the file itself.
-        target: Where the copy goes.
+        store: The store with the file.
+        name: Name of the file; empty if the store is the file itself.
+        target: Path of the copy.
+
+    Returns:
+        `target`; None, without a copy, if the file is not compressed.
 
     Raises:
-        OSError: It is damaged.
+        OSError: The file can't be read, or is damaged.
     """
     if uncompressed(name or store.uri) == (name or store.uri):
         return None

@@ -1,6 +1,6 @@
-"""Rows of a CSV, each alone: one with an open quote costs its own line.
+"""Parses the rows of a CSV separately, so that a row with an unclosed quote loses only its line.
 
-The next line is then read as if it began a row.
+Parsing continues with the next line as the beginning of a row.
 """
 
 import csv
@@ -11,7 +11,7 @@ from typing import IO
 
 from nucleus_data.upstream.lines import MOST_LINE, Line, lines
 
-MOST_LINES = 500  # of a row with line ends in quotes
+MOST_LINES = 500  # maximum number of lines of a row, which may have line ends in quotes
 DELIMITERS = (",", "\t", ";", "|")
 
 
@@ -20,10 +20,10 @@ class CsvRow:
     """A row.
 
     Attributes:
-        line: The number of its first line.
-        fields: As many as the head has; none of a row that can't be read.
-        text: Its first line.
-        problem: Why it can't be read; empty if it can.
+        line: Number of the row's first line, from 1.
+        fields: The values, as many as the header has; empty if the row can't be read.
+        text: The row's first line.
+        problem: The reason why the row can't be read; empty if it can.
     """
 
     line: int
@@ -33,18 +33,18 @@ class CsvRow:
 
 
 class CsvRows:
-    """A CSV or TSV file; which separator it has is told by its first line.
+    """A CSV or TSV file, whose separator is detected from its first line.
 
     Args:
         file: The file, in UTF-8.
-        names: Its columns, if it has no head.
+        names: Names of the columns, if the file has no header line; None for a header.
 
     Attributes:
-        names: Its columns.
+        names: Names of the columns.
 
     Raises:
-        OSError: Its first line can't be read.
-        csv.Error: The same.
+        OSError: The first line can't be read.
+        csv.Error: The first line can't be parsed.
     """
 
     def __init__(self, file: IO[bytes], names: Sequence[str] | None = None) -> None:
@@ -61,7 +61,7 @@ class CsvRows:
             self._ahead.append(head)
 
     def rows(self) -> Iterator[CsvRow]:
-        """Its rows."""
+        """Yields the rows, including those that can't be read, but not empty lines."""
         while (first := self._next()) is not None:
             fields: list[str] = []
             problem = first.problem
@@ -80,7 +80,12 @@ class CsvRows:
         return self._ahead.popleft() if self._ahead else next(self._lines, None)
 
     def _row(self, first: Line) -> tuple[list[str], str]:
-        """The fields of a row that begins with a line; those of its further lines are taken."""
+        """Parses the row that begins with a line, consuming its further lines.
+
+        Returns:
+            The fields and an empty text; or no fields and the problem, in which case no further
+            lines are consumed.
+        """
         taken, size = [first], len(first.text)
         while True:
             try:
@@ -98,7 +103,7 @@ class CsvRows:
             size += sum(len(line.text) for line in more)
 
     def _upto_quote(self, count: int, size: int) -> list[Line]:
-        """The next lines up to one that may close a quote; none if there is none near."""
+        """Takes the next lines up to one with a quote; none if there is no such line nearby."""
         found: list[Line] = []
         while len(found) < count and size > 0 and (line := self._next()) is not None:
             found.append(line)

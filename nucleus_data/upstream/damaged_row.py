@@ -1,17 +1,17 @@
-"""A row of a list that cannot be read."""
+"""The description of a row of a list that can't be read."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class DamagedRow:
-    """A row that cannot be read.
+    """A row that can't be read.
 
     Attributes:
-        file: Name of its file.
-        line: Its line, from 1; of several lines, the first.
-        text: What stands there.
-        reason: What is wrong with it, in words.
+        file: Name of the file.
+        line: Number of the row's first line, from 1.
+        text: Content of the row, or its beginning.
+        reason: The reason, for people.
     """
 
     file: str

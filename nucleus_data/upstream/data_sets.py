@@ -1,4 +1,4 @@
-"""What the package `datasets` saves: Arrow files, and the JSON that names them."""
+"""Reads data sets that the package `datasets` saved: Arrow files, and JSON that lists them."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -9,21 +9,22 @@ import pyarrow as pa
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import RequestError
 
-SAVED = "state.json"  # of save_to_disk, beside the files of a split
+SAVED = "state.json"  # written by save_to_disk, beside the files of a split
 SPLITS = "dataset_dict.json"
 ARROW_FILE = b"ARROW1"
 SHOWN = 5
 
 
 def splits_of(root: Store, names: Sequence[str]) -> list[str]:
-    """The splits that `save_to_disk` wrote, in its order: folders of the data set.
+    """Returns the splits that `save_to_disk` wrote, in its order, as folders of the data set.
 
     Args:
         root: The data set.
-        names: What lies in it; a path that leads out of it (`../x`) is none of these.
+        names: Names of its entries. As splits must be among them, the JSON can't refer to paths
+            outside of the data set (`../x`).
 
     Raises:
-        RequestError: The JSON that names them can't be read, or names what is not there.
+        RequestError: The JSON that lists the splits can't be read, or a split does not exist.
     """
     splits = [str(split) for split in named_by(root, SPLITS, "splits")]
     if missing := [split for split in splits if split not in names]:
@@ -35,22 +36,22 @@ def splits_of(root: Store, names: Sequence[str]) -> list[str]:
 
 
 def saved_files(root: Store, folder: str) -> list[str]:
-    """The files of one split that `save_to_disk` wrote, in its order; paths below the root.
+    """Returns the files of a split that `save_to_disk` wrote, in its order, relative to `root`.
 
     Args:
         root: The data set.
-        folder: The split's, with a slash at its end; empty for the root itself.
+        folder: Folder of the split, ending with a slash; empty for the root itself.
 
     Raises:
-        RequestError: The JSON that names them can't be read, or a file is missing.
+        RequestError: The JSON that lists the files can't be read, or a file is missing.
     """
     name = f"{folder}{SAVED}"
     try:
         files = [str(item["filename"]) for item in named_by(root, name, "_data_files")]
     except TypeError as error:
         raise RequestError(f"{root.uri}/{name} cannot be read: {error!r}") from error
-    there = set(root.list(folder.rstrip("/")))
-    if missing := [file for file in files if file not in there]:
+    existing = set(root.list(folder.rstrip("/")))
+    if missing := [file for file in files if file not in existing]:
         raise RequestError(
             f"{root.uri}: {name} names {len(missing)} files that are missing: "
             f"{', '.join(missing[:SHOWN])}"
@@ -59,20 +60,23 @@ def saved_files(root: Store, folder: str) -> list[str]:
 
 
 def named_by(root: Store, name: str, key: str) -> list[Any]:
-    """The list of a key in a JSON file. Raises RequestError if that can't be read."""
+    """Returns the list under a key in a JSON file; RequestError if it can't be read."""
     try:
-        found = json.loads(root.read(name))[key]
+        values = json.loads(root.read(name))[key]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RequestError(f"{root.uri}/{name} cannot be read: {error!r}") from error
-    return list(found)
+    return list(values)
 
 
 def open_arrow(file: IO[bytes]) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-    """Columns and batches of an Arrow stream, as `datasets` saves them, or of an Arrow file.
+    """Opens an Arrow stream, the format of `datasets`, or an Arrow file.
+
+    Returns:
+        The schema and the batches.
 
     Raises:
-        ArrowException: It is neither.
-        OSError: It can't be read.
+        ArrowException: The file is neither.
+        OSError: The file can't be read.
     """
     file.seek(0)
     start = file.read(len(ARROW_FILE))

@@ -1,15 +1,15 @@
-"""JSON from outside: an object's fields, whatever its numbers and however deep it is."""
+"""Parses JSON objects from upstream robustly, whatever their numbers and depth."""
 
 import json
 from typing import Any
 
-# Python's own limit depends on how deep its caller stands: an earlier one, so that all agree.
+# Below Python's own limit, which depends on the caller's stack depth, so that all callers agree.
 MOST_DEPTH = 200
 _DIGITS = 20
 
 
 def parsed(text: str) -> dict[str, Any] | None:
-    """A JSON object's fields; None if it is no JSON, no object, or nested too deep."""
+    """Parses a JSON object; returns None if it is not one, or is nested too deeply."""
     try:
         content = json.loads(text, parse_int=_integer)
     except (ValueError, RecursionError):
@@ -18,7 +18,7 @@ def parsed(text: str) -> dict[str, Any] | None:
 
 
 def _is_deep(content: Any) -> bool:
-    """Whether lists and objects are nested deeper than `MOST_DEPTH`."""
+    """Returns whether lists and objects are nested more deeply than `MOST_DEPTH`."""
     level = [content]
     for _ in range(MOST_DEPTH):
         inner = (value.values() if isinstance(value, dict) else value for value in level)
@@ -29,7 +29,7 @@ def _is_deep(content: Any) -> bool:
 
 
 def _integer(digits: str) -> int | str:
-    """An integer; one that no column holds stays the text that it is."""
+    """Parses an integer; one that does not fit into 64 bits remains text."""
     if len(digits) <= _DIGITS and -(1 << 63) <= (value := int(digits)) < 1 << 63:
         return value
     return digits

@@ -1,4 +1,4 @@
-"""Lines of text files, each alone: one that is too long or no UTF-8 costs itself."""
+"""Reads the lines of text files separately: one that is too long or not UTF-8 loses only itself."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from nucleus_data.upstream.json_objects import parsed
 MOST_LINE = 16 << 20  # bytes
 BOM = b"\xef\xbb\xbf"
 WIDE = (b"\xff\xfe", b"\xfe\xff")
-SHOWN = 1000  # bytes of a line that can't be read
+SHOWN = 1000  # number of bytes that are kept of a line that can't be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +18,9 @@ class Line:
     """A line.
 
     Attributes:
-        number: From 1.
-        text: What it says, its end included; of one that can't be read, how it begins.
-        problem: Why it can't be read; empty if it can.
+        number: Number of the line, from 1.
+        text: The line including its end; if it can't be read, its beginning.
+        problem: The reason why the line can't be read; empty if it can.
     """
 
     number: int
@@ -29,10 +29,10 @@ class Line:
 
 
 def lines(file: IO[bytes]) -> Iterator[Line]:
-    """The lines of a file.
+    """Yields the lines of a file.
 
     Raises:
-        OSError: It can't be read, or is UTF-16.
+        OSError: The file can't be read, or is UTF-16.
     """
     number, more = 0, b""
     while line := file.readline(MOST_LINE):
@@ -54,7 +54,9 @@ def lines(file: IO[bytes]) -> Iterator[Line]:
 
 
 def json_rows(file: IO[bytes]) -> Iterator[tuple[Line, dict[str, Any]]]:
-    """JSON lines and their objects, empty ones left out; those that are none have a problem.
+    """Yields the non-empty lines of a JSON Lines file, with their objects.
+
+    A line that is not a JSON object has a `problem`, and an empty object.
 
     Raises:
         OSError: The file can't be read.
@@ -71,7 +73,7 @@ def json_rows(file: IO[bytes]) -> Iterator[tuple[Line, dict[str, Any]]]:
 
 
 def _why(text: str) -> str:
-    """Why a text is no JSON object that is read."""
+    """Returns the reason why a text is not accepted as a JSON object."""
     try:
         json.loads(text)
     except (ValueError, RecursionError) as error:

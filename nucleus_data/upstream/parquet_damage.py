@@ -1,4 +1,4 @@
-"""Which rows of a Parquet file can't be read, for messages: a row group is lost as a whole."""
+"""Finds the rows of a Parquet file that can't be read, by row groups, for messages."""
 
 from collections.abc import Sequence
 from typing import IO
@@ -7,18 +7,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 BATCH = 1024
-SHOWN = 3  # row groups
+SHOWN = 3  # maximum number of row groups in a message
 
 
 def damaged_rows(file: IO[bytes], columns: Sequence[str] | None = None) -> str:
-    """Tells which rows of a Parquet file are damaged and what to do, to end a message with.
+    """Describes which rows of a Parquet file are damaged, and what to do, for a message's end.
 
     Args:
-        file: The file; all of it is read.
-        columns: Columns that are needed; by default all.
+        file: The file, which is read completely.
+        columns: Columns to read; None for all.
 
     Returns:
-        The words; empty if the file as a whole can't be read, or all of it can.
+        The text; empty if the file can't be opened, or is not damaged.
     """
     try:
         parquet = pq.ParquetFile(file, pre_buffer=False)

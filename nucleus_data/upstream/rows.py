@@ -1,4 +1,4 @@
-"""Rows of Parquet, Arrow, CSV and JSON lines, one at a time, as they stand in the file."""
+"""Reads the rows of Parquet, Arrow, CSV and JSON Lines files, one at a time."""
 
 import csv
 import zlib
@@ -18,17 +18,17 @@ from nucleus_data.upstream.parquet_damage import damaged_rows
 BATCH = 1024
 UNREADABLE = "unreadable"
 DAMAGED = (OSError, EOFError, zlib.error, pa.ArrowException)
-PATH = "path"  # of a picture in a data set: a struct of bytes and path
+PATH = "path"  # field of a picture in a data set, a struct of bytes and path
 
 
 @dataclass(frozen=True)
 class Raw:
-    """A row as it stands in a file.
+    """A row of a file.
 
     Attributes:
-        line: Its line in a text file, or its number, from 1.
-        values: Those of the columns asked for.
-        problem: What is wrong with all of it, in words; empty if it can be read.
+        line: Line number in a text file, otherwise row number, from 1.
+        values: Values of the requested columns; empty if the row can't be read.
+        problem: The reason why the row can't be read; empty if it can.
     """
 
     line: int
@@ -37,10 +37,15 @@ class Raw:
 
 
 def column_names(kind: str, file: IO[bytes], name: str) -> list[str]:
-    """The columns of a file; of JSON lines, those of the first row that can be read.
+    """Returns a file's columns; for JSON Lines, those of the first readable row.
+
+    Args:
+        kind: As in `read_rows`.
+        file: The file, uncompressed.
+        name: Name of the file, for messages.
 
     Raises:
-        RequestError: It can't be read.
+        RequestError: The file can't be read.
     """
     try:
         if kind == "parquet":
@@ -58,13 +63,13 @@ def column_names(kind: str, file: IO[bytes], name: str) -> list[str]:
 
 
 def read_rows(kind: str, file: IO[bytes], columns: Sequence[str], name: str) -> Iterator[Raw]:
-    """The rows of a file, one at a time.
+    """Yields the rows of a file, one at a time.
 
     Args:
         kind: `parquet`, `arrow` (a stream or file of `datasets`), `csv` or `jsonl`.
         file: The file, uncompressed.
-        columns: Which columns.
-        name: What messages call it.
+        columns: Names of the columns to read.
+        name: Name of the file, for messages.
 
     Raises:
         RequestError: The file itself is damaged.
@@ -88,8 +93,9 @@ def _first_line(error: BaseException) -> str:
 
 
 def _parquet(file: IO[bytes], columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Batches of some columns; of a picture's column, its path alone."""
-    parquet = pq.ParquetFile(file, pre_buffer=False)  # read ahead, all of it would be kept
+    """Yields batches of some columns; of a column of pictures, only the path is read."""
+    # With `pre_buffer`, pyarrow would keep everything that it has read in memory.
+    parquet = pq.ParquetFile(file, pre_buffer=False)
     schema = parquet.schema_arrow
     wanted = [f"{n}.{PATH}" if _is_picture(schema.field(n).type) else n for n in columns]
     yield from parquet.iter_batches(BATCH, columns=wanted)
@@ -109,7 +115,7 @@ def _of_batches(batches: Iterator[pa.RecordBatch], columns: Sequence[str]) -> It
 
 
 def _values(column: pa.Array) -> list[Any]:
-    """A column's values; texts as bytes, which may be no UTF-8."""
+    """Returns a column's values; texts as bytes, since they may not be UTF-8."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if _is_picture(column.type):
@@ -127,13 +133,13 @@ def _of_lines(file: IO[bytes], columns: Sequence[str]) -> Iterator[Raw]:
 
 
 def _of_csv(file: IO[bytes], columns: Sequence[str]) -> Iterator[Raw]:
-    found = CsvRows(file)
-    places = [found.names.index(name) for name in columns]
-    for row in found.rows():
+    table = CsvRows(file)
+    places = [table.names.index(name) for name in columns]
+    for row in table.rows():
         values = () if row.problem else tuple(row.fields[place] for place in places)
         yield Raw(row.line, values, row.problem)
 
 
 def _plain(value: Any) -> Any:
-    """The path of a picture; any other value as it is."""
+    """Returns the path of a picture, and any other value unchanged."""
     return value[PATH] if isinstance(value, dict) and PATH in value else value

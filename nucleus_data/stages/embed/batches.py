@@ -1,8 +1,8 @@
-"""Rows through models: threads make pixels and tokens, the caller's thread runs the models.
+"""Batches rows for embedding models: threads preprocess them, the caller's thread runs the models.
 
-A row's picture is decoded, scaled and normalised in one of some threads, for each model at its own
-scale, straight into the memory of a batch. The caller's thread takes whole batches, in order, as
-they are ready; while none is, its models are idle. A batch has rows as they come, of any shard.
+A pool's thread decodes, scales and normalises a row's picture for each model, into the memory of a
+batch. The caller's thread runs the models on complete batches, in order, and waits if none is
+ready. A batch has rows in the order of their arrival, from any shards.
 """
 
 import threading
@@ -21,19 +21,24 @@ from nucleus_data.engines.embedder import Embedder, Pixels
 from nucleus_data.pixels import INSPECTED, PixelError, open_picture
 from nucleus_data.stage import Row, RowFailure
 
-# Full batches of a model's pictures that are made while it runs, or more where they are so small
-# that threads would have less than two pictures each. One more is being filled, and two
-# may be in the model's hands: with SigLIP 2 at 512 pixels, 64 a batch, each takes 200 MB.
+# Number of full batches of pictures that are prepared while a model runs; more if each thread would
+# have fewer than two pictures. One more is being filled, and the model may hold two: with SigLIP 2
+# at 512 pixels and 64 per batch, each takes 200 MB.
 AHEAD = 2
-# How long a batch that is not full waits for rows when none is there.
-QUIET_S = 0.02
+QUIET_S = 0.02  # for which an incomplete batch waits for further rows
 POLL_S = 0.005
 Stored = NDArray[np.float16]
 
 
 @dataclass(eq=False, slots=True)
 class Lane:
-    """One model, the tables that its vectors go to, and the batches that are being filled."""
+    """A model, the names of its tables of vectors, and its batches.
+
+    Attributes:
+        pictures, captions: The batches that are being filled.
+        waiting: Number of complete batches of pictures that the model has not taken yet.
+        free: Memory of earlier batches of pictures, for reuse.
+    """
 
     model: Embedder
     image: str
@@ -46,13 +51,12 @@ class Lane:
 
 @dataclass(eq=False, slots=True)
 class RowWork:
-    """A row under way.
+    """A row in process.
 
     Attributes:
-        row: The row.
-        vectors: What was made of it, by table, in half precision.
-        failure: Why its picture can't be embedded.
-        left: Batches with something of it that are not done.
+        vectors: Table -> vector, float16[D], so far.
+        failure: Set if its picture can't be embedded.
+        left: Number of unfinished batches with its picture or caption.
     """
 
     row: Row
@@ -63,15 +67,14 @@ class RowWork:
 
 @dataclass(eq=False, slots=True)
 class Batch:
-    """Rows whose pictures, or whose texts, one model embeds at once.
+    """Rows whose pictures, or whose texts, the model of a lane embeds at once.
 
     Attributes:
-        lane: The model.
-        table: Where the vectors go.
-        pixels: Memory for pictures; None for texts.
-        rows: At most as many as the model's batch.
-        texts, tokens: Of the rows; empty for pictures.
-        parts: What threads have to do until it is ready.
+        table: Name of the table of the vectors.
+        pixels: Memory for the pixels of pictures; None for a batch of texts.
+        rows: The rows, at most the model's batch size.
+        texts, tokens: Texts of the rows, and their tokens; empty for pictures.
+        parts: Tasks of the thread pool that have to finish before the batch is ready.
     """
 
     lane: Lane
@@ -83,13 +86,13 @@ class Batch:
     parts: deque["Future[None]"] = field(default_factory=deque)
 
     def ready(self, wait_s: float | None = 0.0) -> bool:
-        """Whether the threads are done with it; raises what one of them raised.
+        """Returns whether the batch is ready for the model; re-raises a thread's exception.
 
         Args:
-            wait_s: How long to wait at most; None for ever.
+            wait_s: Maximum number of seconds to wait; None for no limit.
         """
         if wait_s != 0 and not all(part.done() for part in self.parts):
-            wait(self.parts, wait_s)  # one waking for all of them
+            wait(self.parts, wait_s)  # wakes up once for all tasks
         while self.parts:
             if not self.parts[0].done():
                 return False
@@ -97,7 +100,7 @@ class Batch:
         return True
 
     def start(self) -> Any:
-        """Has the model begin; None if there is nothing to embed."""
+        """Starts the model on the batch; returns None if all its rows failed."""
         if all(work.failure for work in self.rows):
             return None
         if self.pixels is None:
@@ -106,20 +109,20 @@ class Batch:
 
 
 class Clock:
-    """How long models were busy, and how long they waited while rows were under way; in seconds."""
+    """Measures how long models were busy, and how long they waited for rows; in seconds."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._busy = self._under_way = 0.0
 
     def add(self, *, busy: float = 0.0, under_way: float = 0.0) -> None:
-        """Adds some time."""
+        """Adds seconds."""
         with self._lock:
             self._busy += busy
             self._under_way += under_way
 
     def take(self) -> Mapping[str, float]:
-        """The time since it was taken last, as `RowStage.spent` gives it."""
+        """Returns the times since the last call, in the form of `RowStage.spent`."""
         with self._lock:
             busy, waits = self._busy, self._under_way - self._busy
             self._busy = self._under_way = 0.0
@@ -127,13 +130,13 @@ class Clock:
 
 
 class Batches:
-    """The way of rows through the models of a stage.
+    """Runs rows through the models of a stage.
 
     Args:
         lanes: The models.
-        caption: A row's text, without space around it; empty for none.
-        threads: How many make pixels and tokens.
-        clock: Takes the models' times.
+        caption: Returns a row's text without surrounding white space; empty for none.
+        threads: Number of threads for preprocessing.
+        clock: Receives the models' times.
     """
 
     def __init__(
@@ -150,7 +153,7 @@ class Batches:
         self._under_way = 0
 
     def run(self, rows: Iterator[Row | None]) -> Iterator[RowWork]:
-        """Gives back each row with its vectors; what it holds when no row is waiting (None)."""
+        """Yields each row with its vectors; None in `rows` means that no row is available yet."""
         try:
             yield from self._run(rows)
         finally:
@@ -177,7 +180,7 @@ class Batches:
             yield from self._next()
 
     def _take(self, row: Row) -> RowWork:
-        """Gives a row's picture and text to the threads."""
+        """Adds a row's picture and text to batches, and submits their preprocessing."""
         work = RowWork(row)
         pictures, places = [], []
         for lane in self._lanes:
@@ -218,7 +221,7 @@ class Batches:
             self._waiting.append(batch)
 
     def _close(self) -> None:
-        """Batches that are not full wait no longer."""
+        """Closes all incomplete batches."""
         for lane in self._lanes:
             self._close_pictures(lane)
             self._close_captions(lane)
@@ -230,7 +233,7 @@ class Batches:
         )
 
     def _quiet(self, last: float) -> Iterator[RowWork]:
-        """Goes on while no row is there; `last` is when one was."""
+        """Makes progress while no row is available; `last` is the time of the last row."""
         if self._waiting:
             if self._waiting[0].ready(POLL_S):
                 yield from self._next()
@@ -240,10 +243,9 @@ class Batches:
             time.sleep(POLL_S)
 
     def _next(self) -> Iterator[RowWork]:
-        """Runs the oldest batch, and gives back the rows that are done.
+        """Starts the oldest batch, and yields the rows that are finished.
 
-        A GPU works while this thread goes on: it gets the next batch, if that is ready, before the
-        vectors of the one before are asked for.
+        To keep a GPU busy, this precedes the wait for the previous batch's vectors.
         """
         batch = self._waiting[0]
         batch.ready(None)
@@ -260,7 +262,7 @@ class Batches:
             yield from self._finished(*begun)
 
     def _finished(self, batch: Batch, begun: Any) -> Iterator[RowWork]:
-        """The rows that are done with this batch."""
+        """Waits for a batch's vectors, and yields the rows that are finished with it."""
         if begun is not None:
             vectors = batch.lane.model.finish(begun)[: len(batch.rows)].astype(np.float16)
             for work, vector in zip(batch.rows, vectors, strict=True):
@@ -278,12 +280,12 @@ class Batches:
 
 
 def _room(lane: Lane) -> Pixels:
-    """Memory for a batch of pictures: what was used before, as some takes long to get."""
+    """Returns memory for a batch of pictures; reused, as pinned memory is slow to allocate."""
     return lane.free.pop() if lane.free else lane.model.room()
 
 
 def _prepare(work: RowWork, places: Sequence[tuple[Embedder, Pixels]]) -> None:
-    """Makes a row's pixels for each model, in a thread of the pool."""
+    """Preprocesses a row's picture for each model; runs in a thread of the pool."""
     try:
         picture = open_picture(work.row.image or b"", INSPECTED)
         for model, pixels in places:
@@ -293,5 +295,5 @@ def _prepare(work: RowWork, places: Sequence[tuple[Embedder, Pixels]]) -> None:
 
 
 def _tokens(batch: Batch) -> None:
-    """Makes a batch's tokens, in a thread of the pool."""
+    """Tokenizes a batch's texts; runs in a thread of the pool."""
     batch.tokens = batch.lane.model.tokens(batch.texts)

@@ -12,7 +12,8 @@ from nucleus_data.engines.find import CLIP, ModelKind, ModelReference, resolve_m
 
 Library = Literal["open_clip", "transformers"]
 ModelName = Annotated[str, SNAKE_CASE]
-# Batches when the hash did not name them, by device: texts in such batches keep their table.
+# Batch sizes, by device, from before hashes contained them; text tables with these sizes keep their
+# hash.
 BATCH_BEFORE = {"cpu": 1}
 MOVED: dict[str, Any] = {"moved": {"heads": "score.heads"}}
 CONFIG = {"open_clip": CLIP.config, "transformers": "config.json"}
@@ -72,18 +73,18 @@ class EmbedSettings(EmbedModel):
     )
 
     def all_models(self) -> Mapping[str, EmbedModel]:
-        """The models by name: that of `embed.model`, if it is set, has the empty name."""
+        """Returns the models by name; that of `embed.model`, if it is set, has an empty name."""
         own = {} if self.model is None else {"": self}
         return {**own, **self.models}
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelTables:
-    """A model of the settings, and where its vectors go.
+    """A model of the settings, with the names of its tables and columns.
 
     Attributes:
-        name: Its name; empty for that of `embed.model`.
-        settings: What it is and how it runs.
+        name: The model's name in `embed.models`; empty for that of `embed.model`.
+        settings: The model's settings.
     """
 
     name: str
@@ -91,25 +92,25 @@ class ModelTables:
 
     @property
     def image(self) -> str:
-        """The table of its pictures' vectors."""
+        """Name of the table of pictures' vectors."""
         return f"embed.image.{self.name}".rstrip(".")
 
     @property
     def text(self) -> str:
-        """The table of its captions' vectors."""
+        """Name of the table of captions' vectors."""
         return f"embed.text.{self.name}".rstrip(".")
 
     def column(self, name: str) -> str:
-        """The name of one of its columns: `clip_image_embedding`."""
+        """Returns the full name of a column, such as `clip_image_embedding`."""
         return f"{self.name}_{name}".lstrip("_")
 
     @property
     def batch(self) -> int:
-        """Pictures or texts at once."""
+        """Number of pictures or texts in a batch."""
         return self.settings.batch or default_batch(self.settings.device)
 
     def kind(self) -> ModelKind:
-        """The setting that names it, for messages, and which file its folder must have."""
+        """Returns the setting that names the model, for messages, and its configuration file."""
         key = f"embed.models.{self.name}" if self.name else "embed"
         return dataclasses.replace(
             CLIP,
@@ -119,12 +120,12 @@ class ModelTables:
         )
 
     def found(self) -> ModelReference:
-        """The model and its revision. Raises RequestError when it is not there."""
-        assert self.settings.model is not None  # it is among `all_models`
+        """Resolves the model and its revision; RequestError if that fails."""
+        assert self.settings.model is not None  # as for all models in `all_models`
         return resolve_model(self.settings.model, self.settings.revision, self.kind())
 
     def identity(self) -> dict[str, Any]:
-        """What decides about its vectors, but for the batch."""
+        """Returns everything that determines the vectors, except the batch size."""
         model, settings = self.found(), self.settings
         library = {} if settings.library == "open_clip" else {"library": settings.library}
         return {
@@ -135,17 +136,20 @@ class ModelTables:
         }
 
     def text_identity(self) -> dict[str, Any]:
-        """What decides about its texts' vectors; the batch only where it is another than before."""
+        """Returns everything that determines the texts' vectors.
+
+        The batch size is included only if it differs from `BATCH_BEFORE`.
+        """
         before = BATCH_BEFORE.get(self.settings.device, BATCH_ON_GPU)
         batch = {} if self.batch == before else {"batch": self.batch}
         return {**self.identity(), **batch}
 
 
 def model_tables(settings: EmbedSettings) -> tuple[ModelTables, ...]:
-    """The models of the settings, and where their vectors go."""
-    return tuple(ModelTables(name, each) for name, each in settings.all_models().items())
+    """Returns the models of the settings, with the names of their tables."""
+    return tuple(ModelTables(name, model) for name, model in settings.all_models().items())
 
 
 def libraries(settings: EmbedSettings) -> tuple[str, ...]:
-    """The packages that load the models."""
-    return tuple(sorted({each.library for each in settings.all_models().values()}))
+    """Returns the sorted names of the packages that load the models."""
+    return tuple(sorted({model.library for model in settings.all_models().values()}))

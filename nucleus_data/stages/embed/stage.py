@@ -1,9 +1,10 @@
-"""The stage `embed`: vectors of images and of the captions that they came with.
+"""The stage `embed`: computes vectors of pictures and of their source captions.
 
-Two tables a model: `embed.image` and `embed.text` hold its unit vectors; those of the models in
-`embed.models` have the model's name behind theirs, and before their columns. Beside a picture's
-vector stand the two numbers that make a probability of a cosine (`logit_scale_bias`). Vectors are
-stored in half precision; the stage `score` says something of them, without the images.
+Each model has two tables of unit vectors, `embed.image` and `embed.text`. For a model in
+`embed.models`, the tables' names end with the model's name, and the columns' names begin with it.
+With a picture's vector, the model's logit scale and bias are stored (`logit_scale_bias`), which
+turn a cosine into a logit. Vectors are stored in half precision; the stage `score` evaluates them
+without reading pictures.
 
     nucleus embed CORPUS embed.model=timm/ViT-SO400M-16-SigLIP2-512 embed.revision=4a0b…
 """
@@ -19,7 +20,7 @@ from nucleus_data.stages.embed.batches import Batches, Clock, Lane, RowWork
 from nucleus_data.stages.embed.settings import EmbedSettings, ModelTables, model_tables
 
 VECTOR = pa.list_(pa.float16())
-# A list, as it is no signal: the scale that a cosine is multiplied with, and what is added then.
+# Scale and bias that turn a cosine into a logit; a list, so that rules do not take it for a signal.
 LOGIT = pa.list_(pa.float32())
 CAPTION = "records:source.caption"
 IMAGE_VECTOR, TEXT_VECTOR, LOGIT_COLUMN = "image_embedding", "text_embedding", "logit_scale_bias"
@@ -28,7 +29,7 @@ IMAGE_VERSION, TEXT_VERSION = 2, 1
 
 
 class Embed(RowStage[EmbedSettings]):
-    """Embeds what is kept or waits for its scores."""
+    """Embeds records that are kept, or that wait for scores."""
 
     name = "embed"
     help = "Embed pictures and captions of records that may still be kept."
@@ -46,47 +47,50 @@ class Embed(RowStage[EmbedSettings]):
         self._clock: Clock | None = None
 
     def missing(self) -> str | None:
-        """The model."""
+        """Returns a message if no model is set."""
         if self._models:
             return None
         return "embed.model is not set; give nano, a folder, or a hub name with embed.revision"
 
     def tables(self) -> Sequence[TableSpec]:
-        """None without a model. Raises RequestError when a model is not there."""
-        return [spec for each in self._models for spec in _vector_tables(each)]
+        """Returns the two tables of each model; RequestError if a model can't be resolved."""
+        return [spec for model in self._models for spec in _vector_tables(model)]
 
     def needs_image(self, row: Row) -> bool:
-        """Only where a vector of it is not stored yet."""
-        return any(each.image in row.wanted for each in self._models)
+        """Returns whether a vector of the picture is not stored yet."""
+        return any(model.image in row.wanted for model in self._models)
 
     def rows_at_once(self) -> int:
-        """Batches in the largest model's hands, and those that are made meanwhile."""
-        return 4 * max((each.batch for each in self._models), default=1)
+        """Returns the number of rows in four batches, by the largest batch size of the models.
+
+        These are the batches that a model processes, and those that are prepared meanwhile.
+        """
+        return 4 * max((model.batch for model in self._models), default=1)
 
     def setup(self) -> None:
         """Loads the models."""
         self._lanes = [
             Lane(
                 load_clip(
-                    each.found(),
-                    each.settings.device,
-                    each.settings.precision,
-                    each.settings.library,
-                    each.batch,
+                    model.found(),
+                    model.settings.device,
+                    model.settings.precision,
+                    model.settings.library,
+                    model.batch,
                 ),
-                each.image,
-                each.text,
+                model.image,
+                model.text,
             )
-            for each in self._models
+            for model in self._models
         ]
         self._clock = Clock()
 
     def spent(self) -> Mapping[str, float]:
-        """How long the models were busy, and how long they waited for pixels."""
+        """Returns the seconds for which the models were busy, and waited for pixels."""
         return {} if self._clock is None else self._clock.take()
 
     def process(self, rows: Iterator[Row | None]) -> Iterator[Result | RowFailure]:
-        """Embeds in batches; gives back what it holds when given None."""
+        """Embeds in batches; yields the rows that it holds when it receives None."""
         if self._clock is None:
             raise RuntimeError("setup() comes before process()")
         batches = Batches(self._lanes, _caption, self.cpus, self._clock)
@@ -94,27 +98,27 @@ class Embed(RowStage[EmbedSettings]):
             yield work.failure or Result(work.row, self._tables_of(work))
 
     def _tables_of(self, work: RowWork) -> dict[str, dict[str, Any]]:
-        """The values of a row in all tables."""
+        """Returns a row's values in all tables."""
         values: dict[str, dict[str, Any]] = {}
-        for lane, each in zip(self._lanes, self._models, strict=True):
-            image, text = work.vectors.get(each.image), work.vectors.get(each.text)
-            values[each.image] = {
-                each.column(IMAGE_VECTOR): image,
-                each.column(LOGIT_COLUMN): lane.model.logit,
+        for lane, model in zip(self._lanes, self._models, strict=True):
+            image, text = work.vectors.get(model.image), work.vectors.get(model.text)
+            values[model.image] = {
+                model.column(IMAGE_VECTOR): image,
+                model.column(LOGIT_COLUMN): lane.model.logit,
             }
-            values[each.text] = {each.column(TEXT_VECTOR): text}
+            values[model.text] = {model.column(TEXT_VECTOR): text}
         return values
 
 
-def _vector_tables(each: ModelTables) -> Iterator[TableSpec]:
-    """The tables of a model's vectors. Raises RequestError when the model is not there."""
-    image = pa.schema([(each.column(IMAGE_VECTOR), VECTOR), (each.column(LOGIT_COLUMN), LOGIT)])
-    text = pa.schema([(each.column(TEXT_VECTOR), VECTOR)])
-    decides = {**each.identity(), "batch": each.batch}
-    yield TableSpec(each.image, image, IMAGE_VERSION, decides, ("records",))
-    yield TableSpec(each.text, text, TEXT_VERSION, each.text_identity(), ("records",))
+def _vector_tables(model: ModelTables) -> Iterator[TableSpec]:
+    """Yields the tables of a model; RequestError if the model can't be resolved."""
+    image = pa.schema([(model.column(IMAGE_VECTOR), VECTOR), (model.column(LOGIT_COLUMN), LOGIT)])
+    text = pa.schema([(model.column(TEXT_VECTOR), VECTOR)])
+    decides = {**model.identity(), "batch": model.batch}
+    yield TableSpec(model.image, image, IMAGE_VERSION, decides, ("records",))
+    yield TableSpec(model.text, text, TEXT_VERSION, model.text_identity(), ("records",))
 
 
 def _caption(row: Row) -> str:
-    """The text that a picture came with."""
+    """Returns a picture's source caption, without surrounding white space; empty for none."""
     return (row.columns.get(CAPTION) or "").strip()

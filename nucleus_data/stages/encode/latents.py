@@ -1,4 +1,4 @@
-"""Latents of one tar's pictures: a task of the stage `encode`."""
+"""Computes the latents of a tar's pictures: a task of the stage `encode`."""
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +19,9 @@ from nucleus_data.sets.layout import SetFolder, TarEntry
 from nucleus_model.settings.settings import QuickTrainSettings
 
 READS_AT_ONCE = 16
-GAP, BLOCK = 64 << 10, 4 << 20  # neighbours are one request
-# Pictures that a GPU gets at once, in pixels; a CPU gets one, whose latent depends on nothing else.
+GAP, BLOCK = 64 << 10, 4 << 20  # bytes; adjacent pictures are read with one request
+# Pixels of the pictures that a GPU encodes at once. A CPU encodes pictures one by one, so that a
+# latent does not depend on other pictures.
 PIXELS_AT_ONCE = 1 << 20
 
 
@@ -29,12 +30,12 @@ class LatentTask:
     """Encodes the pictures of one tar (a model task of the runner).
 
     Attributes:
-        uri: The corpus.
-        storage_options: For fsspec.
-        folder: The training set.
-        hashes: Config hash of the latents, by resolution.
-        settings: The training whose codec encodes.
-        dtype: Of the stored numbers.
+        uri: URI of the corpus.
+        storage_options: Options for fsspec.
+        folder: Folder of the training set in the corpus.
+        hashes: Resolution -> config hash of the latents.
+        settings: Settings of the training, which name the codec.
+        dtype: Precision of the stored numbers.
     """
 
     uri: str
@@ -45,13 +46,13 @@ class LatentTask:
     dtype: str
 
     def setup(self) -> None:
-        """Loads the codec, once in a worker."""
+        """Loads the codec, once per worker."""
         from nucleus_data.stages.encode.models import codec_of
 
         codec_of(self.settings)
 
     def run(self, number: int) -> Summary:
-        """Encodes a tar, unless it is done; `number` counts the tars of the set."""
+        """Encodes the tar with this number in the manifest, unless that is already done."""
         folder = SetFolder(Corpus(self.uri, self.storage_options).store, self.folder)
         entry = folder.manifest()[number]
         name = folder.name(encoded_name(self.hashes[entry.resolution], entry.path))
@@ -76,7 +77,7 @@ class LatentTask:
 
 
 def write(store: Any, name: str, content: bytes) -> None:
-    """Writes a file of encoded values. Raises CorpusError if another one is there."""
+    """Writes a file of encoded values; CorpusError if it exists with other content."""
     if not store.create(name, content):
         raise CorpusError(
             f"{store.url(name)} is there with other content; remove it, and run the same command "
@@ -87,17 +88,17 @@ def write(store: Any, name: str, content: bytes) -> None:
 def _pictures(
     folder: SetFolder, entry: TarEntry, summary: Summary
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Decodes the samples of a tar, as the trainer sees them; counts what can't be decoded."""
+    """Yields the ids and pixels of a tar's samples, as for the trainer; counts failures."""
     size, tar = (entry.width, entry.height), folder.name(entry.path)
     rows = folder.index(entry.path)
     offsets, sizes = (rows[name].to_numpy() for name in ("offset", "size"))
     index, blocks = rows.to_pylist(), list(joined(offsets, sizes, GAP, BLOCK))
 
     def read(block: tuple[int, int]) -> Iterator[tuple[dict[str, Any], bytes]]:
-        mine = index[slice(*block)]
-        start, last = mine[0]["offset"], mine[-1]
+        samples = index[slice(*block)]
+        start, last = samples[0]["offset"], samples[-1]
         data = folder.store.read_range(tar, start, last["offset"] + last["size"] - start)
-        for row in mine:
+        for row in samples:
             at = row["offset"] - start
             yield row, data[at : at + row["size"]]
 
@@ -111,7 +112,7 @@ def _pictures(
                     yield row["id"], open_picture(data).rgb(crop=crop, size=size)
                 except PixelError as error:
                     summary.failed[error.reason] += 1
-                except (ValueError, MemoryError):  # the crop leaves the picture
+                except (ValueError, MemoryError):  # for example, the crop exceeds the picture
                     summary.failed["undecodable"] += 1
 
 

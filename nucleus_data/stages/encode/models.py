@@ -1,4 +1,4 @@
-"""The encoders of a worker process: loaded once, however many items it does. Imports torch."""
+"""Loads the encoders of a worker process, once for all of its items; imports torch."""
 
 from contextlib import AbstractContextManager
 from typing import Any
@@ -16,31 +16,31 @@ _loaded: dict[str, Any] = {}
 
 
 def codec_of(settings: QuickTrainSettings) -> Codec:
-    """The codec of a training."""
+    """Returns the codec of a training, loading it on first use."""
     names = {"codec", "codec_factor", "vae", "vae_revision", "device"}
     key = settings.model_dump_json(include=names)
     if key not in _loaded:
         _loaded[key] = load_codec(settings)
-    found: Codec = _loaded[key]
-    return found
+    codec: Codec = _loaded[key]
+    return codec
 
 
 def text_encoder_of(settings: QuickTrainSettings) -> TextEncoder:
-    """The text encoder of a training, which keeps no states."""
+    """Returns the text encoder of a training, without its cache, loading it on first use."""
     text = settings.text.model_copy(update={"cache_bytes": 0})
     key = text.model_dump_json() + settings.device
     if key not in _loaded:
         _loaded[key] = load_text_encoder(settings.model_copy(update={"text": text}))
-    found: TextEncoder = _loaded[key]
-    return found
+    encoder: TextEncoder = _loaded[key]
+    return encoder
 
 
 def encoding(settings: QuickTrainSettings) -> AbstractContextManager[None]:
-    """Threads and kernels as the training has them, so that it gets the same bits."""
+    """Returns a context with the training's threads and kernels, to compute the same bits."""
     return deterministic(settings.threads, settings.device, settings.seed)
 
 
 def as_bytes(values: torch.Tensor, dtype: str) -> bytes:
-    """The bytes of numbers in a precision of `sets.encoded.DTYPES`."""
+    """Returns the bytes of a tensor in a precision of `sets.encoded.DTYPES`."""
     kept = values.detach().to(TORCH[dtype]).cpu().contiguous()
     return kept.view(torch.uint8).numpy().tobytes()

@@ -1,11 +1,11 @@
-"""The stage `encode`: latents and text states beside a training set, ahead of its training.
+"""The stage `encode`: precomputes the latents and text states of a training set.
 
     nucleus encode CORPUS encode.enabled=true
 
-The encoders are those of `quick_train`. Latents are written a file a tar, text states once a text
-(`sets.encoded`); both under a hash of all that they depend on, so a training takes what is right
-for it, and encodes the rest itself. What is there is not made again. An encoder is loaded once in
-each of `resources.encode.actors`.
+The encoders are those of `quick_train`. Latents are written to one file per tar, text states once
+for each distinct text (`sets.encoded`). Both are stored under a hash of everything on which they
+depend, so that a training uses the matching values and encodes the rest itself. Existing files are
+kept. Each of `resources.encode.actors` loads an encoder once.
 """
 
 import time
@@ -48,8 +48,8 @@ class Encode(CorpusStage[EncodeSettings]):
     """Encodes a set's pictures and captions.
 
     Args:
-        settings: What is encoded.
-        train: The stage whose encoders are taken, and whose set.
+        settings: What to encode.
+        train: The training stage, whose encoders and set are used.
     """
 
     name = "encode"
@@ -65,28 +65,28 @@ class Encode(CorpusStage[EncodeSettings]):
 
     @property
     def training(self) -> QuickTrainSettings:
-        """The training's settings."""
-        found: QuickTrainSettings = self.train.settings
-        return found
+        """The settings of the training stage."""
+        settings: QuickTrainSettings = self.train.settings
+        return settings
 
     def missing(self) -> str | None:
-        """That it is asked for."""
+        """Returns a message if the stage is not enabled."""
         if not self.settings.enabled:
             return "encode.enabled is false: nothing is encoded ahead; give encode.enabled=true"
         return None
 
     def folders(self, tables: Mapping[str, str]) -> Iterator[str]:
-        """The folders of encoded values, once the set has a name."""
+        """Yields the folder of encoded values, once the set is pinned."""
         if SET in tables:
             yield f"{tables[SET]}/{ENCODED}"
 
     def pin(self, run: Run) -> Mapping[str, str]:
-        """Which set it is: the training's."""
-        found: Mapping[str, str] = self.train.pin(run)
-        return found
+        """Pins the set of the training stage."""
+        pins: Mapping[str, str] = self.train.pin(run)
+        return pins
 
     def count(self, run: Run) -> None:
-        """Says how many pictures and texts there are to encode."""
+        """Reports how many pictures and texts there are to encode."""
         folder = set_of(run)
         if not folder.published:
             run.say(f"encode: {folder.path} is not there yet")
@@ -109,10 +109,10 @@ class Encode(CorpusStage[EncodeSettings]):
             )
 
     def do(self, run: Run) -> None:
-        """Encodes what is not there yet.
+        """Encodes everything that has no file yet.
 
         Raises:
-            RequestError: There is no such set, edition or resolution, or an encoder is missing.
+            RequestError: The set, edition or resolution does not exist, or an encoder is missing.
         """
         folder = set_of(run)
         if not folder.published:
@@ -120,7 +120,8 @@ class Encode(CorpusStage[EncodeSettings]):
                 f"{folder.path} is not there or not complete; run: {told('shard', run.corpus.uri)}"
             )
         report, start = StageReport(self.name), time.perf_counter()
-        folder.store.sweep(folder.name(ENCODED), deep=True)  # a folder a bucket, for each encoder
+        # Deep, as each encoder has a folder with one folder per bucket.
+        folder.store.sweep(folder.name(ENCODED), deep=True)
         if self.settings.latents:
             self._encode_latents(run, folder, report)
         if self.settings.texts and not report.failed:
@@ -163,14 +164,14 @@ class Encode(CorpusStage[EncodeSettings]):
     def _phase(
         self, run: Run, phase: str, task: Task, numbers: list[int], report: StageReport
     ) -> bool:
-        """Does items; whether none failed."""
+        """Runs a task's items, and adds to the report; returns whether none failed."""
         items = [Item(number) for number in numbers]
-        found = run.loop(self, task, items, len(items), phase=phase, keep=False)
-        report.summary.add(found.summary)
-        report.shards += found.shards
-        report.deaths += found.deaths
-        report.failed += found.failed
-        return not found.failed
+        done = run.loop(self, task, items, len(items), phase=phase, keep=False)
+        report.summary.add(done.summary)
+        report.shards += done.shards
+        report.deaths += done.deaths
+        report.failed += done.failed
+        return not done.failed
 
     def _latents(self, side: int) -> dict[str, Any]:
         return latents_identity(self.training, side, self.settings.dtype)
@@ -179,7 +180,7 @@ class Encode(CorpusStage[EncodeSettings]):
         return texts_identity(self.training, edition.hash, self.settings.dtype)
 
     def _hashes(self, folder: SetFolder) -> dict[int, str]:
-        """Config hash of the latents at each resolution that is trained on."""
+        """Returns resolution -> config hash of the latents, for resolutions of the training."""
         sides = {entry.resolution for entry in folder.manifest()}
         wanted = {
             min(sides, default=0) if phase.resolution is None else phase.resolution
@@ -195,36 +196,36 @@ class Encode(CorpusStage[EncodeSettings]):
     def _tars(
         self, folder: SetFolder
     ) -> tuple[list[tuple[int, TarEntry]], list[tuple[int, TarEntry]]]:
-        """The tars whose pictures are encoded, with their numbers; and those without latents."""
+        """Returns the numbered tars whose pictures are encoded; and those still without latents."""
         hashes, store = self._hashes(folder), folder.store
         numbered = enumerate(folder.manifest())
         tars = [(n, entry) for n, entry in numbered if entry.resolution in hashes]
-        there = set()
+        existing = set()
         for hashed in hashes.values():
-            there |= set(store.find(folder.name(f"{ENCODED}/{hashed}")))
+            existing |= set(store.find(folder.name(f"{ENCODED}/{hashed}")))
 
         def name(entry: TarEntry) -> str:
             return folder.name(encoded_name(hashes[entry.resolution], entry.path))
 
-        return tars, [(n, entry) for n, entry in tars if name(entry) not in there]
+        return tars, [(n, entry) for n, entry in tars if name(entry) not in existing]
 
     def _edition(self, run: Run, folder: SetFolder) -> Edition:
-        """The edition that is trained on. Raises RequestError if it is not there."""
+        """Returns the edition of the training; RequestError if it does not exist."""
         named = self.training.edition
         if named is not None or run.pins.edition is None:
             return folder.edition(named)
         return folder.edition(run.pins.edition)
 
     def _texts(self, run: Run, folder: SetFolder, edition: Edition) -> tuple[Texts, list[int]]:
-        """The texts of the edition, and which parts of their states are to be made."""
+        """Returns the texts of an edition, and the parts whose states have to be computed."""
         hashed = config_hash(self._identity(edition))
         place = folder.name(texts_folder(hashed))
         about = read_marker(folder.store, place) or {}
         parts = about.get("parts") or max(1, -(-edition.count // TEXTS_A_PART))
         groups = -(-len(folder.manifest()) // TARS_A_GROUP)
         texts = Texts(*_place(run, folder), edition.hash, hashed, parts, groups)
-        there = set(folder.store.list(place))
-        return texts, [n for n in range(parts) if part_name(n) not in there]
+        existing = set(folder.store.list(place))
+        return texts, [n for n in range(parts) if part_name(n) not in existing]
 
 
 def _place(run: Run, folder: SetFolder) -> tuple[str, Mapping[str, Any], str]:

@@ -1,9 +1,9 @@
-"""Text states of all captions of an edition, each text once: tasks of the stage `encode`.
+"""Computes text states of all distinct captions of an edition: tasks of the stage `encode`.
 
 | phase | one task | reads | writes, below `texts/` |
 |---|---|---|---|
-| gather | a group of tars | their captions | `_work/`: its different texts, by part |
-| states | a part of all texts, by hash | its part of each of `_work/` | a file of states |
+| gather | a group of tars | their captions | `_work/`: their distinct texts, by part |
+| states | a part of all texts, by hash | its part of each file in `_work/` | a file of states |
 """
 
 from collections.abc import Mapping
@@ -32,22 +32,22 @@ from nucleus_data.stages.encode.latents import write
 from nucleus_model.settings.settings import QuickTrainSettings
 
 TARS_A_GROUP = 64
-TEXTS_A_PART = 1024  # of a large encoder, a text has up to a megabyte
+TEXTS_A_PART = 1024  # with a large encoder, the states of a text have up to a megabyte
 SCHEMA = pa.schema([("text", pa.string())])
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Where the texts of an edition are, and their states go.
+    """The location of an edition's texts and of their states.
 
     Attributes:
-        uri: The corpus.
-        storage_options: For fsspec.
-        folder: The training set.
+        uri: URI of the corpus.
+        storage_options: Options for fsspec.
+        folder: Folder of the training set in the corpus.
         edition: Config hash of the edition.
         hashed: Config hash of the states.
-        parts: How many files of states there are.
-        groups: How many groups of tars.
+        parts: Number of files of states.
+        groups: Number of groups of tars.
     """
 
     uri: str
@@ -59,26 +59,26 @@ class Texts:
     groups: int
 
     def set_folder(self) -> SetFolder:
-        """The training set."""
+        """Returns the training set."""
         return SetFolder(Corpus(self.uri, self.storage_options).store, self.folder)
 
     def name(self, file: str) -> str:
-        """Path below the corpus of a file of states, or of work."""
+        """Returns the path, relative to the corpus, of a file of states or of `_work/`."""
         return f"{self.folder}/{texts_folder(self.hashed)}/{file}"
 
 
 @dataclass(frozen=True)
 class GatherTask:
-    """Gathers the different texts of a group of tars (a task of the runner).
+    """Gathers the distinct texts of a group of tars (a task of the runner).
 
     Attributes:
-        texts: Of which edition.
+        texts: The edition's texts.
     """
 
     texts: Texts
 
     def run(self, number: int) -> Summary:
-        """Gathers them, unless it is done; `number` is the group."""
+        """Gathers the texts of group `number`, unless that is already done."""
         texts, folder = self.texts, self.texts.set_folder()
         name = texts.name(f"{WORK}/{number:06d}")
         if folder.store.exists(name):
@@ -86,14 +86,14 @@ class GatherTask:
         edition = folder.edition(texts.edition)
         first = number * TARS_A_GROUP
 
-        def said(path: str) -> pa.Array:
+        def texts_of_tar(path: str) -> pa.Array:
             column = edition.captions(path).column("captions")
             return pc.unique(pc.list_flatten(column)).drop_null()
 
         paths = [entry.path for entry in folder.manifest()[first : first + TARS_A_GROUP]]
         with ThreadPoolExecutor(READS_AT_ONCE) as pool:
             found = sorted(
-                {text for column in pool.map(said, paths) for text in column.to_pylist()}
+                {text for column in pool.map(texts_of_tar, paths) for text in column.to_pylist()}
             )
         parts = np.array([part_of(text_key(text), texts.parts) for text in found], np.int64)
         deal(folder.store, name, pa.table([found], schema=SCHEMA), parts, texts.parts)
@@ -105,9 +105,9 @@ class StatesTask:
     """Encodes a part of all texts (a model task of the runner).
 
     Attributes:
-        texts: Of which edition.
-        settings: The training whose text encoder encodes.
-        dtype: Of the stored numbers.
+        texts: The edition's texts.
+        settings: Settings of the training, which name the text encoder.
+        dtype: Precision of the stored numbers.
     """
 
     texts: Texts
@@ -115,13 +115,13 @@ class StatesTask:
     dtype: str
 
     def setup(self) -> None:
-        """Loads the text encoder, once in a worker."""
+        """Loads the text encoder, once per worker."""
         from nucleus_data.stages.encode.models import text_encoder_of
 
         text_encoder_of(self.settings)
 
     def run(self, number: int) -> Summary:
-        """Encodes them, unless it is done; `number` is the part."""
+        """Encodes the texts of part `number`, unless that is already done."""
         texts, store = self.texts, self.texts.set_folder().store
         name = texts.name(part_name(number))
         if store.exists(name):
@@ -129,7 +129,7 @@ class StatesTask:
         names = [texts.name(f"{WORK}/{n:06d}") for n in range(texts.groups)]
         rows = collect(store, names, number, texts.parts, SCHEMA)
         found = {text_key(text): text for text in rows.column("text").to_pylist()}
-        empty = text_key("")  # that of dropped captions
+        empty = text_key("")  # the empty text stands for dropped captions
         if part_of(empty, texts.parts) == number:
             found[empty] = ""
         from nucleus_data.stages.encode.models import as_bytes, encoding, text_encoder_of

@@ -1,4 +1,4 @@
-"""Which runs read encoded values: by configuration, and by what the values say of themselves."""
+"""Determines which runs use encoded values, from their configuration and the values' metadata."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,15 +12,15 @@ from nucleus_model.settings.settings import QuickTrainSettings
 
 
 def reads(config: Mapping[str, Any], about: Mapping[str, Any]) -> bool:
-    """Whether a run of a configuration reads encoded values, or makes them.
+    """Returns whether a run with a configuration reads or writes encoded values.
 
     Args:
-        config: The resolved configuration, as `plan.json` has it.
-        about: What the values' folder says of itself.
+        config: The resolved configuration, as in `plan.json`.
+        about: Content of the marker in the values' folder.
 
     Returns:
-        True, too, where it can't be told: another version wrote the configuration, or the model is
-        not there any more.
+        True also if it can't be determined, because another version wrote the configuration or the
+        model no longer exists.
     """
     try:
         settings = QuickTrainSettings.model_validate(config.get("quick_train") or {})

@@ -1,10 +1,11 @@
-"""The stage `score_captions`: similarity of made captions and their pictures.
+"""The stage `score_captions`: computes the similarity of generated captions and their pictures.
 
-It comes after `caption`, and is left out unless `score_captions.variants` names some. Two tables a
-variant: `embed.caption.VARIANT` holds the captions' vectors, by the text towers of all models of
-`embed`; `embed.match.VARIANT` their cosine with the picture's stored vector, `VARIANT_cosine`, and
-its calibration, `VARIANT_similarity`, where the model has one. The columns of a named model have
-its name before theirs. No picture is read; what is captioned again is compared again.
+It follows `caption`, and is skipped unless `score_captions.variants` names variants. Each variant
+has two tables. `embed.caption.VARIANT` has the captions' vectors, from the text towers of all
+models of `embed`. `embed.match.VARIANT` has their cosine with the picture's stored vector,
+`VARIANT_cosine`, and its calibrated probability, `VARIANT_similarity`, if the model has a
+calibration. Columns of a named model begin with its name. Pictures are not read. Captions that are
+generated again are scored again.
 
     nucleus score-captions CORPUS score_captions.variants=[short,long]
 """
@@ -43,13 +44,13 @@ class ScoreCaptionsSettings(BaseModel):
 
 
 class ScoreCaptions(RowStage[ScoreCaptionsSettings]):
-    """Compares made captions with their pictures.
+    """Scores generated captions against their pictures.
 
     Args:
-        settings: Which variants.
+        settings: The variants.
         embed: The stage whose models and vectors are used.
         score: The stage whose calibrations are used.
-        caption: The stage that made the captions.
+        caption: The stage that generated the captions.
     """
 
     name = "score_captions"
@@ -78,7 +79,7 @@ class ScoreCaptions(RowStage[ScoreCaptionsSettings]):
         self.columns = (*own, *stored, *images)
 
     def find_inputs(self, corpus: Any, tables: Mapping[str, str]) -> Mapping[str, str]:
-        """Finds the older and the imported captions. Raises RequestError if there are no such."""
+        """Finds older and imported captions; RequestError if they do not exist."""
         given = self.settings.variants
         known = getattr(self.caption.settings, "variants", {})
         if SOURCE in given:
@@ -91,13 +92,13 @@ class ScoreCaptions(RowStage[ScoreCaptionsSettings]):
         return {PREFIX + v: one.config_hash for v, one in zip(given, sets, strict=True)}
 
     def missing(self) -> str | None:
-        """The variants, or the model."""
+        """Returns a message if no variants or no embedding model are set."""
         if not self.settings.variants:
             return "score_captions.variants is not set; give names of caption.variants"
         return self.embed.missing()
 
     def tables(self) -> Sequence[TableSpec]:
-        """Two for each set of captions."""
+        """Returns the two tables of each variant."""
         if self.missing():
             return []
         models = {spec.name: dict(spec.settings) for spec in self.embed.tables()}
@@ -117,7 +118,7 @@ class ScoreCaptions(RowStage[ScoreCaptionsSettings]):
         return specs
 
     def process(self, rows: Iterator[Row | None]) -> Iterator[Result | RowFailure]:
-        """Embeds captions in batches; gives back what it holds when given None."""
+        """Embeds captions in batches; yields the rows that it holds when it receives None."""
         held: list[Row] = []
         for row in rows:
             if row is not None:
@@ -132,14 +133,14 @@ class ScoreCaptions(RowStage[ScoreCaptionsSettings]):
         for v in self.settings.variants:
             vectors = self._vectors(rows, v)
             for row in rows:
-                mine = vectors.get(row)
-                values[row][f"embed.caption.{v}"] = mine or {"error": NO_CAPTION}
-                values[row][f"embed.match.{v}"] = self._match(row, v, mine)
+                own = vectors.get(row)
+                values[row][f"embed.caption.{v}"] = own or {"error": NO_CAPTION}
+                values[row][f"embed.match.{v}"] = self._match(row, v, own)
         for row in rows:
             yield Result(row, values[row])
 
     def _vectors(self, rows: Sequence[Row], v: str) -> dict[Row, dict[str, Any]]:
-        """The vectors of the rows' captions, by column; those that are stored are read."""
+        """Returns the vectors of the rows' captions, by column; stored ones are reused."""
         table = f"embed.caption.{v}"
         found: dict[Row, dict[str, Any]] = {}
         for row in rows:
@@ -160,7 +161,7 @@ class ScoreCaptions(RowStage[ScoreCaptionsSettings]):
         return found
 
     def _match(self, row: Row, v: str, vectors: Mapping[str, Any] | None) -> dict[str, Any]:
-        """A caption's cosine and similarity for each model, or why there is none."""
+        """Returns a caption's cosine and similarity for each model, or the error."""
         if vectors is None:
             return {"error": NO_CAPTION}
         values: dict[str, Any] = {}
@@ -178,13 +179,13 @@ class ScoreCaptions(RowStage[ScoreCaptionsSettings]):
         return values or {"error": next((r for r in reasons if r), NO_VECTOR)}
 
     def _names(self, space: Space, v: str) -> list[str]:
-        """The columns of a model: the cosine, and, with a calibration, the similarity."""
+        """Returns a model's columns: the cosine and, with a calibration, the similarity."""
         calibrated = space.shown in self.score.calibrations()
         name = f"{space.prefix}{plain(v)}"
         return [f"{name}_cosine", *[f"{name}_similarity"] * calibrated]
 
     def _tower(self, space: Space) -> Any:
-        """A model, loaded when its first caption comes."""
+        """Returns a model, which is loaded for its first caption."""
         if space.name not in self._towers:
             self._towers[space.name] = text_tower(self.embed, space)
         return self._towers[space.name]

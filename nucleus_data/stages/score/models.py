@@ -1,4 +1,4 @@
-"""The stored vectors of the embedding models: whose they are, where they lie, how they are read."""
+"""Locates and reads the stored vectors of embedding models."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Present = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Space:
-    """The vectors of one model.
+    """The stored vectors of one model.
 
     Attributes:
         name: The model's name in `embed.models`; empty for that of `embed.model`.
@@ -29,38 +29,38 @@ class Space:
 
     @property
     def shown(self) -> str:
-        """Its name for people, and in `score.calibration`."""
+        """The model's name for people, and in `score.calibration`."""
         return self.name or MAIN
 
     @property
     def prefix(self) -> str:
-        """What stands before the names of its columns."""
+        """Prefix of the names of the model's columns."""
         return f"{self.name}_" if self.name else ""
 
     def table(self, kind: str) -> str:
-        """The table of its vectors of `image` or `text`."""
+        """Returns the name of the table of vectors; `kind` is `image` or `text`."""
         return f"embed.{kind}.{self.name}" if self.name else f"embed.{kind}"
 
     def vectors(self, kind: str) -> str:
-        """The column of its vectors of `image` or `text`, as a stage names it."""
+        """Returns the path (`TABLE:COLUMN`) of the vectors; `kind` is `image` or `text`."""
         return f"{self.table(kind)}:{self.prefix}{kind}_embedding"
 
     @property
     def error(self) -> str:
-        """The column that says why a picture has no vector."""
+        """Path (`TABLE:COLUMN`) of the reason why a picture has no vector."""
         return f"{self.table('image')}:error"
 
 
 def spaces_of(embed: Embed) -> tuple[Space, ...]:
-    """The models of a configuration, that of `embed.model` first."""
-    return tuple(Space(each.name) for each in model_tables(embed.settings))
+    """Returns the models of a configuration, that of `embed.model` first."""
+    return tuple(Space(model.name) for model in model_tables(embed.settings))
 
 
 def references(embed: Embed) -> Mapping[str, tuple[str, str]]:
-    """Name and revision of each model, by the name of its space.
+    """Returns the name and revision of each model, by the name of its space.
 
     Raises:
-        RequestError: A model is not there.
+        RequestError: A model can't be resolved.
     """
     about = {spec.name: spec.settings for spec in embed.tables()}
     return {
@@ -71,30 +71,31 @@ def references(embed: Embed) -> Mapping[str, tuple[str, str]]:
 
 
 def text_tower(embed: Embed, space: Space, *, here: bool = False) -> Embedder:
-    """A loaded model, for its `texts`.
+    """Loads a model, to embed texts.
 
     Args:
-        embed: Whose model it is.
-        space: Which one.
-        here: On a CPU in full precision, wherever the pictures were embedded; for a few texts.
+        embed: The stage with the model.
+        space: Identifies the model.
+        here: Whether to load it on the CPU in full precision, whatever the settings; for few texts.
     """
-    (found,) = (each for each in model_tables(embed.settings) if each.name == space.name)
-    own = found.settings
+    (model,) = (model for model in model_tables(embed.settings) if model.name == space.name)
+    own = model.settings
     where: tuple[str, Precision] = ("cpu", "fp32") if here else (own.device, own.precision)
-    return load_clip(found.found(), *where, own.library, None if here else found.batch)
+    return load_clip(model.found(), *where, own.library, None if here else model.batch)
 
 
 def vectors_of(column: pa.ChunkedArray) -> tuple[Vectors, Present]:
-    """A column's vectors in full precision.
+    """Returns a column's vectors in float32.
 
     Args:
-        column: Lists of numbers; some may be NULL, and all may.
+        column: N lists of numbers, any of which may be NULL.
 
     Returns:
-        (M, D) of those that are there, and which (N,) these are.
+        The M vectors that are not NULL, float32[M, D], or [0, 0] if all are; and bool[N], whether a
+        row has a vector.
 
     Raises:
-        ValueError: They are of several lengths.
+        ValueError: The vectors have different dimensions.
     """
     present = np.asarray(column.is_valid(), bool)
     if not present.any():
@@ -108,20 +109,20 @@ def vectors_of(column: pa.ChunkedArray) -> tuple[Vectors, Present]:
 
 
 def lengths_of(vectors: Vectors) -> Vectors:
-    """(N,) lengths of (N, D) vectors, each as if it were alone."""
+    """Returns the lengths of vectors, [N, D] -> [N]; rows do not affect each other's bits."""
     return np.sqrt(np.vecdot(vectors, vectors))
 
 
 def cosines(units: Vectors, vectors: Vectors) -> Vectors:
-    """(N,) cosines of (N, D) unit vectors with vectors of any length."""
+    """Returns the row-wise cosines of unit vectors, [N, D], and other vectors, [N, D]; [N]."""
     with np.errstate(invalid="ignore", divide="ignore"):  # a vector of zeros has no direction
         return np.asarray(np.vecdot(units, vectors) / lengths_of(vectors))
 
 
 def unit_vectors(column: pa.ChunkedArray) -> tuple[Vectors, Present]:
-    """A column's vectors, divided by their lengths; as of `vectors_of`.
+    """Like `vectors_of`, but normalises the vectors.
 
-    The stored ones are in half precision, so their lengths are not quite one.
+    Stored vectors are in half precision, so their lengths differ slightly from one.
     """
     vectors, present = vectors_of(column)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -130,7 +131,7 @@ def unit_vectors(column: pa.ChunkedArray) -> tuple[Vectors, Present]:
 
 
 def spread(values: NDArray[Any], present: Present) -> pa.Array:
-    """Values of those that are there, NULL for the others."""
+    """Returns an array with the values [M] in the M rows of `present`, and NULL in the others."""
     whole = np.zeros(len(present), values.dtype)
     whole[present] = values
     return pa.array(whole, mask=~present)

@@ -1,16 +1,17 @@
-"""The stage `score`: what small computations say of stored vectors; no pixel is read.
+"""The stage `score`: computes scores from stored vectors, without reading pictures.
 
-Up to three tables, for all models of `embed`; the columns of a named model have its name before
-theirs (`clip_caption_cosine`):
+It writes up to three tables for all models of `embed`. Columns of a named model begin with its name
+(`clip_caption_cosine`):
 
-- `embed.match`: `caption_cosine` of the picture and the caption that it came with; and, where the
-  model has a calibration, `caption_similarity`, a probability that they belong together.
-- `embed.heads`: a number of each head (how pleasant, how safe; whatever the heads' folders name).
+- `embed.match`: `caption_cosine`, the cosine of the picture and its source caption; and, if the
+  model has a calibration, `caption_similarity`, the probability that they belong together.
+- `embed.heads`: one number for each head in the configured folders (aesthetics, safety, ...).
 - `embed.tags`: `tag_NAME`, the cosine of the picture and a tag's text; and `tag`, the name of the
-  nearest one (Radford et al. 2021, "Learning Transferable Visual Models From Natural Language
-  Supervision", section 3.1: argmax over tags of cos(image, text); their softmax keeps the order).
+  nearest tag (Radford et al. 2021, "Learning Transferable Visual Models From Natural Language
+  Supervision", section 3.1: the argmax over tags of cos(image, text); their softmax does not change
+  the order).
 
-A row is scored once its vectors are stored, and other heads score a corpus again in minutes.
+A row is scored once its vectors are stored, so scoring a corpus with other heads takes minutes.
 
     nucleus score CORPUS score.heads=[nano,FOLDER] score.tags='{photo: a photograph}'
 """
@@ -47,10 +48,10 @@ NO_VECTOR = "no_embedding"
 
 
 class Score(ColumnStage[ScoreSettings]):
-    """Scores what is embedded.
+    """Scores embedded records.
 
     Args:
-        settings: Heads, tags, calibrations.
+        settings: Heads, tags and calibrations.
         embed: The stage whose vectors are scored.
     """
 
@@ -77,21 +78,22 @@ class Score(ColumnStage[ScoreSettings]):
         self._tags: dict[str, Vectors] = {}
 
     def missing(self) -> str | None:
-        """The model whose vectors are scored."""
+        """Returns a message if no embedding model is set."""
         return self.embed.missing()
 
     def tables(self) -> Sequence[TableSpec]:
-        """None without a model.
+        """Returns the tables; none without a model.
 
         Raises:
-            RequestError: Heads or a calibration are not there, or of no model that embeds.
+            RequestError: Heads or a calibration can't be read, or do not belong to a model of
+                `embed`.
         """
-        if self._specs is None:  # asked for each shard
+        if self._specs is None:  # cached, as it is requested for each shard
             self._specs = [*self._all_tables()] if self._spaces else []
         return self._specs
 
     def calibrations(self) -> Mapping[str, Calibration]:
-        """The calibration of each model that has one, by the model's name for people."""
+        """Returns the calibrations, by the model's name for people (`Space.shown`)."""
         self.tables()
         return self._calibrations
 
@@ -107,7 +109,7 @@ class Score(ColumnStage[ScoreSettings]):
             revisions, found = self._read_heads(known)
             schema = pa.schema([(name, pa.float32()) for _, h in found for name in h.heads])
             used = tuple(dict.fromkeys(space.table("image") for space, _ in found))
-            # 2: scores in blocks; the bits of 1 were those of each vector alone.
+            # Version 2 scores vectors in blocks; version 1 scored each alone, with other bits.
             specs.append(TableSpec(SCORES, schema, 2, {"heads": revisions}, used, used))
         if self.settings.tags:
             tags = [[name, text] for name, text in self.settings.tags.items()]
@@ -116,17 +118,17 @@ class Score(ColumnStage[ScoreSettings]):
 
     def setup(self) -> None:
         """Loads the heads, and embeds the texts of the tags."""
-        self.tables()  # with the calibrations
+        self.tables()  # reads the calibrations
         if self.settings.heads:
             _, self._heads = self._read_heads(references(self.embed))
         if self.settings.tags:
             texts = list(self.settings.tags.values())
             for space in self._spaces:
-                # On a CPU, as the tasks of this stage have no GPU.
+                # On the CPU, as this stage's tasks have no GPU.
                 self._tags[space.name] = text_tower(self.embed, space, here=True).texts(texts)
 
     def reads(self, wanted: frozenset[str]) -> Sequence[str]:
-        """The pictures' vectors that are scored, and for `embed.match` the captions'."""
+        """Returns the columns with the vectors of pictures and, for `embed.match`, of captions."""
         whole = not wanted.isdisjoint((MATCH, TAGS))
         scored = self._spaces if whole else tuple(dict.fromkeys(s for s, _ in self._heads))
         texts = [space.vectors("text") for space in self._spaces if MATCH in wanted]
@@ -134,7 +136,7 @@ class Score(ColumnStage[ScoreSettings]):
         return (*images, *texts)
 
     def compute(self, columns: pa.Table, wanted: frozenset[str]) -> Mapping[str, pa.Table]:
-        """The wanted tables' columns."""
+        """Computes the columns of the wanted tables."""
         images = {
             space.name: unit_vectors(columns.column(space.vectors("image")))
             for space in self._spaces
@@ -173,7 +175,7 @@ class Score(ColumnStage[ScoreSettings]):
     def _match(
         self, space: Space, images: Vectors, present: Any, columns: pa.Table
     ) -> dict[str, pa.Array]:
-        """Cosines of pictures and captions, and what they are calibrated to."""
+        """Computes the cosines of pictures and captions, and their calibrated probabilities."""
         texts, captioned = vectors_of(columns.column(space.vectors("text")))
         both = present & captioned
         one = images[(np.cumsum(present) - 1)[both]]
@@ -193,7 +195,7 @@ class Score(ColumnStage[ScoreSettings]):
         return pa.schema(fields)
 
     def _tagged(self, space: Space, images: Vectors, present: Any) -> dict[str, pa.Array]:
-        """Cosines of pictures and the texts of the tags, and the nearest tag."""
+        """Computes the cosines of pictures and tags' texts, and the nearest tag."""
         names = list(self.settings.tags)
         near = np.zeros((len(names), len(images)), np.float32)
         for place, text in enumerate(self._tags[space.name]):
@@ -210,17 +212,20 @@ class Score(ColumnStage[ScoreSettings]):
     def _read_heads(
         self, known: Mapping[str, tuple[str, str]]
     ) -> tuple[list[str], list[tuple[Space, Heads]]]:
-        """The content's revision of each folder, and its heads with the vectors that they score.
+        """Reads the heads.
+
+        Returns:
+            The content revision of each folder; and its heads with the vectors that they score.
 
         Raises:
-            RequestError: They were trained on none of the models, or two have one name.
+            RequestError: Heads were trained on none of the models, or two heads have the same name.
         """
         revisions: list[str] = []
         found: list[tuple[Space, Heads]] = []
         taken: dict[str, str] = {}
         for folder in self.settings.heads:
-            there = resolve_model(folder, None, HEADS)
-            heads = load_heads(there.location)
+            reference = resolve_model(folder, None, HEADS)
+            heads = load_heads(reference.location)
             fitting = [s for s in self._spaces if known[s.name][1] == heads.revision]
             if not fitting:
                 raise RequestError(
@@ -236,15 +241,15 @@ class Score(ColumnStage[ScoreSettings]):
                         "which would be one column; rename one (its tensors and in heads.json)"
                     )
                 taken[name] = folder
-            revisions.append(there.revision)
+            revisions.append(reference.revision)
             found.append((fitting[0], heads))
         return revisions, found
 
     def _read_calibrations(self, known: Mapping[str, tuple[str, str]]) -> dict[str, Calibration]:
-        """The calibration of each model that has one, by its name for people.
+        """Reads the calibrations, by the model's name for people.
 
         Raises:
-            RequestError: It is none, or of another model.
+            RequestError: A calibration is invalid, or belongs to another model.
         """
         found = {}
         spaces = {space.shown: space for space in self._spaces}
@@ -266,13 +271,13 @@ class Score(ColumnStage[ScoreSettings]):
 def _with_errors(
     values: Mapping[str, pa.Array], columns: pa.Table, spaces: Sequence[Space]
 ) -> pa.Table:
-    """A table's columns; with the reason where no model has a vector of the picture."""
+    """Adds the column `error`, with the reason if no model has a vector of the picture."""
     lacks = [pc.is_null(columns.column(space.vectors("image"))) for space in spaces]
     lacking = lacks[0]
     for other in lacks[1:]:
         lacking = pc.and_(lacking, other)
-    said = [columns.column(space.error).cast(pa.string()) for space in spaces]
-    reason = pc.coalesce(*said, pa.scalar(NO_VECTOR))
+    reasons = [columns.column(space.error).cast(pa.string()) for space in spaces]
+    reason = pc.coalesce(*reasons, pa.scalar(NO_VECTOR))
     error = pc.if_else(lacking, reason, pa.scalar(None, pa.string()))
     return pa.table({**values, "error": error})
 

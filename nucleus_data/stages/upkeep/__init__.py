@@ -1,8 +1,9 @@
-"""Upkeep of a corpus and its sets: `takedown`, `verify`, `gc`.
+"""Upkeep of a corpus and its training sets: the commands `takedown`, `verify` and `gc`.
 
-- `takedown` removes pictures and all that was made of them: `request` (what is asked), `find`
-  (which records that are), `plan` (what will be done, written down first), `tombstones` (what stays
-  of a record), `shards` and `sets` (the work), `prove` (absence, by reading again).
-- `verify` checks a training set by sample.
+- `takedown` removes pictures and everything derived from them. `request` has the user's criteria,
+  `find` finds the records, `plan` writes down what will be done before anything changes,
+  `tombstones` defines what remains of a record, `shards` and `sets` do the work, and `prove` reads
+  everything again to prove the records' absence.
+- `verify` checks every sample of a training set.
 - `gc` removes what no run and no set uses.
 """

@@ -1,7 +1,8 @@
-"""Whose caption is which text: what the text states beside a set must have, and who lacks them.
+"""Maps the texts of captions to samples, to verify that every text has states.
 
-A group of tars deals the keys of its captions, with their samples, by the files of states that the
-texts belong to; who verifies such a file reads its part of each group's.
+Each task reads the captions of a group of tars, and distributes their keys, with the samples, by
+the files of states to which the texts belong. The task that verifies such a file reads its part of
+every group's output.
 """
 
 import contextlib
@@ -28,11 +29,11 @@ Said = Mapping[bytes, Sequence[str]]
 
 @dataclass(frozen=True)
 class CaptionKeysTask:
-    """Deals the keys of the captions in a group of tars (a task of the runner).
+    """Distributes the keys of the captions in a group of tars (a task of the runner).
 
     Attributes:
         uri, storage_options, path, notes: As in `VerifyTask`.
-        encodings: Config hashes of complete text states, each with how many files it has.
+        encodings: Config hashes of complete text states, each with its number of files.
     """
 
     uri: str
@@ -42,7 +43,7 @@ class CaptionKeysTask:
     encodings: tuple[tuple[str, int], ...]
 
     def run(self, number: int) -> Summary:
-        """Deals them, unless it is done; `number` is the group."""
+        """Distributes the keys of group `number`, unless that is already done."""
         store = Store(self.uri, self.storage_options)
         folder = SetFolder(store, self.path)
         first = number * TARS_A_GROUP
@@ -57,26 +58,26 @@ class CaptionKeysTask:
 
 
 def groups_of(folder: SetFolder) -> int:
-    """How many groups of tars there are."""
+    """Returns the number of groups of tars."""
     return -(-len(folder.manifest()) // TARS_A_GROUP)
 
 
 def encoding(folder: SetFolder, hashed: str) -> Encoding:
-    """Text states beside a set."""
+    """Returns the text states of a set with a config hash."""
     return Encoding(folder.store, folder.path, hashed, texts=True)
 
 
 def dealt_name(notes: str, hashed: str, group: int) -> str:
-    """Path of what a group deals for some text states."""
+    """Returns the path of a group's output for some text states."""
     return f"{notes}/captions-{hashed}-{group:06d}"
 
 
 def keys_of(folder: SetFolder, edition: str, entries: Sequence[TarEntry]) -> pa.Table:
-    """The keys of all captions of some tars, with their samples, as `SCHEMA`."""
+    """Returns the keys of all captions of some tars, with their samples, in the schema `SCHEMA`."""
     keys: list[bytes] = []
     ids: list[str] = []
     for entry in entries:
-        # Of captions that cannot be read, the tar's own task says so.
+        # Captions that can't be read are reported by the tar's own task.
         with contextlib.suppress(FileNotFoundError, CorpusError):
             for row in folder.new_edition(edition).captions(entry.path).to_pylist():
                 keys += [text_key(text) for text in row["captions"]]
@@ -85,14 +86,14 @@ def keys_of(folder: SetFolder, edition: str, entries: Sequence[TarEntry]) -> pa.
 
 
 def said_in(folder: SetFolder, notes: str, hashed: str, part: tuple[int, int], groups: int) -> Said:
-    """The texts whose states a file must have.
+    """Returns the texts whose states a file must have, with their samples.
 
     Args:
         folder: The set.
-        notes: Where the groups' files are.
+        notes: Folder with the groups' output.
         hashed: Config hash of the text states.
-        part: The file's number, and how many there are.
-        groups: How many groups of tars there are.
+        part: Number of the file, and number of files.
+        groups: Number of groups of tars.
     """
     names = [dealt_name(notes, hashed, group) for group in range(groups)]
     rows = collect(folder.store, names, *part, SCHEMA)
@@ -100,7 +101,7 @@ def said_in(folder: SetFolder, notes: str, hashed: str, part: tuple[int, int], g
 
 
 def by_key(rows: pa.Table) -> Said:
-    """Rows of `SCHEMA` as a mapping."""
+    """Converts rows in the schema `SCHEMA` to a mapping."""
     found: defaultdict[bytes, list[str]] = defaultdict(list)
     for key, ident in zip(rows["key"].to_pylist(), rows["id"].to_pylist(), strict=True):
         found[key].append(ident)

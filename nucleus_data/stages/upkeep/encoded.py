@@ -1,12 +1,12 @@
-"""A takedown's work on latents and text states: those of its samples go, all others stay.
+"""Removes the latents and text states of samples that are taken down, and keeps all others.
 
-Latents go with their tar (`sets`). Text states say what their texts were, and not whose they are:
-the texts of samples that are gone are noted as hashes (`texts_of`), then it is found out which of
-them other samples have, too (`SaidTask`), and the states of the rest are removed (`StatesTask`).
+Latents are rewritten with their tar (`sets`). Text states are stored by text, without reference to
+samples. So the texts of removed samples are noted as hashes (`texts_of`), those that other samples
+also have are determined (`SaidTask`), and the states of the rest are removed (`StatesTask`).
 
-    takedowns/<name>/lost.json                            texts that samples had which are gone
+    takedowns/<name>/lost.json                            texts of the removed samples
     takedowns/<name>/sets/<set>-<hash>/said/000012.json   those of them that tar 12 still has
-    takedowns/<name>/texts.json                           whose states go, from which files
+    takedowns/<name>/texts.json                           states to remove, by file
 """
 
 import json
@@ -40,15 +40,15 @@ SAID, LOST, TEXTS = "said", "lost.json", "texts.json"
 
 
 def write_latents(folder: SetFolder, path: str, new: str, gone: Iterable[str]) -> None:
-    """Writes the latents of a tar anew without some samples.
+    """Rewrites the latents of a tar without some samples.
 
-    A file that is damaged is not: it goes with the old tar, and `encode` makes it again.
+    A damaged file is not rewritten. It is removed with the old tar, and `encode` makes it again.
 
     Args:
         folder: The set.
-        path: The tar.
-        new: The tar that stands for it.
-        gone: Ids of the samples.
+        path: Path of the old tar.
+        new: Path of the tar that replaces it.
+        gone: Ids of the samples to remove.
     """
     keys = [bytes.fromhex(ident) for ident in gone]
     for old, name in zip(latents_of(folder, path), latents_of(folder, new), strict=True):
@@ -60,19 +60,19 @@ def write_latents(folder: SetFolder, path: str, new: str, gone: Iterable[str]) -
 
 
 def latents_of(folder: SetFolder, path: str) -> Iterator[str]:
-    """Names of the latents of a tar, whether they are there or not."""
+    """Returns the names of a tar's files of latents, whether they exist or not."""
     every = encodings(folder.store, folder.path)
     return (folder.name(encoded_name(one.hash, path)) for one in every)
 
 
 def texts_of(rows: pa.Table) -> list[str]:
-    """Hashes of all captions of some rows of an edition, in hex; the empty text is nobody's."""
+    """Returns the sorted hashes, in hex, of all non-empty captions in rows of an edition."""
     texts = {text for captions in rows["captions"].to_pylist() for text in captions if text}
     return sorted(text_key(text).hex() for text in texts)
 
 
 def unfinished_texts(folder: SetFolder) -> Iterator[str]:
-    """Files of text states that are being made, among them the texts; and what was left of that."""
+    """Yields the files of incomplete text states, and leftover working files with texts."""
     for one in encodings(folder.store, folder.path):
         if one.texts:
             yield from folder.store.find(one.name() if _about(one) is None else one.name(WORK))
@@ -81,12 +81,12 @@ def unfinished_texts(folder: SetFolder) -> Iterator[str]:
 def _about(one: Encoding) -> dict[str, Any] | None:
     try:
         return one.about()
-    except DamagedError:  # nobody knows whose texts these are
+    except DamagedError:  # the edition of these texts is unknown
         return None
 
 
 def plan_lost(store: Store, folders: Iterable[SetFolder], plan: TakedownPlan) -> list[SetFolder]:
-    """Writes down which texts samples had that are gone; returns the sets with states of some."""
+    """Writes down the texts of removed samples; returns the sets with states of any of them."""
     name = f"{plan.folder}/{LOST}"
     if not store.exists(name):
         lost = {}
@@ -104,16 +104,16 @@ def plan_lost(store: Store, folders: Iterable[SetFolder], plan: TakedownPlan) ->
 
 
 def _stated(folder: SetFolder) -> set[str]:
-    """Editions of whose texts there are states."""
+    """Returns the editions whose texts have states."""
     abouts = (_about(one) for one in encodings(folder.store, folder.path) if one.texts)
     return {str(about["edition"]) for about in abouts if about is not None}
 
 
 class SaidTask(TarTask):
-    """Looks for lost texts that the samples of one tar have, too (a task of the runner)."""
+    """Finds lost texts that samples of one tar still have (a task of the runner)."""
 
     def run(self, number: int) -> Summary:
-        """Notes the texts; `number` counts the tars that the sets have now."""
+        """Notes the texts; `number` counts the tars of all sets after the takedown."""
         folder, plan, number = self.opened_set(number)
         store = folder.store
         name = f"{note_folder(plan, folder)}/{SAID}/{number:06d}.json"
@@ -131,10 +131,10 @@ class SaidTask(TarTask):
 
 
 def plan_states(store: Store, folders: Iterable[SetFolder], plan: TakedownPlan) -> int:
-    """Writes down which states go, once it is known which texts nobody has any more.
+    """Writes down which states to remove: those of texts that no sample has any more.
 
     Returns:
-        In how many files they are.
+        The number of files with such states.
     """
     name, files = f"{plan.folder}/{TEXTS}", []
     if not store.exists(name):
@@ -166,16 +166,16 @@ class StatesTask(TakedownTask):
     """Removes text states from one file, or proves that they are not in it (a task of the runner).
 
     Attributes:
-        prove: Whether it is looked at alone.
+        prove: Whether to only read the file, and prove the absence.
     """
 
     prove: bool = False
 
     def run(self, number: int) -> Summary:
-        """Rewrites the file; `number` is among those that `plan_states` wrote down.
+        """Rewrites or checks the file; `number` counts the files that `plan_states` wrote down.
 
         Raises:
-            CorpusError: It still has one of the states.
+            CorpusError: In a proof: the file still has one of the states.
         """
         corpus, plan = self.opened()
         store = corpus.store
@@ -183,10 +183,10 @@ class StatesTask(TakedownTask):
         keys = [bytes.fromhex(key) for key in wanted["keys"]]
         try:
             file = EncodedFile(store, wanted["file"], texts=True)
-        except FileNotFoundError:  # `encode` makes it again, of the texts that there are
+        except FileNotFoundError:  # `encode` makes it again, from the remaining texts
             return Summary(rows=1, done=1)
         except DamagedError:
-            # Nobody can read it, but what it had is in it; `encode` makes it again.
+            # The file can't be read, but may still contain the states; `encode` makes it again.
             store.remove(wanted["file"])
             return Summary(rows=1, done=1)
         found = [key for key in keys if file.number(key) is not None]
@@ -203,16 +203,16 @@ class StatesTask(TakedownTask):
 def still_encoded(
     folder: SetFolder, path: str, ids: Iterable[str], *, new: bool = True
 ) -> Iterator[str]:
-    """What there still is of some samples in the latents of a tar, in words.
+    """Yields descriptions of what is still present of some samples in a tar's latents.
 
     Args:
         folder: The set.
-        path: The tar.
-        ids: The samples.
-        new: Whether the tar was written anew without some of them.
+        path: Path of the tar.
+        ids: Ids of the samples.
+        new: Whether the tar was rewritten without some of them.
 
     Raises:
-        DamagedError: The latents of a new tar cannot be read.
+        DamagedError: The latents of a rewritten tar can't be read.
     """
     for name in latents_of(folder, path):
         try:
@@ -220,7 +220,7 @@ def still_encoded(
         except FileNotFoundError:
             continue
         except DamagedError:
-            # That of a tar that never had one of them is `verify`'s affair.
+            # Damaged latents of a tar that had none of the samples are reported by `verify`.
             if new:
                 raise
             continue

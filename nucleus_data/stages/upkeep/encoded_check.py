@@ -1,8 +1,8 @@
-"""Whether latents and text states beside a set are what `encode` wrote, by sample.
+"""Checks that a set's latents and text states are as `encode` wrote them; finds faulty samples.
 
-Every byte of such a file is looked at: the header is made again, each value has its checksum (of
-whether its text was cut, too), latents have the ids of their tar, text states the keys of their
-part, and all numbers are finite.
+Every byte of a file is checked: the header is computed again, each value has a checksum (which
+includes whether its text was cut), latents must have the ids of their tar, text states the keys of
+their part, and all numbers must be finite.
 """
 
 import json
@@ -43,8 +43,8 @@ class TextsTask:
 
     Attributes:
         uri, storage_options, path, notes: As in `VerifyTask`.
-        encodings: Config hashes of complete text states, each with how many files it has.
-        groups: How many groups of tars `CaptionKeysTask` was run for.
+        encodings: Config hashes of complete text states, each with its number of files.
+        groups: Number of groups of tars for which `CaptionKeysTask` was run.
     """
 
     uri: str
@@ -55,7 +55,7 @@ class TextsTask:
     groups: int
 
     def run(self, number: int) -> Summary:
-        """Notes what is wrong; `number` counts the files of all of them."""
+        """Writes the faults of a file; `number` counts the files of all `encodings`."""
         store = Store(self.uri, self.storage_options)
         name = f"{self.notes}/texts-{number:06d}.json"
         if not store.exists(name):
@@ -69,7 +69,7 @@ class TextsTask:
 
 
 def check_markers(folder: SetFolder) -> Iterator[Fault]:
-    """What is wrong with what encoded values say of themselves: it must make their config hash."""
+    """Yields faults of the markers of encoded values, whose content must give their config hash."""
     for one in encodings(folder.store, folder.path):
         file = f"{one.folder}/{MARKER}"
         try:
@@ -82,37 +82,37 @@ def check_markers(folder: SetFolder) -> Iterator[Fault]:
 
 
 def right_encodings(folder: SetFolder, *, texts: bool) -> Iterator[tuple[Encoding, dict[str, Any]]]:
-    """Complete latents, or text states, whose markers are right."""
+    """Yields complete latents, or text states, whose markers are correct, with the content."""
     for one in encodings(folder.store, folder.path):
         if one.texts == texts:
             try:
                 about = one.about()
-            except DamagedError:  # `check_markers` says so
+            except DamagedError:  # `check_markers` reports it
                 continue
             if about is not None and _is_right(one, about):
                 yield one, about
 
 
 def _is_right(one: Encoding, about: dict[str, Any]) -> bool:
-    said = {name: value for name, value in about.items() if name != "parts"}
+    identity = {name: value for name, value in about.items() if name != "parts"}
     if about.get("kind") != ("texts" if one.texts else "latents"):
         return False
     if one.texts and not (isinstance(parts := about.get("parts"), int) and parts > 0):
         return False
     written = read_whole(one.store, one.name(MARKER)) == marker_bytes(about)
-    return written and config_hash(said) == one.hash
+    return written and config_hash(identity) == one.hash
 
 
 def check_latents(
     folder: SetFolder, entry: TarEntry, index: pa.Table, undecodable: Iterable[str]
 ) -> Iterator[Fault]:
-    """What is wrong with the latents of a tar's samples.
+    """Yields the faults of the latents of a tar's samples.
 
     Args:
         folder: The set.
-        entry: The tar.
-        index: Its index, as it should be.
-        undecodable: Samples whose picture cannot be encoded.
+        entry: The tar's entry in the manifest.
+        index: The tar's correct index.
+        undecodable: Ids of samples whose picture can't be decoded, and so have no latent.
     """
     ids = index["id"].to_pylist()
     for one, about in right_encodings(folder, texts=False):
@@ -137,7 +137,7 @@ def check_latents(
 
 
 def _fits(row: tuple[int, ...], entry: TarEntry, factor: int | None) -> bool:
-    """Whether latents are of pictures of a tar's size."""
+    """Returns whether the shape of latents matches the size of a tar's pictures."""
     if len(row) != 3 or not all(row):
         return False
     _, height, width = row
@@ -146,13 +146,14 @@ def _fits(row: tuple[int, ...], entry: TarEntry, factor: int | None) -> bool:
 
 
 def check_texts(folder: SetFolder, one: Encoding, part: int, said: Said) -> Iterator[Fault]:
-    """What is wrong with a file of text states, by the samples that have the texts.
+    """Yields the faults of a file of text states, for the samples that have the texts.
 
     Args:
         folder: The set.
         one: The text states.
-        part: The number of the file.
-        said: The texts that it must have; the empty one, of dropped captions, is expected, too.
+        part: Number of the file.
+        said: The texts whose states the file must have. The empty text, for dropped captions, is
+            expected in addition.
     """
     about = one.about() or {}
     path = f"{one.folder}/{part_name(part)}"
@@ -170,7 +171,7 @@ def check_texts(folder: SetFolder, one: Encoding, part: int, said: Said) -> Iter
         found.append(Fault(KIND, path, "", f"states are {file.row}"))
     for fault in found:
         text = f"text {fault.sample}: {fault.detail}" if fault.sample else fault.detail
-        # The first of those that have the text; a damaged key is of no text.
+        # The fault is reported for the first sample with the text; a damaged key matches no text.
         known = said.get(bytes.fromhex(fault.sample), [""])[0] if fault.sample else ""
         yield replace(fault, sample=known, detail=text)
     for key in sorted(said.keys() - set(keys)):
@@ -184,7 +185,7 @@ def check_texts(folder: SetFolder, one: Encoding, part: int, said: Said) -> Iter
 def _opened(
     folder: SetFolder, path: str, lost: str, *, texts: bool = False
 ) -> Generator[Fault, None, EncodedFile | None]:
-    """Opens a file; None if it cannot be."""
+    """Opens a file; yields a fault and returns None if that fails."""
     try:
         return EncodedFile(folder.store, folder.name(path), texts=texts)
     except FileNotFoundError:
@@ -195,7 +196,7 @@ def _opened(
 
 
 def _check(file: EncodedFile, path: str, dtype: str) -> Iterator[Fault]:
-    """What is wrong with the bytes of a file, by the keys of its values."""
+    """Yields the faults of a file's bytes, with keys of values in place of samples."""
     if not file.well_formed or file.dtype != dtype:
         yield Fault(KIND, path, "", f"its header is another one ({len(file):,} values)")
     if (size := file.store.size(file.name)) != file.size:
@@ -219,10 +220,10 @@ def _check(file: EncodedFile, path: str, dtype: str) -> Iterator[Fault]:
 
 
 def is_finite(data: bytes, dtype: str) -> bool:
-    """Whether no number is infinite or NaN: those have all bits of the exponent set.
+    """Returns whether all numbers are finite; infinity and NaN have all bits of the exponent set.
 
     Args:
-        data: The numbers' bytes.
+        data: Bytes of the numbers.
         dtype: fp32, bf16 or fp16.
     """
     kind, exponent = EXPONENTS[dtype]

@@ -1,6 +1,6 @@
-"""`nucleus verify EXPORT`: whether the files of an export are whole, and hold nothing blocked.
+"""`nucleus verify EXPORT`: checks that an export's files are intact and contain nothing blocked.
 
-What was taken down after an export was made is still in it: each such sample is named.
+An export still contains samples that were taken down after it was made; each of them is reported.
 """
 
 import hashlib
@@ -32,10 +32,10 @@ class ExportTask:
     """Verifies one file of an export (a task of the runner).
 
     Attributes:
-        uri: The corpus.
-        storage_options: For fsspec, of both.
-        out: The export.
-        notes: Folder below the corpus for what is found.
+        uri: URI of the corpus.
+        storage_options: Options for fsspec, for the corpus and the export.
+        out: URI of the export.
+        notes: Folder for the results, relative to the corpus.
     """
 
     uri: str
@@ -44,7 +44,7 @@ class ExportTask:
     notes: str
 
     def run(self, number: int) -> Summary:
-        """Notes what is wrong; `number` counts the files in `export.json`."""
+        """Writes the faults of a file; `number` counts the files in `export.json`."""
         store, out = (Store(uri, self.storage_options) for uri in (self.uri, self.out))
         name = f"{self.notes}/{number:06d}.json"
         if not store.exists(name):
@@ -55,20 +55,20 @@ class ExportTask:
 
 
 def is_export(out: Store) -> bool:
-    """Whether a folder is an export of a set, finished or not."""
+    """Returns whether a folder is an export of a set, finished or not."""
     return out.exists(WHOLE) or out.exists(BEGUN)
 
 
 def verify_export(run: Run, stage: Stage[Any], out: Store) -> list[Fault]:
-    """Everything that is wrong with an export.
+    """Returns all faults of an export, sorted.
 
     Args:
         run: The run; its corpus has the block list.
-        stage: What the run knows the work by.
+        stage: Identifies the work in the run.
         out: The export.
 
     Raises:
-        CorpusError: Some files could not be verified now; the same command does the rest.
+        CorpusError: Some files could not be read now; repeating the command continues with them.
     """
     try:
         content = read_whole(out, WHOLE)
@@ -94,15 +94,15 @@ def verify_export(run: Run, stage: Stage[Any], out: Store) -> list[Fault]:
 
 
 def check_file(store: Store, out: Store, file: Mapping[str, Any]) -> Iterator[Fault]:
-    """What is wrong with one file.
+    """Yields the faults of one file.
 
     Args:
-        store: The corpus's.
+        store: The corpus's store, with the block list.
         out: The export.
-        file: What `export.json` says of it.
+        file: The file's entry in `export.json`.
     """
     path = file["path"]
-    if not file["samples"]:  # of a tar that has none, there is none
+    if not file["samples"]:  # a tar without samples has no file in the export
         return
     try:
         with with_retries(lambda: out.fs.open(out.path(path), "rb")) as stream:
@@ -116,7 +116,7 @@ def check_file(store: Store, out: Store, file: Mapping[str, Any]) -> Iterator[Fa
     except FileNotFoundError:
         yield Fault("export_file", path, "", "it is missing")
         return
-    except Exception as error:  # of a reader: Arrow and tarfile have many
+    except Exception as error:  # Arrow and tarfile raise various exceptions
         yield Fault("export_file", path, "", f"it cannot be read: {error}")
         return
     blocked = read_blocked(store)
@@ -126,7 +126,7 @@ def check_file(store: Store, out: Store, file: Mapping[str, Any]) -> Iterator[Fa
 
 
 def _ids(stream: Any, path: str) -> Iterator[str]:
-    """The ids of the samples in a file."""
+    """Yields the ids of the samples in a file."""
     if path.endswith(".parquet"):
         yield from pq.read_table(stream, columns=["id"], use_threads=False)["id"].to_pylist()
     elif path.endswith(".json"):

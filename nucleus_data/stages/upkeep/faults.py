@@ -1,4 +1,4 @@
-"""What `verify` finds wrong with a training set, and what to do about each kind."""
+"""Faults that `verify` finds in a training set, with advice for each kind."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -45,13 +45,13 @@ ADVICE = {
 
 @dataclass(frozen=True, order=True)
 class Fault:
-    """One thing that is wrong.
+    """A fault of a training set.
 
     Attributes:
-        kind: A key of `ADVICE`.
-        path: The file below the set.
-        sample: The record's id; empty where it is about a whole file.
-        detail: What was found, for a person to read.
+        kind: Kind of fault, a key of `ADVICE`.
+        path: Path of the file, relative to the set.
+        sample: Id of the sample; empty for a fault of a whole file.
+        detail: Description for people.
     """
 
     kind: str
@@ -60,12 +60,12 @@ class Fault:
     detail: str = ""
 
     def content(self) -> dict[str, str]:
-        """As JSON."""
+        """Returns the fault as JSON."""
         return asdict(self)
 
 
 def table(faults: Iterable[Fault]) -> Iterator[str]:
-    """The faults by kind, with the first of each and what to do, in lines for people."""
+    """Yields lines for people: the faults by kind, with the first of each kind and advice."""
     for kind, group in groupby(sorted(faults), key=lambda fault: fault.kind):
         found = list(group)
         samples = {fault.sample for fault in found if fault.sample}
@@ -78,5 +78,5 @@ def table(faults: Iterable[Fault]) -> Iterator[str]:
 
 
 def as_faults(rows: Iterable[dict[str, Any]]) -> list[Fault]:
-    """The inverse of `Fault.content`."""
+    """Makes faults from JSON; the inverse of `Fault.content`."""
     return [Fault(**row) for row in rows]

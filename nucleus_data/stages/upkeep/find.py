@@ -1,4 +1,4 @@
-"""Which records a takedown is about: those that are asked for, and all with the same bytes."""
+"""Finds the records of a takedown: those that match the request, and all with the same bytes."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -17,7 +17,8 @@ from nucleus_data.stages.dedup.gather import READS
 from nucleus_data.stages.dedup.settings import DedupSettings
 from nucleus_data.stages.upkeep.request import Like, Request
 
-# Of more hosts, each URL is looked up: comparing it with each of them would take longer.
+# With more hosts, each URL is looked up in the block list, as comparing it with each host would
+# take longer.
 FEW_HOSTS = 100
 BATCH = 10_000
 URLS = ("source.url", "source.final_url")
@@ -39,21 +40,21 @@ FOUND_SCHEMA = pa.schema(
 def find_records(
     corpus: Corpus, request: Request, dedup: DedupSettings, tables: Mapping[str, str]
 ) -> pa.Table:
-    """The records that a request is about, and those that have the same bytes as one of them.
+    """Finds the records that match a request, and those with the same bytes as one of them.
 
-    Superseded records (a failed download that a retry stands for) are among them: they have a URL.
+    Superseded records (failed downloads that were retried) are included, as they have a URL.
 
     Args:
         corpus: The corpus.
-        request: What is asked for.
-        dedup: What counts as a near duplicate.
-        tables: Config hashes of the tables that `dedup` compares, for `like`.
+        request: The request.
+        dedup: Settings that define near duplicates.
+        tables: Table -> config hash, of the tables that `dedup` compares; for `request.like`.
 
     Returns:
-        `FOUND_SCHEMA`, by shard and row, each record once.
+        The distinct records, with the schema `FOUND_SCHEMA`, sorted by shard and row.
 
     Raises:
-        RequestError: Near duplicates are asked for and no picture was measured yet.
+        RequestError: Near duplicates are requested, but no picture has been measured yet.
     """
     if not corpus.records.part_names():
         return FOUND_SCHEMA.empty_table()
@@ -64,7 +65,7 @@ def find_records(
         found.append(source.among("sha256", [one.sha256 for one in request.like]))
         found.append(source.of_ids(_near(corpus, request.like, dedup, tables)))
     first = pa.concat_tables(found)
-    # Another record with the same bytes is the same picture: without it nothing would be absent.
+    # Records with the same bytes are the same picture, which would otherwise still be present.
     digests = first.column("sha256").drop_null().unique().to_pylist()
     whole = pa.concat_tables([first, source.among("sha256", digests)])
     places = whole["shard"].to_numpy().astype(np.int64) << 32 | whole["row"].to_numpy()
@@ -73,21 +74,21 @@ def find_records(
 
 
 class _Records:
-    """The table `records`, all its parts, as queries need it."""
+    """Queries on all parts of the table `records`."""
 
     def __init__(self, corpus: Corpus) -> None:
         self.connection = corpus.connection()
         self.source = parts_sql(corpus.store, corpus.records.folder)
-        there = set(self.connection.sql(f"SELECT * FROM {self.source} LIMIT 0").columns)
-        self.urls = [f'"{name}"' for name in URLS if name in there]
-        named = [f'"{n}"::VARCHAR' if n in there else "NULL::VARCHAR" for n in URLS]
+        existing = set(self.connection.sql(f"SELECT * FROM {self.source} LIMIT 0").columns)
+        self.urls = [f'"{name}"' for name in URLS if name in existing]
+        named = [f'"{n}"::VARCHAR' if n in existing else "NULL::VARCHAR" for n in URLS]
         self.columns = (
             f'shard, row, id, "offset", size, sha256, {named[0]} AS url, '
             f"{named[1]} AS final_url, error"
         )
 
     def among(self, column: str, values: Iterable[str]) -> pa.Table:
-        """The records that have one of some values in a column."""
+        """Returns the records with any of some values in a column."""
         wanted = pa.table({"wanted": pa.array(sorted(set(values)), pa.string())})
         if not len(wanted):
             return FOUND_SCHEMA.empty_table()
@@ -95,21 +96,21 @@ class _Records:
         return self._where(f"{column} IN (SELECT wanted FROM takedown_wanted)")
 
     def of_ids(self, ids: Iterable[str]) -> pa.Table:
-        """The records of some ids."""
+        """Returns the records with some ids."""
         return self.among("id", ids)
 
     def at(self, request: Request) -> pa.Table:
-        """The records whose URL, or the one that answered, is asked for."""
+        """Returns the records whose URL, before or after redirects, matches the request."""
         asked = [*request.hosts, *(url.partition("/")[0].partition(":")[0] for url in request.urls)]
         if not asked or not self.urls:
             return FOUND_SCHEMA.empty_table()
         matcher = request.matcher()
         if len(asked) > FEW_HOSTS:
-            there = " OR ".join(f"{url} IS NOT NULL" for url in self.urls)
-            reader = self._query(there).to_arrow_reader(BATCH)
+            has_url = " OR ".join(f"{url} IS NOT NULL" for url in self.urls)
+            reader = self._query(has_url).to_arrow_reader(BATCH)
             found = [_meant(matcher, pa.Table.from_batches([rows])) for rows in reader]
             return pa.concat_tables([FOUND_SCHEMA.empty_table(), *found])
-        # What contains the host may be at it; which record is, the block list's own words decide.
+        # Preselect URLs that contain a host; the block list then decides which ones match.
         spelled = {host for name in asked for host in (name, _unicode(name))}
         hosts = pa.table({"host": pa.array(sorted(spelled), pa.string())})
         self.connection.register("takedown_hosts", hosts)
@@ -124,7 +125,7 @@ class _Records:
 
 
 def _meant(matcher: BlockList, rows: pa.Table) -> pa.Table:
-    """The rows whose URL, or the one that answered, is on a list."""
+    """Returns the rows whose URL, before or after redirects, is on a block list."""
     urls = zip(rows["url"].to_pylist(), rows["final_url"].to_pylist(), strict=True)
     meant = [any(matcher.of_url(url) is not None for url in both) for both in urls]
     return rows.filter(pa.array(meant, pa.bool_())).cast(FOUND_SCHEMA)
@@ -133,7 +134,7 @@ def _meant(matcher: BlockList, rows: pa.Table) -> pa.Table:
 def _near(
     corpus: Corpus, pictures: Iterable[Like], dedup: DedupSettings, tables: Mapping[str, str]
 ) -> list[str]:
-    """Ids of the near duplicates of some pictures, as `dedup` would confirm them."""
+    """Returns the ids of the near duplicates of some pictures, by the criteria of `dedup`."""
     sources: list[tuple[str, str]] = []
     columns: dict[str, str] = {}
     for name, read in READS[dedup.hashes].items():
@@ -169,10 +170,10 @@ def _confirmed(one: Like, rows: pa.Table, dedup: DedupSettings) -> list[bool]:
         return []
     words = b"".join(rows["hash256"].to_pylist())
     other = np.frombuffer(words, ">u8").astype(np.uint64).reshape(count, 4)
-    mine = np.frombuffer(bytes.fromhex(one.hash256), ">u8").astype(np.uint64)
+    own = np.frombuffer(bytes.fromhex(one.hash256), ">u8").astype(np.uint64)
     sizes = np.stack([rows[name].to_numpy() for name in ("width", "height")], 1).astype(np.int64)
     counts, _, _ = confirm(
-        np.repeat(mine[None], count, 0),
+        np.repeat(own[None], count, 0),
         other,
         np.repeat(np.array([[one.width, one.height]], np.int64), count, 0),
         sizes,

@@ -1,11 +1,12 @@
-"""`nucleus gc`: what no run and no set uses is shown, and removed if that is asked for.
+"""`nucleus gc`: lists folders that no run and no set uses, and removes them on request.
 
-    found = garbage(run, choice, encoders)
+    found = garbage(run, counted, encoders)
     remove(run.corpus.store, found)
 
-Used is what the configuration has now, what the counted runs pinned in their plan.json, and what
-the editions and columns of a set that stays are made of. `records`, images and claims always stay.
-Encoded values are used by those whose encoders, resolution, precision and captions are theirs.
+A folder is used if it belongs to the current configuration, if a counted run pinned it in its
+plan.json, or if editions or columns of a used set were made from it. `records`, images and claims
+are never removed. Encoded values are used by configurations with the same encoders, resolution,
+precision and captions.
 """
 
 import datetime
@@ -30,7 +31,7 @@ from nucleus_data.sets.encoded import MARKER as ENCODED_MARKER
 from nucleus_data.sets.layout import MANIFEST, SetFolder, all_sets
 from nucleus_data.stages.upkeep.sets import remove_all
 
-# Whoever began so lately may still be at work.
+# Runs that began within this time may still be working.
 RECENT = datetime.timedelta(days=1)
 ALWAYS = "records"
 MARKERS = (MANIFEST, MARKER, EDITION, COLUMNS_MARKER, ENCODED_MARKER, f"{TEXTS}/{ENCODED_MARKER}")
@@ -38,11 +39,11 @@ MARKERS = (MANIFEST, MARKER, EDITION, COLUMNS_MARKER, ENCODED_MARKER, f"{TEXTS}/
 
 @dataclass(frozen=True)
 class Counted:
-    """Which runs count.
+    """Selects the runs whose pins count as used.
 
     Attributes:
-        named: These; all where none is named.
-        newest: Only so many of the newest of them; None for all.
+        named: Names of the runs; empty for all.
+        newest: Restricts them to this number of the newest; None for no restriction.
     """
 
     named: tuple[str, ...] = ()
@@ -51,13 +52,13 @@ class Counted:
 
 @dataclass(frozen=True, order=True)
 class Garbage:
-    """A folder that nothing uses.
+    """An unused folder.
 
     Attributes:
-        path: Below the corpus.
-        why: In words.
-        files: How many files it has.
-        bytes: Their size.
+        path: Path relative to the corpus.
+        why: Reason, for people.
+        files: Number of files.
+        bytes: Total size of the files in bytes.
     """
 
     path: str
@@ -68,11 +69,11 @@ class Garbage:
 
 @dataclass(frozen=True)
 class Encoders:
-    """What tells which encoded values are used.
+    """Determines which encoded values are used.
 
     Attributes:
-        now: This configuration, as `plan.json` has it.
-        reads: Whether a run of a configuration reads values, by what these say of themselves.
+        now: The current configuration, in the form of `plan.json`.
+        reads: Returns whether a run with a configuration uses the values with a marker's content.
     """
 
     now: Mapping[str, Any]
@@ -81,12 +82,12 @@ class Encoders:
 
 @dataclass(frozen=True)
 class Used:
-    """What counts as used.
+    """Everything that counts as used.
 
     Attributes:
-        tables: Name and config hash.
-        folders: Sets, and editions and columns below them.
-        configs: The counted runs' configurations, by their set.
+        tables: Names and config hashes of tables.
+        folders: Sets, and the editions and columns in them.
+        configs: Set -> configurations of the counted runs that pinned it.
         recent: Sets of runs of the last day.
     """
 
@@ -97,15 +98,15 @@ class Used:
 
 
 def garbage(run: Run, counted: Counted, encoders: Encoders | None = None) -> list[Garbage]:
-    """What nothing uses, by its path.
+    """Returns the unused folders, sorted by path.
 
     Args:
         run: The run.
-        counted: Which runs count.
-        encoders: What tells which encoded values are used; None for all of a set that stays.
+        counted: Selects the runs whose pins count as used.
+        encoders: Determines which encoded values are used; None to keep all values of used sets.
 
     Raises:
-        RequestError: A run is named that is not there.
+        RequestError: A named run does not exist.
     """
     corpus = run.corpus
     used = _used(run, counted_runs(corpus.store, counted))
@@ -122,10 +123,10 @@ def garbage(run: Run, counted: Counted, encoders: Encoders | None = None) -> lis
 
 
 def counted_runs(store: Store, counted: Counted) -> set[str]:
-    """Names of the runs that count.
+    """Returns the names of the selected runs, and of recent ones, which always count.
 
     Raises:
-        RequestError: A run is named that is not there.
+        RequestError: A named run does not exist.
     """
     known = run_names(store)
     if missing := [name for name in counted.named if name not in known]:
@@ -138,7 +139,7 @@ def counted_runs(store: Store, counted: Counted) -> set[str]:
 
 
 def _since() -> str:
-    """What the names of recent runs are not below."""
+    """Returns a lower bound of the names of recent runs, which begin with their time in UTC."""
     return (datetime.datetime.now(datetime.UTC) - RECENT).strftime("%Y%m%dT%H%M%S")
 
 
@@ -162,7 +163,7 @@ def _used(run: Run, counted: set[str]) -> Used:
 
 
 def _folders(plan: dict[str, Any]) -> Iterator[str]:
-    """The set that a run pinned, with its edition and columns."""
+    """Yields the set, edition and columns that a run pinned."""
     if not isinstance(made := plan.get("set"), str):
         return
     yield made
@@ -184,24 +185,24 @@ def _sets(store: Store, used: Used) -> Iterator[Garbage]:
             why = "" if folder.published else " and that is not finished"
             yield Garbage(folder.path, f"a set that no counted run uses{why}")
             continue
-        # Where no run says which edition it uses, all are.
+        # If no run pinned an edition of the set, all editions are kept; the same for columns.
         for kind in ("captions", "columns"):
-            mine = {f"{folder.path}/{kind}/{h}" for h in store.list(f"{folder.path}/{kind}")}
-            if mine & used.folders:
-                for path in sorted(mine - used.folders):
+            paths = {f"{folder.path}/{kind}/{h}" for h in store.list(f"{folder.path}/{kind}")}
+            if paths & used.folders:
+                for path in sorted(paths - used.folders):
                     yield Garbage(path, f"{kind} of a set, which no counted run uses")
 
 
 def _encoded(
     folder: SetFolder, editions: set[str], used: Used, encoders: Encoders | None
 ) -> Iterator[Garbage]:
-    """Encoded values of a set that stays, which no edition of it has or no run reads."""
+    """Yields encoded values of a used set that belong to none of its editions, or to no run."""
     for one in encodings(folder.store, folder.path):
         what = "text states" if one.texts else "latents"
         path = folder.name(f"{ENCODED}/{one.hash}")
         try:
             about = one.about()
-        except DamagedError:  # `verify` says so
+        except DamagedError:  # `verify` reports it
             continue
         if about is None:
             if folder.path not in used.recent:
@@ -215,7 +216,7 @@ def _encoded(
 
 
 def _made_of(folder: SetFolder) -> Iterator[tuple[str, str]]:
-    """The tables that a set's editions and columns are made of."""
+    """Yields the tables from which a set's editions and columns were made."""
     for edition in folder.editions():
         for name in edition.tables:
             variant, _, hashed = name.partition("@")
@@ -232,8 +233,8 @@ def _tables(corpus: Corpus, used: set[tuple[str, str]]) -> Iterator[Garbage]:
             continue
         for hashed in store.list(f"tables/{name}"):
             path = f"tables/{name}/{hashed}"
-            # An import is made by nobody again; of a table that was asked about again, the
-            # configuration finds the newer one by the older one's marker.
+            # An import can't be computed again. A table that a newer one follows is kept, as its
+            # marker leads the configuration to the newer one.
             imported = name.startswith("caption.") and store.exists(f"{path}/{MARKER}")
             followed = store.exists(f"{path}/{again.MARKER}")
             if (name, hashed) not in used and not imported and not followed:
@@ -247,7 +248,7 @@ def _measured(store: Store, one: Garbage) -> Garbage:
 
 
 def remove(store: Store, found: Iterable[Garbage]) -> None:
-    """Removes folders; what says that one is complete goes first."""
+    """Removes folders; the markers of completeness are removed first."""
     for one in found:
         for marker in MARKERS:
             store.remove(f"{one.path}/{marker}")
@@ -265,7 +266,7 @@ def _remove_empty(folder: Path) -> None:
 
 
 def lines(found: list[Garbage], *, removed: bool) -> Iterator[str]:
-    """What was found, for people."""
+    """Yields lines for people about unused folders; `removed` tells whether they were removed."""
     for one in found:
         yield f"{one.path}: {one.files:,} files, {one.bytes:,} bytes; {one.why}"
     files, size = sum(one.files for one in found), sum(one.bytes for one in found)

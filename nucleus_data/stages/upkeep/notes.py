@@ -1,4 +1,4 @@
-"""Where a takedown notes what it does to a set."""
+"""Locates and reads a takedown's notes on its changes to a set."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,13 +11,13 @@ BEFORE = "before.json"
 
 
 def note_folder(plan: TakedownPlan, folder: SetFolder) -> str:
-    """Where a takedown notes what it did to a set."""
+    """Returns the folder of a takedown's notes on a set."""
     _, name, hashed = folder.path.split("/")
     return f"{plan.folder}/sets/{name}-{hashed}"
 
 
 def notes_of(folder: SetFolder, plan: TakedownPlan) -> Iterator[dict[str, Any]]:
-    """What was written anew of a set."""
+    """Yields the notes on the tars of a set that were rewritten."""
     place = note_folder(plan, folder)
     for name in folder.store.list(place):
         if name.endswith(".json") and name != BEFORE:

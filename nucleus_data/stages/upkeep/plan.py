@@ -1,10 +1,11 @@
-"""A takedown as it is written down: what is asked, which records that are, and that it is done.
+"""The plan of a takedown, as stored: the request, its records, and finally what was done.
 
-    takedowns/<request>-<n>/records.parquet   which records, and where their pictures lie
-    takedowns/<request>-<n>/plan.json         written next: from now on the takedown is under way
+    takedowns/<request>-<n>/records.parquet   the records, and the locations of their pictures
+    takedowns/<request>-<n>/plan.json         written next; from then on the takedown is under way
     takedowns/<request>-<n>/done.json         written last: what was done, and that it was proven
 
-All that is needed to go on is read from here, since what is taken down can no longer be asked.
+An interrupted takedown continues from these files alone, since records that are already removed can
+no longer be queried.
 """
 
 import json
@@ -31,21 +32,23 @@ from nucleus_data.stages.upkeep.request import Request
 
 ROOT = "takedowns"
 PLAN, RECORDS, DONE = "plan.json", "records.parquet", "done.json"
-# Nothing of a record's content: its place, and the SHA-256 by which its absence is proven.
+# These columns have no content of a record, only its location, and the SHA-256 for proving its
+# absence.
 _COLUMNS = ("shard", "row", "id", "offset", "size", "sha256")
 SCHEMA = pa.schema([FOUND_SCHEMA.field(name) for name in _COLUMNS])
 
 
 @dataclass(frozen=True)
 class TakedownPlan:
-    """One takedown.
+    """The plan of one takedown.
 
     Attributes:
-        name: `<request>-<n>`: the same request may find more, when it is made again.
-        request: What is asked for.
-        records: `SCHEMA`, by shard and row.
-        selections: Config hash of a selection -> what is published of it afterwards.
-        tars: Image shard -> the SHA-256 of its tar before, as its records had it.
+        name: `<request>-<n>`; the number is needed as the same request may find further records
+            when it is repeated.
+        request: The request.
+        records: The records, with the schema `SCHEMA`, sorted by shard and row.
+        selections: Config hash of a selection -> content of its marker after the takedown.
+        tars: Image shard -> SHA-256 of its tar before the takedown, from its records.
     """
 
     name: str
@@ -56,23 +59,23 @@ class TakedownPlan:
 
     @property
     def folder(self) -> str:
-        """Its files' folder below the corpus."""
+        """Folder of the takedown's files, relative to the corpus."""
         return f"{ROOT}/{self.name}"
 
     def shards(self) -> list[int]:
-        """The image shards that have one of the records."""
+        """Returns the sorted image shards that contain any of the records."""
         return sorted(self.records["shard"].unique().to_pylist())
 
     def of_shard(self, shard: int) -> pa.Table:
-        """The records of one image shard."""
+        """Returns the records of one image shard."""
         start, end = np.searchsorted(self._shards, [shard, shard + 1]).tolist()
         return self.records.slice(start, end - start)
 
     def ids(self) -> list[str]:
-        """Their ids, each once, ascending."""
+        """Returns the sorted, distinct ids of the records."""
         return self._ids
 
-    # Asked for by each of a process's tasks, of which there may be as many as records.
+    # Cached, as each task of a process uses them, and there may be as many tasks as records.
     @cached_property
     def _shards(self) -> NDArray[np.int32]:
         return self.records["shard"].to_numpy()
@@ -82,8 +85,8 @@ class TakedownPlan:
         return sorted(set(self.records["id"].to_pylist()))
 
     def write(self, store: Store) -> None:
-        """Says that the takedown is under way."""
-        # What an earlier command wrote, and was killed behind, is not under way.
+        """Writes the plan; from then on, the takedown is under way."""
+        # Overwrites records of an earlier command that was killed before it wrote its plan.
         store.put(f"{self.folder}/{RECORDS}", encode_part(self.records, {}))
         content = {
             "request": self.request.content(),
@@ -94,7 +97,7 @@ class TakedownPlan:
         store.create(f"{self.folder}/{PLAN}", _json(content))
 
     def write_done(self, store: Store, content: Mapping[str, Any]) -> None:
-        """Says that it is done and proven."""
+        """Marks the takedown as done and proven."""
         store.create(f"{self.folder}/{DONE}", _json(content))
 
 
@@ -103,11 +106,15 @@ def _json(content: Mapping[str, Any]) -> bytes:
 
 
 def read_plan(store: Store, name: str) -> TakedownPlan:
-    """A takedown that is under way, or done.
+    """Reads the plan of a takedown that is under way or done.
+
+    Args:
+        store: The corpus's store.
+        name: Name of the takedown.
 
     Raises:
-        FileNotFoundError: It is not under way.
-        DamagedError: A file of it cannot be read.
+        FileNotFoundError: The takedown was not begun.
+        DamagedError: A file of the plan can't be read.
     """
     content = read_json(store, f"{ROOT}/{name}/{PLAN}")
     file = f"{ROOT}/{name}/{RECORDS}"
@@ -128,7 +135,7 @@ def read_plan(store: Store, name: str) -> TakedownPlan:
 
 
 def done(store: Store, name: str) -> dict[str, Any] | None:
-    """What a takedown did; None if it is not done."""
+    """Returns what a takedown did; None if it is not done."""
     try:
         return read_json(store, f"{ROOT}/{name}/{DONE}")
     except FileNotFoundError:
@@ -136,14 +143,14 @@ def done(store: Store, name: str) -> dict[str, Any] | None:
 
 
 def takedowns(store: Store) -> Iterator[tuple[str, bool]]:
-    """All takedowns that were begun, and whether each is done."""
+    """Yields the names of all takedowns that were begun, with whether each is done."""
     for name in store.list(ROOT):
         if store.exists(f"{ROOT}/{name}/{PLAN}"):
             yield name, store.exists(f"{ROOT}/{name}/{DONE}")
 
 
 def next_name(store: Store, request: Request) -> tuple[str, bool]:
-    """How a request's takedown is called, and whether it is under way already."""
+    """Returns the name of a request's next takedown, and whether it is already under way."""
     number = 1
     while True:
         name = f"{request.hash}-{number}"
@@ -155,9 +162,13 @@ def next_name(store: Store, request: Request) -> tuple[str, bool]:
 
 
 def made_plan(corpus: Corpus, name: str, request: Request, found: pa.Table) -> TakedownPlan:
-    """A plan of what was found; nothing is written.
+    """Makes a plan from the records that were found; writes nothing.
 
-    Records that were taken down before are left out.
+    Args:
+        corpus: The corpus.
+        name: Name of the takedown.
+        request: The request.
+        found: The records, from `find_records`; those that are already taken down are omitted.
     """
     error = pc.fill_null(found["error"], "")
     new = found.filter(pc.not_equal(error, TAKEN_DOWN))
@@ -170,7 +181,7 @@ def made_plan(corpus: Corpus, name: str, request: Request, found: pa.Table) -> T
 
 
 def tar_digests(corpus: Corpus, shards: Sequence[int]) -> Iterator[tuple[int, str | None]]:
-    """Image shards with the SHA-256 of their tars, as their records have it."""
+    """Yields image shards with the SHA-256 of their tars, from their records."""
 
     def digest(shard: int) -> str | None:
         return next(iter(corpus.records.metadata(shard)), {}).get("tar_sha256")
@@ -179,7 +190,7 @@ def tar_digests(corpus: Corpus, shards: Sequence[int]) -> Iterator[tuple[int, st
 
 
 def entries_of(request: Request, found: pa.Table) -> list[Entry]:
-    """What the block list gets: the request, and each record by its id, its file and its URLs."""
+    """Returns block list entries: the request's own, and each record's id, file and URLs."""
     entries = request.entries()
     for kind, column in ((ID, "id"), (SHA256, "sha256"), (URL, "url"), (URL, "final_url")):
         values = found[column].drop_null().unique().to_pylist()
@@ -189,9 +200,10 @@ def entries_of(request: Request, found: pa.Table) -> list[Entry]:
 
 
 def selections_after(corpus: Corpus, plan: TakedownPlan) -> dict[str, Any]:
-    """What is published of each selection once the records of a plan are taken down.
+    """Returns config hash -> content of the marker, for selections that the takedown changes.
 
-    It is worked out before anything changes, so that doing it twice counts nothing twice.
+    The content is computed before anything changes, so that repeating the takedown does not count
+    records twice.
     """
     from nucleus_data.corpus.published import published
 
@@ -212,7 +224,7 @@ def selections_after(corpus: Corpus, plan: TakedownPlan) -> dict[str, Any]:
 
 
 def _decided(table: Table, plan: TakedownPlan, shard: int) -> list[dict[str, Any]]:
-    """What a selection says of a shard's records that are taken down."""
+    """Returns a selection's decisions on a shard's records that are taken down."""
     decided = table.read(shard)
     if decided is None:
         return []
@@ -222,7 +234,7 @@ def _decided(table: Table, plan: TakedownPlan, shard: int) -> list[dict[str, Any
 
 
 def _move(content: dict[str, Any], row: Mapping[str, Any]) -> None:
-    """Counts a record as failed that was in another state, in all sums of a selection."""
+    """Moves a record from its state to `failed`, in all counts of a selection."""
     content["states"][row["state"]] -= 1
     content["states"]["failed"] = content["states"].get("failed", 0) + 1
     counts = content["counts"]

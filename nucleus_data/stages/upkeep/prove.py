@@ -1,4 +1,4 @@
-"""That records are absent: everything that a takedown rewrote is read again and looked through."""
+"""Proves that records are absent, by reading again everything that a takedown rewrote."""
 
 import hashlib
 import tarfile
@@ -32,7 +32,7 @@ class ProveTask(TakedownTask):
     """Reads one image shard again (a task of the runner)."""
 
     def run(self, number: int) -> Summary:
-        """Raises CorpusError if content of a record is still there; `number` is the shard."""
+        """Raises CorpusError if content of a record is still present; `number` is the shard."""
         corpus, plan = self.opened()
         for found in still_there(corpus, plan, number):
             raise CorpusError(
@@ -43,19 +43,19 @@ class ProveTask(TakedownTask):
 
 
 def still_there(corpus: Corpus, plan: TakedownPlan, shard: int) -> Iterator[str]:
-    """What there still is of a shard's records that are taken down, in words."""
-    mine = plan.of_shard(shard)
-    rows = mine["row"].combine_chunks()
+    """Yields descriptions of what is still present of a shard's records that are taken down."""
+    records = plan.of_shard(shard)
+    rows = records["row"].combine_chunks()
     for table, _ in changes(corpus):
         yield from _in_table(table, shard, rows)
-    yield from _in_tar(corpus, plan, shard, mine)
+    yield from _in_tar(corpus, plan, shard, records)
 
 
 class ProveSetTask(TarTask):
-    """Reads what lies beside one tar again (a task of the runner)."""
+    """Reads one tar of a set, with the files beside it, again (a task of the runner)."""
 
     def run(self, number: int) -> Summary:
-        """Raises CorpusError if a sample is still there; `number` counts the tars of all sets."""
+        """Raises CorpusError if a sample is still present; `number` counts the tars of all sets."""
         folder, plan, number = self.opened_set(number)
         for found in still_in_set(folder, plan, number):
             raise CorpusError(f"takedown {plan.name}: {found}; run the same command again")
@@ -63,7 +63,7 @@ class ProveSetTask(TarTask):
 
 
 def still_in_set(folder: SetFolder, plan: TakedownPlan, number: int) -> Iterator[str]:
-    """What there still is of a tar's samples that are taken down, in words."""
+    """Yields descriptions of what is still present of a tar's samples that are taken down."""
     store, ids = folder.store, pa.array(plan.ids(), pa.string())
     path, note = write_before(folder, plan)["paths"][number], None
     name = f"{note_folder(plan, folder)}/{number:06d}.json"
@@ -73,11 +73,11 @@ def still_in_set(folder: SetFolder, plan: TakedownPlan, number: int) -> Iterator
             if store.exists(old):
                 yield f"{old} is still there"
         path = note["new"]
-    if path is None:  # nothing is left of the tar
+    if path is None:  # all samples of the tar were removed
         return
     tables = [(index_name(path), folder.index(path))]
     besides = [one.file(path) for one in every_beside(folder)]
-    # An edition on its way has not all files yet.
+    # An edition that is being written does not have all files yet.
     tables += [(name, read(store, name)) for name in besides if store.exists(name)]
     for name, table in tables:
         if pc.any(pc.is_in(table["id"], ids)).as_py():
@@ -98,8 +98,8 @@ def _in_table(table: Table, shard: int, rows: pa.Array) -> Iterator[str]:
         found = found.filter(pc.is_in(found["row"], rows.cast(found["row"].type)))
         for row in found.to_pylist():
             if table.name == RECORDS:
-                told = {k for k, v in row.items() if v is not None and k not in _KEPT}
-                gone = row["error"] == TAKEN_DOWN and told == {"error", "retryable"}
+                content = {k for k, v in row.items() if v is not None and k not in _KEPT}
+                gone = row["error"] == TAKEN_DOWN and content == {"error", "retryable"}
             elif table.name == SELECTION:
                 gone = row["state"] == "failed" and row["reasons"] == [TAKEN_DOWN]
             else:
@@ -108,10 +108,10 @@ def _in_table(table: Table, shard: int, rows: pa.Array) -> Iterator[str]:
                 yield f"{part.name} has row {row['row']}"
 
 
-def _in_tar(corpus: Corpus, plan: TakedownPlan, shard: int, mine: pa.Table) -> Iterator[str]:
-    """A picture's place holds zeros, and no member of the tar has its SHA-256."""
+def _in_tar(corpus: Corpus, plan: TakedownPlan, shard: int, records: pa.Table) -> Iterator[str]:
+    """Checks that the pictures' bytes are zeros, and that no member has their SHA-256."""
     name = tar_name(shard)
-    places = {row["offset"]: row for row in mine.to_pylist() if row["offset"] is not None}
+    places = {row["offset"]: row for row in records.to_pylist() if row["offset"] is not None}
     for offset, row in sorted(places.items()):
         for start in range(0, row["size"], STEP):
             size = min(STEP, row["size"] - start)

@@ -1,7 +1,7 @@
-"""What a takedown does not reach, and names: exports, and trainings on sets that had the records.
+"""Lists what a takedown does not change: exports, and trainings on sets that had the records.
 
-An export is known by its note (`corpus.exported`), a training by its run. Neither is changed: they
-may lie where nothing of ours may write, and weights cannot be mended.
+An export is known from its note (`corpus.exported`), a training from its run. They are not changed,
+as exports may be at locations without write access, and weights can't be repaired.
 """
 
 from collections import Counter
@@ -15,12 +15,12 @@ from nucleus_data.sets.layout import SetFolder
 from nucleus_data.stages.upkeep.notes import notes_of
 from nucleus_data.stages.upkeep.plan import TakedownPlan
 
-MIRROR = "training"  # unfinished trainings, of which it is not known on what they are
+MIRROR = "training"  # folder of unfinished trainings, whose sets are unknown
 Lost = Mapping[str, Mapping[int, int]]
 
 
 def lost_of(folders: Iterable[SetFolder], plan: TakedownPlan) -> Lost:
-    """Set -> resolution -> how many of its samples were taken down."""
+    """Returns set -> resolution -> number of its samples that were taken down."""
     found: dict[str, Counter[int]] = {}
     for folder in folders:
         counted: Counter[int] = Counter()
@@ -32,16 +32,17 @@ def lost_of(folders: Iterable[SetFolder], plan: TakedownPlan) -> Lost:
 
 
 def not_reached(store: Store, lost: Lost, sets: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
-    """What is known to have some of the records, or may have.
+    """Returns the exports and trainings that have, or may have, any of the records.
 
     Args:
-        store: The corpus's.
-        lost: As of `lost_of`.
-        sets: The folders of all sets that there are.
+        store: The corpus's store.
+        lost: Numbers of samples taken down, from `lost_of`.
+        sets: Folders of all existing sets.
 
     Returns:
-        `exports`: `as`, `url`, and the most samples of them that it has, None where nobody knows;
-        `trainings`: `path` below the corpus, and `set`, None for an unfinished one.
+        `exports`: a list of `as`, `url`, and `samples`, the maximum number of affected samples
+        (None if unknown); `trainings`: a list of `path`, relative to the corpus, and `set` (None
+        for an unfinished training).
     """
     known = set(sets)
     found: list[dict[str, Any]] = []
@@ -65,7 +66,7 @@ def not_reached(store: Store, lost: Lost, sets: Iterable[str]) -> dict[str, list
 
 
 def said(store: Store, found: Mapping[str, list[dict[str, Any]]]) -> Iterator[str]:
-    """What is not reached, in lines for people."""
+    """Yields lines for people about the result of `not_reached`."""
     if found["exports"]:
         yield "takedown: these exports stay as they are. Remove each, and export again:"
     for one in found["exports"]:

@@ -1,4 +1,4 @@
-"""What a takedown asks for: ids, URLs, hosts, SHA-256 of files, pictures like a given one."""
+"""The request of a takedown: ids, URLs, hosts, SHA-256 of files, or pictures like a given one."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -19,13 +19,13 @@ GROUPS = {"upright": ("hash",), "canonical": ("canonical",)}
 
 @dataclass(frozen=True)
 class Like:
-    """A picture by what `dedup` compares.
+    """A picture's properties that `dedup` compares.
 
     Attributes:
-        sha256: Of the file.
-        width, height: In pixels, upright.
-        phash: The 64-bit hash.
-        hash256: The 256-bit hash, in hex.
+        sha256: SHA-256 of the file.
+        width, height: Upright size in pixels.
+        phash: 64-bit perceptual hash.
+        hash256: 256-bit perceptual hash, in hex.
     """
 
     sha256: str
@@ -37,14 +37,16 @@ class Like:
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for; each value as the block list writes it.
+    """The criteria of a takedown; a record matches if it meets any of them.
+
+    Values are in the form of the block list.
 
     Attributes:
-        ids: Records.
-        urls: Their URLs.
-        hosts: Hosts with all hosts below them.
-        sha256: Files.
-        like: Pictures, whose near duplicates are meant.
+        ids: Ids of records.
+        urls: URLs of records.
+        hosts: Hosts of URLs; each includes its subdomains.
+        sha256: SHA-256 of files.
+        like: Pictures; their near duplicates match.
     """
 
     ids: tuple[str, ...] = ()
@@ -63,19 +65,18 @@ class Request:
         like: Iterable[Path] = (),
         hashes: Hashes = "upright",
     ) -> "Request":
-        """A request as a person writes it.
+        """Makes a request from values as a person writes them.
 
         Args:
             ids: Ids of records.
             urls: URLs.
             hosts: Hosts.
             sha256: SHA-256 of files.
-            like: Pictures whose near duplicates are meant.
-            hashes: By which hashes: `dedup.hashes`.
+            like: Files of pictures whose near duplicates match.
+            hashes: The kind of hashes to compare, from `dedup.hashes`.
 
         Raises:
-            RequestError: It asks for nothing, a value is none of its kind, or a picture cannot be
-                decoded.
+            RequestError: There is no criterion, a value is invalid, or a picture can't be decoded.
         """
         given = {ID: ids, URL: urls, HOST: hosts, SHA256: sha256}
         kinds = {k: tuple(sorted({plain(k, v) for v in found})) for k, found in given.items()}
@@ -90,36 +91,36 @@ class Request:
 
     @classmethod
     def read(cls, content: Mapping[str, Any]) -> "Request":
-        """The inverse of `content`."""
+        """Makes a request from JSON; the inverse of `content`."""
         lists = {name: tuple(content[name]) for name in ("ids", "urls", "hosts", "sha256")}
         return cls(**lists, like=tuple(Like(**one) for one in content["like"]))
 
     def content(self) -> dict[str, Any]:
-        """As JSON."""
+        """Returns the request as JSON."""
         return {name: list(values) for name, values in asdict(self).items()}
 
     @property
     def hash(self) -> str:
-        """What the takedown is called by: the same request is the same takedown."""
+        """Hash for the takedown's name, the same for equal requests."""
         return config_hash({"takedown": self.content()})
 
     def entries(self) -> list[Entry]:
-        """What the block list gets of the request itself."""
+        """Returns the request's own entries for the block list."""
         values = {ID: self.ids, URL: self.urls, HOST: self.hosts, SHA256: self.sha256}
         return [Entry(kind, value, TAKEN_DOWN) for kind in values for value in values[kind]] + [
             Entry(SHA256, one.sha256, TAKEN_DOWN) for one in self.like
         ]
 
     def matcher(self) -> BlockList:
-        """What tells whether a record's URL is meant."""
+        """Returns a block list that matches the URLs of the request."""
         return BlockList({(e.kind, e.value): TAKEN_DOWN for e in self.entries()})
 
 
 def measured(file: Path, hashes: Hashes) -> Like:
-    """A picture's hashes, as `inspect` measures them.
+    """Computes a picture's hashes in the same way as `inspect`.
 
     Raises:
-        RequestError: It cannot be read or decoded.
+        RequestError: The picture can't be read or decoded.
     """
     try:
         data = file.read_bytes()

@@ -1,11 +1,11 @@
-"""A takedown's work on training sets: tars without some samples, and all that lies beside them.
+"""Takes samples out of training sets: out of tars, and out of the files beside them.
 
-A tar is not changed where it lies: another one is written beside it, with its index, captions and
-columns, and the manifest names it from one moment to the next. So who reads the set by its manifest
-finds all of the old one or all of the new one, and then the old files are removed.
+A tar is not changed in place. A new one is written beside it, with its index, captions and columns;
+then the manifest is replaced atomically, and the old files are removed. So readers of the manifest
+see either all of the old files or all of the new ones.
 
-    takedowns/<name>/sets/<set>-<hash>/before.json   what the set was, written first
-    takedowns/<name>/sets/<set>-<hash>/000012.json   its tar 12 is written anew
+    takedowns/<name>/sets/<set>-<hash>/before.json   the set before the takedown, written first
+    takedowns/<name>/sets/<set>-<hash>/000012.json   notes that tar 12 has been rewritten
 """
 
 import hashlib
@@ -49,22 +49,22 @@ _COUNTED = ("samples", "captions", "without")
 
 
 class SetTask(TarTask):
-    """Writes one tar of a set anew, if it has one of the records (a task of the runner)."""
+    """Rewrites one tar of a set, if it has any of the records (a task of the runner)."""
 
     def run(self, number: int) -> Summary:
-        """Writes the tar; `number` counts the tars of all sets."""
+        """Rewrites the tar; `number` counts the tars of all sets."""
         done = take_from_tar(*self.opened_set(number))
         return Summary(rows=1, done=1, extra=Counter(set_tars=done))
 
 
 @dataclass(frozen=True)
 class CountTask:
-    """Counts the samples of one tar that would go (a task of the runner).
+    """Counts the samples of one tar that would be removed (a task of the runner).
 
     Attributes:
-        uri: The corpus.
-        storage_options: For fsspec.
-        ids: The records.
+        uri: URI of the corpus.
+        storage_options: Options for fsspec.
+        ids: Ids of the records.
         sets: As in `TarTask`.
     """
 
@@ -86,7 +86,7 @@ class CountTask:
 
 
 def write_before(folder: SetFolder, plan: TakedownPlan) -> dict[str, Any]:
-    """Notes what a set was before anything of it changed; what was noted first counts."""
+    """Notes a set's tars and editions before it changes; returns the note written first."""
     name = f"{note_folder(plan, folder)}/{BEFORE}"
     if not folder.store.exists(name):
         content = {
@@ -98,10 +98,15 @@ def write_before(folder: SetFolder, plan: TakedownPlan) -> dict[str, Any]:
 
 
 def take_from_tar(folder: SetFolder, plan: TakedownPlan, number: int) -> int:
-    """Writes a tar, its index, captions and columns anew without the records of a takedown.
+    """Rewrites a tar, its index, captions and columns without the records of a takedown.
+
+    Args:
+        folder: The set.
+        plan: The takedown.
+        number: Number of the tar in the set before the takedown.
 
     Returns:
-        1; 0 if the tar has none of them, or was written by a task that was killed.
+        1; 0 if the tar has none of the records, or has already been rewritten.
     """
     store, place = folder.store, note_folder(plan, folder)
     note = f"{place}/{number:06d}.json"
@@ -140,14 +145,14 @@ def take_from_tar(folder: SetFolder, plan: TakedownPlan, number: int) -> int:
 
 
 def next_path(path: str) -> str:
-    """Where the tar that stands for another one lies: `000012-1.tar` for `000012.tar`."""
-    found = _NUMBER.fullmatch(path)
-    assert found is not None
-    return f"{found[1]}-{int(found[2] or 0) + 1}.tar"
+    """Returns the path of the tar that replaces another one: `000012-1.tar` for `000012.tar`."""
+    match = _NUMBER.fullmatch(path)
+    assert match is not None
+    return f"{match[1]}-{int(match[2] or 0) + 1}.tar"
 
 
 def every_beside(folder: SetFolder) -> list[Beside]:
-    """All editions and columns of a set, published or on their way."""
+    """Returns all editions and columns of a set, published or being written."""
     store = folder.store
     return [
         *(folder.new_edition(hashed) for hashed in store.list(folder.name(CAPTIONS))),
@@ -156,7 +161,11 @@ def every_beside(folder: SetFolder) -> list[Beside]:
 
 
 def _copy(tar: IO[bytes], kept: pa.Table, file: Path) -> dict[str, Any]:
-    """Writes the samples that stay, as `shard` writes them; returns what the manifest says."""
+    """Writes the remaining samples in the form of `shard`.
+
+    Returns:
+        The new index, and the tar's `bytes` and `sha256` for the manifest.
+    """
     rows = []
     with TarWriter(file) as target:
         for row in kept.to_pylist():
@@ -171,10 +180,10 @@ def _copy(tar: IO[bytes], kept: pa.Table, file: Path) -> dict[str, Any]:
 
 
 def _beside(one: Beside, path: str, new: str, gone: pa.ChunkedArray) -> dict[str, Any]:
-    """Writes captions or columns without some rows; returns what there was of these."""
+    """Writes captions or columns without some rows; returns the counts of the removed ones."""
     try:
         rows = one.captions(path) if isinstance(one, Edition) else read(one.store, one.file(path))
-    except FileNotFoundError:  # an edition on its way
+    except FileNotFoundError:  # an edition that is being written
         return {}
     one.write(new, rows.filter(pc.invert(gone)))
     lost, counts = rows.filter(gone), Counter(samples=0)
@@ -189,20 +198,20 @@ def _beside(one: Beside, path: str, new: str, gone: pa.ChunkedArray) -> dict[str
 
 
 def _lost_texts(folder: SetFolder, path: str, gone: pa.ChunkedArray) -> dict[str, list[str]]:
-    """By edition, the hashes of the texts that the samples which go have."""
+    """Returns edition -> hashes of the texts of the removed samples."""
     return {
         edition.hash: texts_of(edition.captions(path).filter(gone)) for edition in folder.editions()
     }
 
 
 def publish_without(folder: SetFolder, plan: TakedownPlan) -> None:
-    """Has the manifest name the new tars, once all are there, and removes the old files."""
+    """Publishes the new tars in the manifest, once all are written, and removes the old files."""
     notes = list(notes_of(folder, plan))
     if not notes:
         return
     store, before = folder.store, write_before(folder, plan)
     new = {note["old"]: note["row"] if note["new"] else None for note in notes}
-    table = read(store, folder.name(MANIFEST))  # with what it says of all pictures
+    table = read(store, folder.name(MANIFEST))  # including the metadata about all pictures
     rows = [new.get(row["path"], row) for row in table.to_pylist()]
     rows = [row for row in rows if row is not None]
     store.put(folder.name(MANIFEST), encode(pa.Table.from_pylist(rows, table.schema)))
@@ -216,7 +225,7 @@ def publish_without(folder: SetFolder, plan: TakedownPlan) -> None:
 
 
 def _less(about: dict[str, Any], notes: list[dict[str, Any]], hashed: str) -> dict[str, Any]:
-    """What an edition says of itself without the samples that are gone."""
+    """Returns an edition's marker with counts that exclude the removed samples."""
     lost: Counter[str] = Counter()
     for note in notes:
         lost.update(note["editions"].get(hashed, {}))
@@ -226,7 +235,7 @@ def _less(about: dict[str, Any], notes: list[dict[str, Any]], hashed: str) -> di
 
 
 def _leave_out(folder: SetFolder, notes: list[dict[str, Any]]) -> None:
-    """Says of the samples that are gone why they are in no resolution."""
+    """Adds the removed samples, with the reason, to `left_out.parquet`."""
     table = folder.left_out()
     known = set(zip(table["id"].to_pylist(), table["resolution"].to_pylist(), strict=True))
     lost = {(ident, n["row"]["resolution"]) for n in notes for ident in n["ids"]} - known
@@ -237,7 +246,7 @@ def _leave_out(folder: SetFolder, notes: list[dict[str, Any]]) -> None:
 
 
 def is_planned(folder: SetFolder, plan: TakedownPlan) -> bool:
-    """Whether a set that is not complete will have one of the records, or has it already."""
+    """Returns whether an incomplete set contains, or is planned to contain, any of the records."""
     ids, store = pa.array(plan.ids(), pa.string()), folder.store
     for name in store.find(folder.name(PLANS)):
         if name.endswith(".parquet"):
@@ -248,7 +257,7 @@ def is_planned(folder: SetFolder, plan: TakedownPlan) -> bool:
 
 
 def stale(folder: SetFolder, notes: list[dict[str, Any]]) -> Iterator[str]:
-    """Files that nothing names any more once the manifest names the new ones."""
+    """Yields the files that are unused once the manifest names the new tars."""
     store = folder.store
     others = every_beside(folder)
     for note in notes:
@@ -258,14 +267,14 @@ def stale(folder: SetFolder, notes: list[dict[str, Any]]) -> Iterator[str]:
             yield from (one.file(path) for one in others)
             yield from latents_of(folder, path)
     yield from unfinished_texts(folder)
-    # It counts samples, and lists tars with their SHA-256; `shard` writes it again.
+    # The card counts samples, and lists tars with their SHA-256; `shard` writes it again.
     yield from (folder.name(name) for name in CARD)
-    # What the set was planned by has URLs; it is published, and needs it no more.
+    # The plans of the set contain URLs, and are not needed once the set is published.
     for kind in (PLANS, NOTES):
         yield from store.find(folder.name(kind))
 
 
 def remove_all(store: Store, names: Iterable[str]) -> int:
-    """Removes files, many at a time; returns how many."""
+    """Removes files concurrently; returns their number."""
     with ThreadPoolExecutor(THREADS) as pool:
         return len(list(pool.map(store.remove, names)))

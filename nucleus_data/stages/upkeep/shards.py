@@ -1,7 +1,8 @@
-"""A takedown's work on one image shard: records, claim and tables, then the tar.
+"""Takes records out of one image shard: out of records, tables and claim, and then out of the tar.
 
-Records come first: from then on no stage reads the picture, whose bytes go last. Each file is
-replaced as a whole, and by a function of what it was, so a task that was killed is done again.
+Records come first, since from then on no stage reads the pictures, whose bytes are removed last.
+Each file is replaced as a whole, by an idempotent function of its content, so that a task that was
+killed can be repeated.
 """
 
 import tempfile
@@ -31,8 +32,8 @@ from nucleus_data.stages.upkeep.tombstones import (
 )
 
 RECORDS, SELECTION = "records", "selection"
-# Tables of ids and distances alone. Without these rows copies of a taken record would no longer be
-# known as copies of each other.
+# Tables with only ids and distances. Without the rows of a record that is taken down, its copies
+# would no longer be known to be copies of each other.
 UNTOUCHED = ("dedup",)
 Change = Callable[[pa.Table, np.ndarray], pa.Table]
 
@@ -41,23 +42,24 @@ class ShardTask(TakedownTask):
     """Takes records out of one image shard (a task of the runner)."""
 
     def run(self, number: int) -> Summary:
-        """Rewrites what the shard's records are in; `number` is the shard."""
+        """Rewrites the files with the shard's records; `number` is the shard."""
         corpus, plan = self.opened()
         return take_from_shard(corpus, plan, number)
 
 
 def take_from_shard(corpus: Corpus, plan: TakedownPlan, shard: int) -> Summary:
-    """Rewrites the files of one image shard that have content of records that are taken down.
+    """Rewrites the files of one image shard that have content of records to take down.
 
     Returns:
-        As `done` the records, as `extra` how many `tars` and `parts` were rewritten.
+        A summary with the number of records as `done`, and the numbers of rewritten `tars` and
+        `parts` in `extra`.
     """
-    store, mine = corpus.store, plan.of_shard(shard)
-    rows = np.sort(mine["row"].to_numpy())
+    store, records = corpus.store, plan.of_shard(shard)
+    rows = np.sort(records["row"].to_numpy())
     summary = Summary(rows=len(rows), done=len(rows))
     with tempfile.TemporaryDirectory(prefix="nucleus-takedown-") as folder:
         tar = Path(folder) / "shard.tar"
-        digest = _blanked(store, mine, shard, tar)
+        digest = _blanked(store, records, shard, tar)
         for table, change in changes(corpus):
             for part in table.parts(shard):
                 summary.extra["parts"] += _rewrite(part, rows, change, digest)
@@ -70,10 +72,7 @@ def take_from_shard(corpus: Corpus, plan: TakedownPlan, shard: int) -> Summary:
 
 
 def changes(corpus: Corpus) -> Iterator[tuple[Table, Change]]:
-    """Every table of a corpus that is about records, and how its rows are taken down.
-
-    Records come first.
-    """
+    """Yields every table about records, with the function that takes rows down; `records` first."""
     store = corpus.store
     for name in sorted(store.list("tables"), key=lambda name: (name != RECORDS, name)):
         if name in UNTOUCHED:
@@ -82,19 +81,19 @@ def changes(corpus: Corpus) -> Iterator[tuple[Table, Change]]:
             name, without_rows
         )
         for hashed in store.list(f"tables/{name}"):
-            # As it is stored: a superseded record has a URL, too.
+            # A plain `Table`, to include superseded records, which also have a URL.
             table = Table(store, name, hashed)
             yield table, change
             if name != SELECTION:
                 yield table.failed, without_rows
 
 
-def _blanked(store: Store, mine: pa.Table, shard: int, tar: Path) -> str | None:
-    """Copies the shard's tar without the pictures; its SHA-256, None where there is no tar."""
+def _blanked(store: Store, records: pa.Table, shard: int, tar: Path) -> str | None:
+    """Copies the shard's tar without the pictures; returns its SHA-256, None without a tar."""
     name = tar_name(shard)
     places = {
         row["id"]: (row["offset"], row["size"])
-        for row in mine.to_pylist()
+        for row in records.to_pylist()
         if row["offset"] is not None
     }
     try:
@@ -102,16 +101,16 @@ def _blanked(store: Store, mine: pa.Table, shard: int, tar: Path) -> str | None:
     except FileNotFoundError:
         return None
     with file:
-        return blank_copy(file, tar, places, mine["row"].to_pylist())
+        return blank_copy(file, tar, places, records["row"].to_pylist())
 
 
 def _rewrite(part: Part, rows: np.ndarray, change: Change, digest: str | None) -> int:
-    """Replaces a part, if it has one of the rows or names the tar; returns how many."""
+    """Replaces a part if its rows or the tar's SHA-256 change; returns the number replaced."""
     table = part.read()
     changed = change(table.replace_schema_metadata(None), rows)
     footer = dict(part.footer)
     footer["rows"] = encode_rows(changed.column("row").to_numpy())
-    # The tar has the same size and another SHA-256 now; the takedown's record has both.
+    # The tar's size is unchanged, but its SHA-256 is not; `done.json` has the old and the new one.
     if digest is not None and "tar_sha256" in footer:
         footer["tar_sha256"] = digest
     if footer == part.footer and changed.equals(table.replace_schema_metadata(None)):
@@ -121,7 +120,7 @@ def _rewrite(part: Part, rows: np.ndarray, change: Change, digest: str | None) -
 
 
 def _rewrite_claim(store: Store, shard: int, rows: np.ndarray) -> None:
-    """Takes out of a claim where the pictures came from; a corpus may have none."""
+    """Removes the sources of the pictures from a claim, if the corpus has one."""
     name = f"claims/{shard:06d}.parquet"
     try:
         data = read_whole(store, name)

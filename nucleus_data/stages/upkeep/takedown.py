@@ -1,13 +1,13 @@
-"""`nucleus takedown`: removes pictures, and all that was made of them, for good.
+"""`nucleus takedown`: permanently removes pictures and everything derived from them.
 
     request = Request.of(hosts=["example.org"])
-    for line in forecast(run, request, dedup): print(line)     # what would go
+    for line in forecast(run, request, dedup): print(line)     # what would be removed
     take_down(run, request, dedup)
 
-First the block list says that no later ingest takes them. Then what will be done is written down
-(`plan`), since it can no longer be asked once it has begun. Then shards and sets are rewritten,
-each file as a whole, and all of it is read again. A command that was killed is run again: it goes
-on where it was.
+First, the pictures are added to the block list, so that no later ingest takes them. Then the plan
+is written down (`plan`), since the records can no longer be found once the removal has begun. Then
+shards and sets are rewritten, each file as a whole, and everything is read again to prove the
+absence. A command that was killed is repeated, and continues where it stopped.
 """
 
 import re
@@ -55,7 +55,7 @@ from nucleus_data.stages.upkeep.sets import (
 from nucleus_data.stages.upkeep.shards import ShardTask
 
 SHOWN = 10
-# Whatever may be an id in a page, also within other hex digits.
+# Everything in a page that may be an id, also within longer sequences of hex digits.
 _IDS = re.compile(rb"(?=([0-9a-f]{32}))")
 NOBODY = "takedown: no record of this corpus is meant; later ingests refuse it"
 
@@ -67,7 +67,7 @@ class NoSettings(BaseModel):
 
 
 class Takedown(Stage[NoSettings]):
-    """What a run knows the work by."""
+    """Identifies the work in a run; not a stage of the recipe."""
 
     name: ClassVar[str] = "takedown"
     help: ClassVar[str] = "Remove pictures and everything made from them."
@@ -78,7 +78,13 @@ UPKEEP = Takedown(NoSettings())
 
 
 def forecast(run: Run, request: Request, dedup: DedupSettings) -> Iterator[str]:
-    """What a takedown would remove, in lines for people; nothing is written."""
+    """Yields lines for people about what a takedown would remove; writes nothing.
+
+    Args:
+        run: The run.
+        request: The request.
+        dedup: Settings that define near duplicates.
+    """
     plan, found, under_way = _planned(run, request, dedup)
     if under_way:
         yield f"takedown {plan.name} is under way; without --dry-run, it goes on"
@@ -99,7 +105,10 @@ def forecast(run: Run, request: Request, dedup: DedupSettings) -> Iterator[str]:
 
 
 def _of_sets(run: Run, plan: TakedownPlan, lost: dict[str, dict[int, int]]) -> Iterator[str]:
-    """How many samples and tars of each set would go; `lost` gets them by resolution."""
+    """Yields how many samples and tars of each set would be removed.
+
+    `lost` receives set -> resolution -> number of samples.
+    """
     sets = tuple((f.path, len(f.manifest())) for f in published_sets(run.corpus.store))
     place = (run.corpus.uri, run.corpus.store.storage_options)
     items = [Item(number) for number in range(sum(count for _, count in sets))]
@@ -114,14 +123,19 @@ def _of_sets(run: Run, plan: TakedownPlan, lost: dict[str, dict[int, int]]) -> I
 
 
 def take_down(run: Run, request: Request, dedup: DedupSettings) -> bool:
-    """Takes down what a request is about, or goes on with it.
+    """Takes down the records of a request, or continues an interrupted takedown of it.
+
+    Args:
+        run: The run.
+        request: The request.
+        dedup: Settings that define near duplicates.
 
     Returns:
-        Whether nothing failed: then all of it is gone, and proven to be.
+        Whether nothing failed, in which case all records are removed and proven absent.
     """
     plan, found, under_way = _planned(run, request, dedup)
     store = run.corpus.store
-    # What any killed process left half written may hold what goes.
+    # Incomplete files of killed processes may contain the records.
     store.sweep("", deep=True)
     counts = Counter(sets_removed=_unfinished(run, plan))
     for name, ended in takedowns(store):
@@ -129,7 +143,7 @@ def take_down(run: Run, request: Request, dedup: DedupSettings) -> bool:
             run.say(f"takedown {name} was begun and is not done: run its own command again")
     if not under_way:
         assert found is not None
-        # Before anything else: what goes must not come back meanwhile.
+        # First of all, so that no ingest brings the records back meanwhile.
         add_blocked(store, entries_of(request, found))
         if not plan.records.num_rows:
             run.say(NOBODY)
@@ -155,10 +169,13 @@ def take_down(run: Run, request: Request, dedup: DedupSettings) -> bool:
 
 
 def _unfinished(run: Run, plan: TakedownPlan) -> int:
-    """Removes sets that are not complete, and have one of the records; `shard` makes them again.
+    """Removes incomplete sets that are planned with any of the records; `shard` writes them again.
+
+    Returns:
+        The number of sets removed.
 
     Raises:
-        RequestError: A set of an older layout may have some.
+        RequestError: A set of an older layout can't be read, and so may contain records.
     """
     store, removed = run.corpus.store, 0
     for folder in all_sets(store):
@@ -171,7 +188,7 @@ def _unfinished(run: Run, plan: TakedownPlan) -> int:
                     f"'{folder.url()}' first"
                 ) from None
         elif is_planned(folder, plan):
-            # Nobody reads it, and how much of it is written nobody knows.
+            # Nothing reads the set, and it is unknown how much of it is written.
             remove_all(store, store.find(folder.path))
             run.say(f"takedown: removed {folder.url()}, a set that was not finished")
             removed += 1
@@ -179,7 +196,7 @@ def _unfinished(run: Run, plan: TakedownPlan) -> int:
 
 
 def _planned(run: Run, request: Request, dedup: DedupSettings) -> tuple[TakedownPlan, Any, bool]:
-    """The plan, what was found for it, and whether it is under way."""
+    """Returns the plan; the records found, None if it is under way; and whether it is."""
     name, under_way = next_name(run.corpus.store, request)
     if under_way:
         return read_plan(run.corpus.store, name), None, True
@@ -195,7 +212,7 @@ def _phases(run: Run, plan: TakedownPlan) -> Iterator[tuple[str, Any, list[int]]
     sets = tuple((f.path, len(write_before(f, plan)["paths"])) for f in folders)
     tars = list(range(sum(count for _, count in sets)))
     yield "sets", SetTask(*place, sets), tars
-    # By now the sets are published without them.
+    # This point is reached when the sets are published without the records.
     lost = plan_lost(run.corpus.store, folders, plan)
     now = tuple((folder.path, len(folder.manifest())) for folder in lost)
     yield "texts", SaidTask(*place, now), list(range(sum(count for _, count in now)))
@@ -217,19 +234,19 @@ def _what(run: Run, plan: TakedownPlan) -> Iterator[str]:
 
 
 def _publish_again(store: Store, plan: TakedownPlan) -> None:
-    """Writes the sums of selections, in which the records are failed ones now."""
+    """Writes the selections' markers, in which the records count as failed."""
     import json
 
     for hashed, content in plan.selections.items():
         data = json.dumps(content, sort_keys=True, indent=1).encode()
         store.put(f"tables/selection/{hashed}/{MARKER}", data)
         for name in store.list(f"tables/selection/{hashed}/_walk"):
-            # What the passes of `select` left for each other: it is complete.
+            # Intermediate files of `select`, which a complete selection no longer needs.
             store.remove(f"tables/selection/{hashed}/_walk/{name}")
 
 
 def _remove_pages(store: Store, plan: TakedownPlan) -> int:
-    """Removes pages of runs that show one of the records; they can be made again."""
+    """Removes pages of runs that show any of the records; returns their number."""
     ids = {ident.encode() for ident in plan.ids()}
     removed = 0
     for run in store.list(RUNS):
@@ -243,14 +260,14 @@ def _remove_pages(store: Store, plan: TakedownPlan) -> int:
 
 
 def _end(run: Run, plan: TakedownPlan, counts: Mapping[str, int]) -> None:
-    """Notes what was done, and says it."""
+    """Writes the record of what was done, and reports it."""
     corpus = run.corpus
-    corpus.store.sweep("", deep=True)  # of workers that died
+    corpus.store.sweep("", deep=True)  # incomplete files of workers that died
     after = {
         tar_name(shard): {"before": plan.tars[f"{shard:06d}"], "after": digest}
         for shard, digest in tar_digests(corpus, list(map(int, plan.tars)))
     }
-    # Nothing of this command, so that it is the same however often it was killed.
+    # Nothing specific to this command, so that interruptions do not affect the content.
     content = {
         "records": plan.records.num_rows,
         "reason": TAKEN_DOWN,

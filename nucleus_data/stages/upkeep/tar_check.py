@@ -1,8 +1,8 @@
-"""Whether a tar of a training set is what it was when it was written: every byte, by sample.
+"""Checks that every byte of a training set's tar is as it was written; finds the faulty samples.
 
-Each byte belongs to something whose right value is known: a header (made again from the name and
-the size), a picture (its SHA-256 is in the index), the JSON (what it says is in the index, or makes
-the id), or zeros between them. What no part explains, the tar's own SHA-256 tells.
+The correct value of each part is known: a header is computed from the name and the size, a
+picture's SHA-256 is in the index, the JSON's fields are in the index or determine the id, and the
+bytes in between are zeros. A change that no part reveals is detected by the tar's own SHA-256.
 """
 
 import hashlib
@@ -27,12 +27,12 @@ STEP = 1 << 22
 
 @dataclass
 class Checked:
-    """What was found in a tar.
+    """The result of checking a tar.
 
     Attributes:
-        faults: What is wrong.
-        sha256: Of all its bytes.
-        originals: Id -> SHA-256 of the original, as the JSON says.
+        faults: The faults.
+        sha256: SHA-256 of the tar.
+        originals: Id -> SHA-256 of the original picture, from the JSON.
     """
 
     faults: list[Fault] = field(default_factory=list)
@@ -41,19 +41,19 @@ class Checked:
 
 
 def check_tar(file: IO[bytes], entry: TarEntry, index: pa.Table, *, decode: bool = True) -> Checked:
-    """Reads a tar from its beginning to its end.
+    """Checks a tar, reading it once from beginning to end.
 
     Args:
         file: The tar.
-        entry: What the manifest says of it.
-        index: Its index, as it should be.
-        decode: Whether pictures are decoded.
+        entry: The tar's entry in the manifest.
+        index: The tar's correct index.
+        decode: Whether to decode the pictures.
     """
     return _Check(file, entry, decode=decode).run(index)
 
 
 class _Check:
-    """One reading of one tar."""
+    """The state of checking one tar."""
 
     def __init__(self, file: IO[bytes], entry: TarEntry, *, decode: bool) -> None:
         self._file, self._entry, self._decode = file, entry, decode
@@ -78,7 +78,7 @@ class _Check:
         return self._found
 
     def _sample(self, row: Mapping[str, Any]) -> bool:
-        """Checks one sample; False if what follows cannot be told apart."""
+        """Checks one sample; returns False if the following samples can't be located."""
         ident = row["id"]
         if row["offset"] != self._place + BLOCK:
             self._fault("index_changed", ident, f"the picture should be at {self._place + BLOCK:,}")
@@ -96,7 +96,7 @@ class _Check:
         return True
 
     def _member(self, ident: str, size: int, what: str) -> bytes:
-        """A member's bytes; its header and what fills its last block are checked."""
+        """Reads a member's content, and checks its header and padding."""
         head = self._read(BLOCK)
         name = head[:100].rstrip(b"\0").decode("ascii", "replace")
         right = name.partition(".")[0] == ident and name.isascii() and header(name, size) == head
@@ -116,11 +116,13 @@ class _Check:
             self._fault("picture_undecodable", row["id"], str(error))
             return
         if found != (row["width"], row["height"]):
-            said = f"{row['width']}x{row['height']}"
-            self._fault("picture_size", row["id"], f"{found[0]}x{found[1]}, the index says {said}")
+            expected = f"{row['width']}x{row['height']}"
+            self._fault(
+                "picture_size", row["id"], f"{found[0]}x{found[1]}, the index says {expected}"
+            )
 
     def _json(self, data: bytes, row: Mapping[str, Any]) -> None:
-        """What can be known of it without the corpus; the rest, the tar's SHA-256 tells."""
+        """Checks a sample's JSON as far as possible without the corpus."""
         problem = json_problem(data, row)
         if problem:
             self._fault("json_changed", row["id"], problem)
@@ -128,7 +130,7 @@ class _Check:
         self._found.originals[row["id"]] = json.loads(data)["sha256"]
 
     def _end(self) -> None:
-        """Behind the last sample there are zeros."""
+        """Checks that only zeros follow the last sample."""
         while data := self._read(STEP):
             if any(data):
                 self._fault("padding_changed", "", "behind the last sample")
@@ -144,7 +146,7 @@ class _Check:
 
 
 def json_problem(data: bytes, row: Mapping[str, Any]) -> str:
-    """What is wrong with a sample's JSON, given its index; empty if nothing can be told."""
+    """Describes the fault of a sample's JSON, given its row of the index; empty without one."""
     try:
         content = json.loads(data)
     except ValueError as error:
@@ -162,11 +164,11 @@ def json_problem(data: bytes, row: Mapping[str, Any]) -> str:
 
 
 def walked(file: IO[bytes], index: pa.Table) -> Iterator[dict[str, Any]]:
-    """The rows that a tar's index has, by the tar itself: without `shard` and `row`.
+    """Yields the rows of a tar's index, without `shard` and `row`, computed from the tar itself.
 
     Args:
         file: The tar.
-        index: An index, for its schema alone.
+        index: Any index, for its schema.
     """
     with tarfile.open(fileobj=file) as tar:
         row: dict[str, Any] = {}
@@ -186,11 +188,11 @@ def walked(file: IO[bytes], index: pa.Table) -> Iterator[dict[str, Any]]:
 def compared(
     rows: pa.Table, read: Callable[[int, int], Mapping[str, Any] | None], file: IO[bytes]
 ) -> Iterator[tuple[str, str]]:
-    """Samples whose JSON says something else than the corpus's tables, and what.
+    """Yields the ids of samples whose JSON differs from the corpus's tables, with a description.
 
     Args:
-        rows: The index.
-        read: A record's own values by shard and row; None where it is not known.
+        rows: The tar's index.
+        read: Returns a record's values by shard and row; None if the record is unknown.
         file: The tar.
     """
     for row in rows.to_pylist():

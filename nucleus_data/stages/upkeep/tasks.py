@@ -1,4 +1,4 @@
-"""What the tasks of a takedown share: corpus, plan, and how tars of several sets are counted."""
+"""Base classes of a takedown's tasks: access to the corpus and plan, and numbering of tars."""
 
 import json
 from collections.abc import Mapping
@@ -14,12 +14,12 @@ from nucleus_data.stages.upkeep.plan import TakedownPlan, read_plan
 
 @dataclass(frozen=True)
 class TakedownTask:
-    """A task of a takedown; what it does is in `run`.
+    """A task of a takedown; subclasses define `run`.
 
     Attributes:
-        uri: The corpus.
-        storage_options: For fsspec.
-        takedown: The takedown's name.
+        uri: URI of the corpus.
+        storage_options: Options for fsspec.
+        takedown: Name of the takedown.
     """
 
     uri: str
@@ -27,19 +27,19 @@ class TakedownTask:
     takedown: str
 
     def opened(self) -> tuple[Corpus, TakedownPlan]:
-        """The corpus, and the takedown as it is written down."""
+        """Returns the corpus, and the takedown's plan."""
         options = json.dumps(dict(self.storage_options), sort_keys=True)
         return Corpus(self.uri, self.storage_options), _plan(self.uri, options, self.takedown)
 
 
 @lru_cache(maxsize=1)
 def _plan(uri: str, storage_options: str, name: str) -> TakedownPlan:
-    """A takedown that is under way, read once in a process: it does not change any more.
+    """Reads a takedown's plan, once per process, as it no longer changes.
 
     Args:
-        uri: The corpus.
-        storage_options: For fsspec, as JSON.
-        name: The takedown's name.
+        uri: URI of the corpus.
+        storage_options: Options for fsspec, as JSON.
+        name: Name of the takedown.
     """
     return read_plan(Corpus(uri, json.loads(storage_options)).store, name)
 
@@ -49,24 +49,31 @@ class TarTask(TakedownTask):
     """A task of a takedown about one tar of several sets.
 
     Attributes:
-        sets: The sets' folders below the corpus, each with how many tars it has.
+        sets: Folder of each set, relative to the corpus, with its number of tars.
     """
 
     sets: tuple[tuple[str, int], ...]
 
     def opened_set(self, number: int) -> tuple[SetFolder, TakedownPlan, int]:
-        """The set, the takedown, and the tar's number there; `number` counts the tars of all."""
+        """Returns the set, the plan, and the tar's number in the set.
+
+        Args:
+            number: Number of the tar among those of all sets.
+        """
         corpus, plan = self.opened()
         path, number = placed(self.sets, number)
         return SetFolder(corpus.store, path), plan, number
 
 
 def placed(counted: tuple[tuple[str, int], ...], number: int) -> tuple[str, int]:
-    """Which of several things a number among the items of all is of, and its number there.
+    """Converts a number among all items to the group of the item, and its number in the group.
 
     Args:
-        counted: The things, such as sets, each with how many items (tars) it has.
-        number: The item.
+        counted: Groups, such as sets, with their numbers of items (tars).
+        number: Number of the item among those of all groups.
+
+    Raises:
+        CorpusError: The number is too large.
     """
     for name, count in counted:
         if number < count:

@@ -1,7 +1,6 @@
-"""What stays of a record that is taken down: its key and the reason, and none of its content.
+"""Replaces records by tombstones, which keep a record's key and the reason, but no content.
 
-Pure functions of a file's old content: applied to what they returned, they return the same, so
-that a takedown that was killed is done by doing it again.
+All functions are pure and idempotent, so that an interrupted takedown can simply be repeated.
 """
 
 import hashlib
@@ -23,28 +22,28 @@ from nucleus_data.corpus.tar_names import OUTCOMES, TAKEN_DOWN_SUFFIX
 BLOCK = tarfile.BLOCKSIZE
 STEP = 1 << 20
 _KEYS = ("shard", "row", "id", "source")
-# Of a claim these stay too: they say where its row stands, or which failed record it stands for.
+# Columns of a claim that are kept: the position of a row, or the failed record that it retries.
 _CLAIM_KEYS = ("row", "id", "source", "retry_shard", "retry_row")
 _SELECTION = ("shard", "row", "id")
 
 
 def without_rows(table: pa.Table, rows: np.ndarray) -> pa.Table:
-    """A measured table without some records: they have no value any more."""
+    """Returns a table of measurements without the given rows."""
     return table.filter(pc.invert(_among(table, rows)))
 
 
 def record_tombstones(table: pa.Table, rows: np.ndarray) -> pa.Table:
-    """Records of which some have no content any more, but a reason."""
+    """Returns records in which the given rows have a reason instead of content."""
     return _replaced(table, rows, _KEYS, {"error": TAKEN_DOWN, "retryable": False})
 
 
 def claim_tombstones(table: pa.Table, rows: np.ndarray) -> pa.Table:
-    """Rows of a claim of which some no longer say where their picture is."""
+    """Returns a claim in which the given rows have a reason instead of a picture's location."""
     return _replaced(table, rows, _CLAIM_KEYS, {"error": TAKEN_DOWN, "retryable": False})
 
 
 def decision_tombstones(table: pa.Table, rows: np.ndarray) -> pa.Table:
-    """Decisions of a selection of which some are about records that are taken down."""
+    """Returns a selection's decisions in which the given rows are failed."""
     values: dict[str, Any] = {"state": FAILED, "reasons": [TAKEN_DOWN], "retryable": False}
     lists = ("conditions", "flags", "nulls", "pending_on")
     values |= {name: [] for name in lists if name in table.column_names}
@@ -58,14 +57,14 @@ def _among(table: pa.Table, rows: np.ndarray) -> pa.ChunkedArray:
 def _replaced(
     table: pa.Table, rows: np.ndarray, kept: Iterable[str], values: Mapping[str, Any]
 ) -> pa.Table:
-    """A table in some of whose rows all columns but a few are null, or a value."""
-    mine, kept = _among(table, rows), set(kept)
+    """Returns a table in which some rows have only `kept` columns, and `values` in others."""
+    replaced, kept = _among(table, rows), set(kept)
     for index, field in enumerate(table.schema):
         if field.name in kept:
             continue
         value = pa.scalar(values.get(field.name), field.type)
-        column = pc.if_else(mine, value, table.column(field.name))
-        # A folder's claim says that each row has a path.
+        column = pc.if_else(replaced, value, table.column(field.name))
+        # In a folder's claim, the path is not nullable.
         field = field if value.is_valid else field.with_nullable(True)
         table = table.set_column(index, field, column.cast(field.type))
     return table
@@ -74,20 +73,20 @@ def _replaced(
 def blank_copy(
     tar: IO[bytes], target: Path, places: Mapping[str, tuple[int, int]], rows: Iterable[int]
 ) -> str:
-    """Copies an image shard's tar with zeros in the place of some pictures; nothing else moves.
+    """Copies an image shard's tar with zeros in place of some pictures, without moving anything.
 
-    So no offset of another picture changes, in no table. What was learnt beside the pictures
-    (`outcomes.json`, the last member) loses what it says of their rows, and is filled up with
-    spaces. Members are then called `<id>.taken_down`. No byte of a picture is ever in the copy.
+    So the offsets of other pictures remain valid in all tables. The member of a picture is renamed
+    to `<id>.taken_down`. The download outcomes (`outcomes.json`, the last member) lose the content
+    of these rows, and are padded with spaces. The copy never contains a byte of the pictures.
 
     Args:
-        tar: The tar, as a file in which one can seek.
-        target: Where the copy is written.
-        places: Record id -> offset and size of its picture.
-        rows: All rows of the shard that are taken down, with a picture or without.
+        tar: The tar, seekable.
+        target: Path of the copy.
+        places: Record id -> offset and size of its picture, in bytes.
+        rows: All rows of the shard that are taken down, with or without a picture.
 
     Returns:
-        The copy's SHA-256.
+        The copy's SHA-256, in hex.
     """
     changes: list[tuple[int, _Blank | _Outcomes]] = [
         (offset - BLOCK, _Blank(f"{ident}{TAKEN_DOWN_SUFFIX}", size))
@@ -106,19 +105,19 @@ def blank_copy(
 
 
 class _Writer:
-    """A file that is hashed while it is written."""
+    """Writes a file and computes its hash."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self.size, self.hash = file, 0, hashlib.sha256()
 
     def put(self, data: bytes) -> None:
-        """Writes some bytes."""
+        """Writes bytes."""
         self._file.write(data)
         self.hash.update(data)
         self.size += len(data)
 
     def copy(self, source: IO[bytes], size: int | None) -> None:
-        """Copies so many bytes from where another file stands; None for all that are left."""
+        """Copies `size` bytes from another file's current position; None for all the rest."""
         while size is None or size > 0:
             data = source.read(STEP if size is None else min(STEP, size))
             if not data:
@@ -129,7 +128,7 @@ class _Writer:
 
 @dataclass(frozen=True)
 class _Blank:
-    """A picture with its header: another name, and zeros."""
+    """Replaces a picture and its header by another name and zeros."""
 
     name: str
     size: int
@@ -147,7 +146,7 @@ class _Blank:
 
 @dataclass(frozen=True)
 class _Outcomes:
-    """What is said beside the pictures, less some rows, in as many bytes."""
+    """Replaces the download outcomes by those without some rows, with the same size."""
 
     size: int
     rows: tuple[int, ...]
@@ -157,7 +156,7 @@ class _Outcomes:
 
 
 def _outcomes(file: IO[bytes]) -> tuple[int, int] | None:
-    """Offset and size of the member that says what the pictures do not tell."""
+    """Returns offset and size of the member with the download outcomes; None without one."""
     file.seek(0)
     with tarfile.open(fileobj=file) as tar:
         for member in tar:
@@ -167,13 +166,13 @@ def _outcomes(file: IO[bytes]) -> tuple[int, int] | None:
 
 
 def _blank_outcomes(data: bytes, rows: Iterable[int]) -> bytes:
-    """The outcomes without what they say of some rows, in as many bytes."""
+    """Returns the outcomes without the content of some rows, padded to the same size."""
     content = json.loads(data)
     for row in rows:
         found = content["rows"].pop(str(row), None)
         if found is not None and "error" in found:
             content["rows"][str(row)] = {"error": TAKEN_DOWN, "retryable": False}
     text = json.dumps(content, sort_keys=True, indent=0).encode()
-    if len(text) > len(data):  # written otherwise than by ingest
+    if len(text) > len(data):  # not in the form that ingest writes
         text = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
     return text.ljust(len(data))

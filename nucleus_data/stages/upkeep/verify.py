@@ -1,11 +1,10 @@
-"""`nucleus verify`: whether a training set is whole, by sample.
+"""`nucleus verify`: checks every sample of a training set.
 
-    faults = verify(run, folder)       # [] if it is
+    faults = verify(run, folder, {}, None)       # [] if the set is correct
 
-Each tar with what lies beside it is a task (`verify_task`); then ids are looked for that come
-twice, text states are checked, and sums are compared. What was found so far waits below `verify/`,
-so a command that was stopped goes on; with the last tar the notes go, and the result is in the
-run's folder.
+Each tar, with the files beside it, is a task (`verify_task`). Then duplicate ids are searched, text
+states are checked, and sums are compared. Intermediate results are stored in `verify/`, so that an
+interrupted command continues. They are removed at the end; the result is in the run's folder.
 """
 
 import contextlib
@@ -39,12 +38,12 @@ from nucleus_data.stages.upkeep.takedown import NoSettings
 from nucleus_data.stages.upkeep.verify_task import EVALUATION, VerifyTask, as_written
 
 ROOT = "verify"
-# Ids that a task holds at once: 64 bytes each.
+# Maximum number of ids in a task's memory, 64 bytes each.
 AT_ONCE = 10_000_000
 
 
 class Verify(Stage[NoSettings]):
-    """What a run knows the work by."""
+    """Identifies the work in a run; not a stage of the recipe."""
 
     name: ClassVar[str] = "verify"
     help: ClassVar[str] = "Verify a training set."
@@ -56,12 +55,12 @@ UPKEEP = Verify(NoSettings())
 
 @dataclass(frozen=True)
 class DuplicateTask:
-    """Looks for ids that come twice in a resolution, among a share of all (a task of the runner).
+    """Finds duplicate ids in a resolution, among a share of all ids (a task of the runner).
 
     Attributes:
         uri, storage_options, path: As in `VerifyTask`.
-        notes: Folder for what is found.
-        shares: How many shares there are.
+        notes: Folder for the results.
+        shares: Number of shares.
     """
 
     uri: str
@@ -71,7 +70,7 @@ class DuplicateTask:
     shares: int
 
     def run(self, number: int) -> Summary:
-        """Notes the samples that come twice; `number` is the share."""
+        """Writes the duplicate samples of share `number`."""
         store = Store(self.uri, self.storage_options)
         folder = SetFolder(store, self.path)
         name = f"{self.notes}/twice-{number:06d}.json"
@@ -86,7 +85,7 @@ class DuplicateTask:
         for entry in folder.manifest():
             try:
                 ids = folder.index(entry.path)["id"].to_pylist()
-            except (FileNotFoundError, DamagedError):  # the tar's own task says so
+            except (FileNotFoundError, DamagedError):  # the tar's own task reports it
                 continue
             known = seen.setdefault(entry.resolution, set())
             for ident in ids:
@@ -105,7 +104,7 @@ class DuplicateTask:
 def _left_out(folder: SetFolder) -> Iterator[tuple[str, int]]:
     try:
         table = folder.left_out()
-    except (FileNotFoundError, DamagedError):  # `verify` says so
+    except (FileNotFoundError, DamagedError):  # `_tables` reports it
         return
     for batch in table.to_batches():
         columns = (batch.column(name).to_pylist() for name in ("id", "resolution"))
@@ -113,15 +112,15 @@ def _left_out(folder: SetFolder) -> Iterator[tuple[str, int]]:
 
 
 def find_set(run: Run, name: str | None) -> SetFolder:
-    """The set that is meant.
+    """Finds a set by its name.
 
     Args:
         run: The run.
-        name: `NAME`, `NAME/HASH` (its beginning is enough), or the folder of a set on its own;
-            None for the only one of the corpus.
+        name: `NAME`, `NAME/HASH` (a prefix of the hash suffices), or the folder of a set that is
+            not in a corpus; None for the only set of the corpus.
 
     Raises:
-        RequestError: There is none, or several fit.
+        RequestError: No set, or several sets, match.
     """
     from nucleus_data.sets.layout import published_sets
 
@@ -151,17 +150,17 @@ def verify(
     *,
     decode: bool = True,
 ) -> list[Fault]:
-    """Everything that is wrong with a set.
+    """Returns all faults of a set, sorted.
 
     Args:
         run: The run.
         folder: The set.
-        against: Evaluation sets: other corpora by name (`dedup.against`).
-        pairs: Config hash of the pairs that `dedup` found with these; None if it was not asked.
-        decode: Whether pictures are decoded.
+        against: Evaluation sets: name -> URI of another corpus (`dedup.against`).
+        pairs: Config hash of the pairs that `dedup` found with these; None without them.
+        decode: Whether to decode the pictures.
 
     Raises:
-        CorpusError: Some tars could not be verified now; the same command does the rest.
+        CorpusError: Some tars could not be read now; repeating the command continues with them.
     """
     try:
         entries = folder.manifest()
@@ -181,9 +180,9 @@ def verify(
     groups = groups_of(folder) if states else 0
     todo = [Item(number) for number in range(groups)]
     keys = CaptionKeysTask(*place, states)
-    said = run.loop(UPKEEP, keys, todo, groups, phase="captions", keep=False)
-    done = [report, twice, said]
-    if not said.failed:
+    dealt = run.loop(UPKEEP, keys, todo, groups, phase="captions", keep=False)
+    done = [report, twice, dealt]
+    if not dealt.failed:
         todo = [Item(number) for number in range(sum(count for _, count in states))]
         texts = TextsTask(*place, states, groups)
         done.append(run.loop(UPKEEP, texts, todo, len(todo), phase="text states", keep=False))
@@ -193,17 +192,17 @@ def verify(
             raise CorpusError("verify: not all tars could be read; run the same command again")
     faults = [*_noted(folder.store, notes), *_sums(folder, report.summary.extra)]
     faults += [*_tables(folder), *check_markers(folder)]
-    # Read by nobody any more: the next verify reads everything again.
+    # The notes are not needed any more, as the next `verify` reads everything again.
     remove_all(folder.store, (f"{notes}/{name}" for name in folder.store.list(notes)))
     if folder.store.local:
         folder.store.sweep(notes)
-        with contextlib.suppress(OSError):  # another machine verifies the set, too
+        with contextlib.suppress(OSError):  # another machine may be verifying the set as well
             Path(folder.store.path(notes)).rmdir()
     return sorted(set(faults))
 
 
 def notes_of(folder: SetFolder, *, decode: bool) -> str:
-    """Where the notes of verifying a set as it is now lie."""
+    """Returns the folder of the intermediate results for the current state of a set."""
     manifest = hashlib.sha256(read_whole(folder.store, folder.name(MANIFEST))).hexdigest()
     beside = [one.hash for one in (*folder.editions(), *folder.all_columns())]
     beside += [one.hash for one in encodings(folder.store, folder.path)]
@@ -220,34 +219,34 @@ def _noted(store: Store, notes: str) -> Iterator[Fault]:
 
 
 def _tables(folder: SetFolder) -> Iterator[Fault]:
-    """What is wrong with the set's own tables."""
+    """Yields the faults of the set's own tables."""
     name = folder.name(MANIFEST)
     if not as_written(read_whole(folder.store, name), read(folder.store, name)):
         yield Fault("manifest", MANIFEST, "", "it is not as it was written")
     try:
-        folder.left_out()  # its pages have checksums
+        folder.left_out()  # reading verifies the checksums of its pages
     except (FileNotFoundError, CorpusError) as error:
         yield Fault("left_out", LEFT_OUT, "", str(error))
 
 
 def _sums(folder: SetFolder, counts: Mapping[str, int]) -> Iterator[Fault]:
-    """Editions whose sums are not those of their files."""
+    """Yields faults of editions whose counts differ from those of their files."""
     for one in folder.editions():
         path = f"captions/{one.hash}/{one.marker}"
         try:
             about = dict(one.about)
-            said = {name: about[name] for name in ("samples", "captions", "without")}
-            said |= {f"mix {name}": count for name, count in about["mix"].items()}
+            stated = {name: about[name] for name in ("samples", "captions", "without")}
+            stated |= {f"mix {name}": count for name, count in about["mix"].items()}
         except (CorpusError, KeyError, AttributeError) as error:
             yield Fault("captions", path, "", str(error))
             continue
         for name in {
-            *said,
+            *stated,
             *(n.removesuffix(f" {one.hash}") for n in counts if n.endswith(one.hash)),
         }:
             found = counts.get(f"{name} {one.hash}", 0)
-            if said.get(name, 0) != found:
-                detail = f"it says {said.get(name, 0)} {name}, there are {found}"
+            if stated.get(name, 0) != found:
+                detail = f"it says {stated.get(name, 0)} {name}, there are {found}"
                 yield Fault("captions", path, "", detail)
     for columns in folder.all_columns():
         try:
@@ -259,7 +258,7 @@ def _sums(folder: SetFolder, counts: Mapping[str, int]) -> Iterator[Fault]:
 def _write_evaluation(
     corpus: Corpus, store: Store, notes: str, against: Mapping[str, str], pairs: str | None
 ) -> None:
-    """Writes what no sample may be: files of evaluation sets, and records near to one of them."""
+    """Writes the files of evaluation sets, and the near duplicates of these, for `VerifyTask`."""
     values: dict[str, str] = {}
     for name, uri in sorted(against.items()):
         other = Corpus(uri, corpus.store.storage_options)

@@ -1,6 +1,6 @@
-"""Verifying one tar of a training set, with what lies beside it: a task of the runner.
+"""Verifies one tar of a training set, with the files beside it: a task of the runner.
 
-What it finds is written down at once, so that a command that was stopped does the rest alone.
+The result is written down immediately, so that an interrupted command continues with the rest.
 """
 
 import io
@@ -39,12 +39,12 @@ class VerifyTask:
     """Verifies one tar of a set.
 
     Attributes:
-        uri: The corpus, or the set's own folder where it lies in none.
-        storage_options: For fsspec.
-        path: The set's folder below it; empty for a set on its own.
-        notes: Folder below the corpus for what is found.
-        tables: Config hashes of tables that tell of the records.
-        decode: Whether pictures are decoded.
+        uri: URI of the corpus, or of the set itself if it is not in a corpus.
+        storage_options: Options for fsspec.
+        path: Folder of the set, relative to `uri`; empty for a set that is not in a corpus.
+        notes: Folder for the results, relative to `uri`.
+        tables: Table -> config hash, of the tables with which JSON is compared.
+        decode: Whether to decode the pictures.
     """
 
     uri: str
@@ -55,7 +55,7 @@ class VerifyTask:
     decode: bool = True
 
     def run(self, number: int) -> Summary:
-        """Verifies the tar of that number in the manifest, unless that is noted."""
+        """Verifies the tar with this number in the manifest, unless its result exists."""
         store = Store(self.uri, self.storage_options)
         folder = SetFolder(store, self.path)
         entry = folder.manifest()[number]
@@ -96,13 +96,13 @@ class VerifyTask:
             found = check_tar(file, entry, index, decode=self.decode)
             faults = found.faults
             if [fault.kind for fault in faults] == ["tar_changed"] and self.path:
-                # Only now, since a tar's records lie all over the corpus.
-                told = list(compared(index, self._record(), file))
-                faults = [Fault("json_changed", entry.path, *one) for one in told] or faults
+                # Done only in this case, since a tar's records are spread over the whole corpus.
+                changed = list(compared(index, self._record(), file))
+                faults = [Fault("json_changed", entry.path, *one) for one in changed] or faults
         return faults + list(self._unwanted(folder.store, entry, found.originals))
 
     def _record(self) -> Any:
-        """What tells what the corpus knows of a record, by its shard and row."""
+        """Returns a function that reads a record's values from the corpus, by shard and row."""
         corpus = Corpus(self.uri, self.storage_options)
 
         def one(shard: int, row: int) -> dict[str, Any] | None:
@@ -115,8 +115,8 @@ class VerifyTask:
             values = {name: found[name].to_pylist()[0] for name in paths}
             known = {name: values[f"records:{name}"] for name in names[:4]}
             for name, columns in (("url", URL), ("licence", LICENCE)):
-                said = (values[f"records:{column}"] for column in columns)
-                known[name] = next((v for v in said if v is not None), None)
+                candidates = (values[f"records:{column}"] for column in columns)
+                known[name] = next((v for v in candidates if v is not None), None)
             if sized and values[f"{MEASURED}:width"] is not None:
                 known |= {f"original_{n}": values[f"{MEASURED}:{n}"] for n in ("width", "height")}
             return known
@@ -126,7 +126,7 @@ class VerifyTask:
     def _unwanted(
         self, store: Store, entry: TarEntry, originals: Mapping[str, str | None]
     ) -> Iterator[Fault]:
-        """Samples of an evaluation set, and those that were blocked or taken down."""
+        """Yields faults for samples that are in an evaluation set, blocked or taken down."""
         blocked = read_blocked(store) if self.path else None
         for ident, digest in originals.items():
             refusal = blocked and (blocked.of_id(ident) or blocked.of_sha256(digest or ""))
@@ -143,9 +143,10 @@ class VerifyTask:
 
 
 def check_index(folder: SetFolder, entry: TarEntry) -> tuple[list[Fault], pa.Table | None]:
-    """What is wrong with an index, and the index as it should be.
+    """Checks an index; returns its faults, and the correct index.
 
-    A damaged one is made again of the tar: then it is known which samples it is wrong about.
+    A damaged index is computed again from the tar, to find the samples with wrong rows. If that is
+    not possible, the returned index is None.
     """
     import hashlib
 
@@ -167,7 +168,7 @@ def check_index(folder: SetFolder, entry: TarEntry) -> tuple[list[Fault], pa.Tab
         right = list(walked(io.BytesIO(tar), INDEX_SCHEMA.empty_table()))
     except (FileNotFoundError, ValueError, KeyError, CorpusError):
         return [Fault("index_changed", file, "", found)], None
-    except Exception as error:  # of tarfile: the tar is damaged, too
+    except Exception as error:  # raised by tarfile, as the tar is damaged as well
         return [Fault("index_changed", file, "", f"{found}; the tar: {error}")], None
     faults = [
         Fault("index_changed", file, row["id"], "its row is another one than the tar's")
@@ -186,7 +187,7 @@ def check_beside(
     index: pa.Table,
     counts: Counter[str],
 ) -> Iterator[Fault]:
-    """What is wrong with the captions or columns beside a tar; counts what it has."""
+    """Yields the faults of the captions or columns beside a tar; adds their numbers to `counts`."""
     name = one.file(entry.path)
     file = name[len(folder.name("")) :]
     try:
@@ -217,7 +218,10 @@ def check_beside(
 
 
 def as_written(data: bytes, rows: pa.Table) -> bool:
-    """Whether a file is what its rows are written as; another version's may be otherwise."""
-    mine = encode(rows)
-    by = [pq.read_metadata(pa.BufferReader(one)).created_by for one in (data, mine)]
-    return data == mine or by[0] != by[1]
+    """Returns whether a file equals its rows encoded again.
+
+    Files that another version of the Parquet library wrote are not compared.
+    """
+    encoded = encode(rows)
+    by = [pq.read_metadata(pa.BufferReader(one)).created_by for one in (data, encoded)]
+    return data == encoded or by[0] != by[1]

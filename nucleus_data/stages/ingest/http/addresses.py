@@ -35,7 +35,7 @@ class Checked(NamedTuple):
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is public, including any IPv4 address embedded in an IPv6 one."""
+    """Returns whether an address is public, including any IPv4 address embedded in an IPv6 one."""
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return is_public(address.ipv4_mapped)

@@ -21,7 +21,7 @@ def settings_of(said: dict[str, Any]) -> FetchSettings:
 
 
 def resumes(said: dict[str, Any]) -> bool:
-    """Whether a killed download can be resumed."""
+    """Returns whether a killed download can be resumed."""
     return settings_of(said).downloader == "nucleus"
 
 
@@ -48,8 +48,8 @@ def download(
     Raises:
         RequestError: img2dataset is configured, but not installed.
     """
-    said = settings_of(settings)
-    if said.downloader == "img2dataset":
+    options = settings_of(settings)
+    if options.downloader == "img2dataset":
         from nucleus_data.stages.ingest.http.download import download as by_img2dataset
 
         return by_img2dataset(urls, settings, folder)
@@ -66,7 +66,7 @@ def download(
     most = max(shares.values(), default=1)  # for unlisted domains, reached by redirects
     return fetch_urls(
         urls,
-        said,
+        options,
         int(settings["max_bytes"]),
         folder,
         share=lambda domain: shares.get(domain, most),

@@ -94,8 +94,8 @@ def host_of(url: str) -> str:
 
 
 def _digest(urls: list[str], settings: FetchSettings, most_bytes: int) -> str:
-    said = json.dumps([settings.model_dump(mode="json"), most_bytes], sort_keys=True)
-    return hashlib.sha256("\n".join([said, *urls]).encode()).hexdigest()
+    options = json.dumps([settings.model_dump(mode="json"), most_bytes], sort_keys=True)
+    return hashlib.sha256("\n".join([options, *urls]).encode()).hexdigest()
 
 
 class _Fetcher:
@@ -161,13 +161,13 @@ class _Fetcher:
 
     def _lane(self, host: str) -> Lane:
         name = registered_domain(host)
-        workers, said = max(1, self._share(name)), self._settings
+        workers, settings = max(1, self._share(name)), self._settings
         if name not in self._domains:
-            most = said.domain_connections / workers
-            self._domains[name] = Domain(Bounds(most, workers / said.domain_rate))
-        bounds = Bounds(said.host_connections / workers, workers / said.host_rate)
-        known = not said.robots
-        breaker = Breaker(said.breaker)
+            most = settings.domain_connections / workers
+            self._domains[name] = Domain(Bounds(most, workers / settings.domain_rate))
+        bounds = Bounds(settings.host_connections / workers, workers / settings.host_rate)
+        known = not settings.robots
+        breaker = Breaker(settings.breaker)
         return Lane(host, bounds, self._domains[name], breaker, workers, known=known)
 
     async def _work(self) -> None:
@@ -188,7 +188,7 @@ class _Fetcher:
             schedule.end(lane, self._clock() - started)
 
     def _allowed(self, job: Job, lane: Lane, rules: Rules) -> bool:
-        """Whether a URL may be requested now; if not, it is rescheduled, or fails."""
+        """Returns whether a URL may be requested now; if not, it is rescheduled, or fails."""
         if rules.delay and rules.seldom is None:
             # One request at a time, across all workers.
             lane.bounds.slow_down(1 / lane.workers, rules.delay * lane.workers)

@@ -157,11 +157,11 @@ class Turns:
         heapq.heappush(heap, (at, lane.ticket, lane))
 
     def first(self, now: float) -> Lane | None:
-        """The next lane without a connection, if its time has come."""
+        """Returns the next lane without a connection, if its time has come; otherwise None."""
         return _popped(self._first, now)
 
     def second(self, now: float) -> Lane | None:
-        """The next lane for a further connection, if its time has come."""
+        """Returns the next lane for a further connection, if its time has come; otherwise None."""
         return _popped(self._second, now)
 
     def next_at(self) -> float | None:

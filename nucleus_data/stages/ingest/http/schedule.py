@@ -139,7 +139,7 @@ class Schedule:
             return job, lane
 
     def _blocked(self, lane: Lane, now: float) -> bool:
-        """Whether a lane has to wait; if so, it is queued where it will be woken."""
+        """Returns whether a lane has to wait; if so, it is queued where it will be woken."""
         if lane.full:
             return True  # it is scheduled again when its current request ends
         if lane.domain.bounds.full:

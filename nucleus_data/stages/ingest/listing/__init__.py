@@ -1,5 +1,5 @@
-"""Where a source's rows come from: one module a kind of source, each with a function `list_<kind>`.
+"""Lists the rows of a source; one module for each kind of source, with a function `list_<kind>`.
 
-`locate` says what a source is; `spool` and `sql` hold rows on their way; `formats` knows
-extensions.
+`locate` determines the kind of a source and its files. `spool` and `sql` hold the listed rows in
+temporary files and DuckDB queries. `formats` recognises image files by name or content.
 """

@@ -1,8 +1,8 @@
-"""Captions tables of a folder, joined to its images by relative path.
+"""Joins captions tables to the images of a folder, by relative path.
 
-One that `ingest.captions` names, or else the `metadata.csv`, `metadata.jsonl` or `metadata.parquet`
-files that stand in the folder itself, as dataset hubs lay them out: their names are relative to
-their own folder.
+This is the table that `ingest.captions` names, or otherwise every `metadata.csv`, `metadata.jsonl`
+or `metadata.parquet` in the folder or below, as on dataset hubs. File names in a metadata file are
+relative to the folder of that file.
 """
 
 from pathlib import Path
@@ -44,8 +44,8 @@ def with_captions(
     """Joins the captions table to the images by relative path.
 
     Args:
-        query: SQL of the images, by `key`.
-        settings: The captions table, and its columns.
+        query: SQL of the images; their paths are in `key`.
+        settings: `captions` names the table; further settings name its columns.
         folder: For temporary files.
         connection: DuckDB.
 
@@ -62,7 +62,7 @@ def with_captions(
     table = read_tables([path], options, connection, "ingest.captions", folder, encoding, texts)
     try:
         _read_through(connection, table.query)
-    except duckdb.Error as error:  # else it would be said of the folder
+    except duckdb.Error as error:  # a later query would report it as an error of the folder
         with plain(Store(path, options), "") as opened:
             lost = damaged_rows(opened)
         raise RequestError(f"{where} cannot be read: {reason(error)}{lost}") from error
@@ -89,19 +89,19 @@ def with_metadata(
     """Joins the metadata files of a folder to its images.
 
     Args:
-        query: SQL of the images, by `key`.
-        names: The metadata files, relative to the folder.
+        query: SQL of the images; their paths are in `key`.
+        names: Names of the metadata files, relative to the folder.
         location: The folder.
         settings: `file_column`, `caption_column`.
         folder: For temporary files.
         connection: DuckDB.
 
     Returns:
-        SQL of the images with the files' columns as `source.NAME`, notes, and the names of the
-        files that name no pictures: they cannot be read, or lack such a column.
+        SQL of the images with the files' columns as `source.NAME`; notes; and the names of the
+        files that are not used, as they can't be read or have no column of file names.
 
     Raises:
-        RequestError: A file lacks the column that `caption_column` asks for.
+        RequestError: The files lack the column that `caption_column` requests.
     """
     tables, notes, others = [], [], []
     for number, name in enumerate(sorted(names)):
@@ -115,7 +115,8 @@ def with_metadata(
                 [path], options, connection, where, place, encoding, _texts(settings)
             )
             _read_through(connection, table.query)
-        except (RequestError, duckdb.Error) as error:  # not asked for: the pictures count
+        # Nobody requested this file, so it does not keep the images from being listed.
+        except (RequestError, duckdb.Error) as error:
             own = isinstance(error, RequestError)
             notes.append(str(error) if own else f"{where} cannot be read: {reason(error)}")
             others.append(name)
@@ -128,7 +129,8 @@ def with_metadata(
             others.append(name)
             continue
         notes += table.notes(name)
-        # In another file it may be a text, and one column has one type; both are read as captions.
+        # A list in one file may be a text in another, but a column has one type. So lists become
+        # JSON text; captions are read from either.
         lists = [named(column) for column, kind in kinds.items() if is_several(kind)]
         texts = ", ".join(f"CAST(to_json({column}) AS VARCHAR) AS {column}" for column in lists)
         table_query = f"SELECT * {f'REPLACE ({texts}) ' if texts else ''}FROM ({table.query})"
@@ -137,24 +139,24 @@ def with_metadata(
         return query, notes, others
     whole = " UNION ALL BY NAME ".join(f"({table})" for table in meeting(connection, tables))
     where = ", ".join(sorted(set(names) - set(others)))
-    joined, _, matched, told = _joined(query, whole, settings, where, connection)
-    return joined, [f"{matched} images have a row in {where}", *notes, *told], others
+    joined, _, matched, more = _joined(query, whole, settings, where, connection)
+    return joined, [f"{matched} images have a row in {where}", *notes, *more], others
 
 
 def _read_through(connection: duckdb.DuckDBPyConnection, query: str) -> None:
-    """Reads all rows: a damaged stretch of a Parquet file is found by nothing less."""
+    """Reads all rows, since only this finds damaged pages of a Parquet file."""
     for _ in connection.sql(query).to_arrow_reader(BATCH):
         pass
 
 
 def _texts(settings: IngestSettings) -> list[str]:
-    """The columns whose values are texts, whatever they look like."""
+    """Returns the columns whose values are read as text even if they look like numbers."""
     asked = [name for name in (settings.caption_column, settings.file_column) if name]
     return [*CAPTION_COLUMNS, *FILE_COLUMNS, *asked]
 
 
 def _with_files(table: str, file: str, folder: str) -> str:
-    """A table whose file names are relative to the source."""
+    """Returns SQL of a table with file names relative to the source, as the column `_FILE`."""
     prefix = quoted(f"{folder}/" if folder else "")
     return (
         f"SELECT {prefix} || regexp_replace(CAST({named(file)} AS VARCHAR), '^(\\./)+', '') "
@@ -169,10 +171,15 @@ def _joined(
     where: str,
     connection: duckdb.DuckDBPyConnection,
 ) -> tuple[str, int, int, list[str]]:
-    """The images with a table's columns; its rows, those that name an image, and notes."""
+    """Joins a table with the column `_FILE` to the images.
+
+    Returns:
+        SQL of the images with the table's columns; the number of the table's rows; the number of
+        files in it that are images; and notes.
+    """
     caption = caption_column(described(connection, table), settings.caption_column, where)
     found = upstream_columns(connection, table, special={"caption": caption}, leave_out=[_FILE])
-    # A file that is named twice takes its first row.
+    # If several rows name a file, the first one counts.
     first = (
         f"SELECT {named(_FILE)} AS file{', ' + found.select if found.select else ''} "
         f"FROM ({table}) QUALIFY row_number() OVER (PARTITION BY file) = 1"

@@ -1,9 +1,9 @@
-"""Compressed tars, which are refused: an image in one has no offset by which it could be read."""
+"""Rejects compressed tars: an image in one can't be read by offset."""
 
 from nucleus_data.errors import RequestError
 from nucleus_data.stages.ingest.settings import IngestSettings
 
-# Compressed tar -> what makes a plain one of it.
+# Endings of compressed tars -> the command that decompresses them.
 COMPRESSED_TARS = {
     (".tar.gz", ".tgz"): "gunzip",
     (".tar.zst", ".tzst"): "unzstd",
@@ -15,10 +15,14 @@ COMPRESSED_TARS = {
 
 
 def refuse_compressed(names: list[str], settings: IngestSettings) -> None:
-    """Refuses a source with compressed tars.
+    """Rejects a source that contains compressed tars.
+
+    Args:
+        names: File names of the source.
+        settings: The setting `source` is quoted in the message.
 
     Raises:
-        RequestError: One of the names is one's.
+        RequestError: One of the names is that of a compressed tar.
     """
     found = [
         (n, how) for ends, how in COMPRESSED_TARS.items() for n in names if n.lower().endswith(ends)

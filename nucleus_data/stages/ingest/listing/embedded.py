@@ -1,10 +1,10 @@
-"""Tables with the pictures inside: Parquet as dataset hubs have it, and what `save_to_disk` wrote.
+"""Lists tables with embedded pictures: Parquet from dataset hubs, and output of `save_to_disk`.
 
-A record's key is its file and row, `data/train-00000-of-00002.parquet/17`. The pictures' column is
-`struct<bytes, path>`, as the package `datasets` writes it, or a plain binary column that holds
-pictures; `ingest.picture_column` says which where there are several. Its bytes are not read before
-an image shard is built: planning reads the other columns alone. All of them become `source.NAME`,
-and the `path` of `image` becomes `source.image_path`.
+A record's key is its file and row, as in `data/train-00000-of-00002.parquet/17`. The column of
+pictures is a `struct<bytes, path>`, as the package `datasets` writes it, or a plain binary column;
+if there are several, `ingest.picture_column` chooses one. Planning reads only the other columns;
+the pictures are read when an image shard is built. All other columns become `source.NAME`, and
+`path` of the column `image` becomes `source.image_path`.
 """
 
 from pathlib import Path
@@ -40,8 +40,15 @@ def list_embedded(
 ) -> Listing:
     """Lists the rows of tables, file after file.
 
+    Args:
+        location: The tables.
+        settings: `picture_column` and `caption_column` name columns.
+        folder: For temporary files.
+        connection: DuckDB.
+        limit: Number of rows after which no further file is read; None for no limit.
+
     Raises:
-        RequestError: A file cannot be read, has no column of pictures, or there is no row.
+        RequestError: A file can't be read or has no column of pictures, or there is no row.
     """
     where = f"ingest.source={settings.source!r}"
     parts: list[Path] = []
@@ -68,8 +75,8 @@ def list_embedded(
         if left_out:
             notes[f"binary columns left out: {', '.join(left_out)}"] = None
         listed = folder / f"listed-{number:06d}.parquet"
-        told = _write_listed(name, part, listed, settings, connection)
-        notes |= dict.fromkeys([*told, *lost_notes(lost)])
+        more = _write_listed(name, part, listed, settings, connection)
+        notes |= dict.fromkeys([*more, *lost_notes(lost)])
         part.unlink()
         parts.append(listed)
     if not count:
@@ -101,7 +108,7 @@ def _write_listed(
     settings: IngestSettings,
     connection: duckdb.DuckDBPyConnection,
 ) -> list[str]:
-    """Writes a file's rows as a listing has them; returns notes."""
+    """Writes a file's rows with the columns of a listing; returns notes."""
     query = f"SELECT * FROM read_parquet({quoted(str(upstream))})"
     kinds = {n: kind for n, kind in described(connection, query).items() if n not in _OURS}
     caption = caption_column(kinds, settings.caption_column, name)
@@ -115,10 +122,10 @@ def _write_listed(
 
 
 def _write_upstream(table: Table, column: str, target: Path) -> tuple[int, list[str]]:
-    """Writes all columns but those of bytes.
+    """Writes a table's columns, except those of bytes, with the row, name and size of each picture.
 
     Returns:
-        The number of rows; and the columns that lost times which DuckDB cannot hold.
+        The number of rows; and the columns that lost times which DuckDB can't represent.
     """
     others = [name for name in table.schema.names if name != column and not is_bytes(table, name)]
     kind = table.schema.field(column).type
@@ -135,7 +142,7 @@ def _write_upstream(table: Table, column: str, target: Path) -> tuple[int, list[
         pa.field(_SIZE, pa.int64()),
     ]
     with pq.ParquetWriter(target, pa.schema(fields), compression="zstd") as writer:
-        # Without another column the pictures' own tell how many rows there are.
+        # If there is no other column, the pictures are read just to count the rows.
         for first, batch in table.batches(wanted or [column]):
             rows = batch.num_rows
             paths: pa.Array = pa.nulls(rows, pa.string())
@@ -155,7 +162,7 @@ def _write_upstream(table: Table, column: str, target: Path) -> tuple[int, list[
 
 
 def _location(name: str) -> list[str]:
-    """SQL of the columns of `LOCATION`, of the rows of a file."""
+    """Returns SQL of the columns of `LOCATION`, for the rows of a file."""
     blob = "".join(f"\\x{byte:02X}" for byte in name.encode("utf-8", "surrogateescape"))
     ending = "'[^/][.]([a-z0-9]{1,8})$'"
     ours = {

@@ -1,13 +1,15 @@
-"""A folder of images: every image file below it, keyed by its relative path.
+"""Lists a folder of images: every image file below it, keyed by its relative path.
 
-- An image is a file with one of `formats.IMAGE_EXTENSIONS`, or with an ending of nothing known, or
-  none, whose first bytes are an image's; all others are counted by extension.
-- Beside an image `x.jpg`, captions are `x.txt`, `x.caption`, `x.jpg.txt`, `x.jpg.caption` and the
-  fields of `x.json`, `x.jpg.json`; the ending in any case. The name that holds the image's own
-  ending comes first, then `.txt` before `.caption`, lower case before upper, then the alphabet.
-  A captions table (see there) outweighs them all. Images of one stem share what names it alone.
-- Hidden files and folders (a leading dot), links that lead out of the folder and linked folders
-  (they may form circles) are not read; a note says how many. A link to a file inside is that file.
+- An image is a file with one of `formats.IMAGE_EXTENSIONS`, or one with an unknown extension or
+  none whose first bytes are those of an image. All other files are counted by extension.
+- The captions of an image `x.jpg` are in `x.txt`, `x.caption`, `x.jpg.txt` or `x.jpg.caption`
+  beside it, or in the fields of `x.json` or `x.jpg.json`; endings are case-insensitive. If there
+  are several, names with the image's own extension take precedence, then `.txt` over `.caption`,
+  lower case over upper case, and finally alphabetical order. A captions table (`captions_table`)
+  takes precedence over all of them. Images with the same stem share the files named by the stem.
+- Hidden files and folders (with a leading dot), links to targets outside of the folder, and links
+  to folders (which may form cycles) are not read; a note counts them. A link to a file inside the
+  folder is read as a file.
 """
 
 from collections import Counter
@@ -50,7 +52,7 @@ from nucleus_data.stages.ingest.listing.walk import UNREADABLE, File, heads, sin
 from nucleus_data.stages.ingest.settings import IngestSettings
 
 SIDECARS = (*CAPTION_ENDINGS, JSON_ENDING)
-_AT_ONCE = 256  # files whose first bytes are asked for together
+_AT_ONCE = 256  # number of files whose first bytes are requested together
 _TEXTS = pa.schema(
     [
         ("path", pa.binary()),
@@ -73,8 +75,14 @@ def list_folder(
 ) -> Listing:
     """Lists the images of a folder, in the order of their paths.
 
+    Args:
+        location: The folder, or a source that is a single image.
+        settings: Settings about captions.
+        folder: For temporary files.
+        connection: DuckDB.
+
     Raises:
-        RequestError: There is no image; the message says what there is.
+        RequestError: There is no image; the message lists the other files by extension.
     """
     skipped: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
@@ -111,17 +119,19 @@ def list_folder(
     skipped += orphans
     query = f"SELECT * FROM read_parquet({quoted(str(paired))})"
     if settings.captions is not None:
-        query, told = with_captions(query, settings, folder, connection)
-        more += told
+        query, added = with_captions(query, settings, folder, connection)
+        more += added
     elif metadata:
-        query, told, others = with_metadata(query, metadata, location, settings, folder, connection)
-        more += told
+        query, added, others = with_metadata(
+            query, metadata, location, settings, folder, connection
+        )
+        more += added
         skipped.update(_suffix(name) for name in others)
     return Listing(query, order="key, path", skipped=dict(skipped), notes=[*notes, *more])
 
 
 def _files(location: Location, left_out: Counter[str]) -> Iterator[File]:
-    """All files below the folder; of a source that is one picture, it and what belongs to it."""
+    """Yields all files below the folder; for a single image, the image and its side files."""
     if not location.files:
         yield from walk(location.root, left_out)
         return
@@ -140,7 +150,7 @@ def _sort_out(
     skipped: Counter[str],
     left_out: Counter[str],
 ) -> None:
-    """Tells by their bytes what files are whose names don't, and empties the list of them."""
+    """Classifies the files with unclear names by their first bytes, and clears `unclear`."""
     for file, head in zip(unclear, heads(location.root, unclear), strict=True):
         name = file.path.decode("utf-8", "surrogateescape")
         if head is None:
@@ -154,7 +164,7 @@ def _sort_out(
 
 def _image(file: File, name: str) -> dict[str, object]:
     return {
-        # Names are bytes: a file system's names need not be UTF-8.
+        # Paths are kept as bytes, since a file system's names need not be UTF-8.
         "key": file.path.decode("utf-8", "backslashreplace"),
         "path": file.path,
         "size": file.size,
@@ -184,7 +194,11 @@ def _suffix(name: str) -> str:
 def _pair(
     images: Path, texts: Path, target: Path, connection: duckdb.DuckDBPyConnection
 ) -> tuple[list[str], Counter[str]]:
-    """Writes the images with what stands beside each; returns notes, and texts of no image."""
+    """Joins captions and JSON files to images, and writes the result to `target`.
+
+    Returns:
+        Notes, and the number of files that belong to no image, by ending.
+    """
     image, text = (f"read_parquet({quoted(str(path))})" for path in (images, texts))
     matches = target.with_name("matches.parquet")
     connection.execute(
@@ -224,13 +238,13 @@ def _pair(
 
 
 def _endings(query: str, connection: duckdb.DuckDBPyConnection) -> Counter[str]:
-    """Caption files by their ending."""
+    """Counts caption and JSON files by their ending."""
     found = connection.execute(f"SELECT suffix, count(*) FROM ({query}) GROUP BY suffix")
     return Counter(dict(found.fetchall()))
 
 
 def _nothing(location: Location, skipped: Counter[str], notes: list[str]) -> str:
-    """The message for a folder without images: what it holds, and what counts as an image."""
+    """Returns the error message for a folder without images."""
     if skipped:
         found = f"found {skipped.total()} files with other extensions: {counted(dict(skipped))}"
     else:

@@ -1,22 +1,23 @@
-"""Which files are images: by their names where these say so, else by their first bytes.
+"""Recognises image files: by extension if it is a known one, otherwise by their first bytes.
 
-A name is a hint. One that ends as images' names do is an image's, and whether its bytes are right
-is for `inspect` to say. One that ends as nothing known (`x.jpg?w=200`, `x.jpg_large`, `x`) is for
-its bytes to tell. Endings that are known to be others' are not looked into: millions of `.npy` may
-lie beside pictures in an object store, and a camera's raw file begins as a TIFF does.
+A file with an image extension counts as an image; whether its content is valid is checked later, by
+the stage `inspect`. For unknown extensions (`x.jpg?w=200`, `x.jpg_large`, `x`), the first bytes
+decide. Files with an extension of another known format are never opened: an object store may hold
+millions of `.npy` files beside the images, and a camera's raw file begins like a TIFF.
 """
 
 import re
 
-# Everything that a picture collection may call an image and that decoders know. Vector formats,
-# documents and layered project files are not among them; they are counted and named.
+# Extensions of all image formats that decoders know and picture collections contain. Vector
+# formats, documents and layered project files are excluded; they are counted by extension.
 # fmt: off
 IMAGE_EXTENSIONS = frozenset((
     "apng", "avif", "bmp", "dib", "gif", "heic", "heif", "hif", "ico", "j2c", "j2k", "jfif", "jp2",
     "jpc", "jpe", "jpeg", "jpf", "jpg", "jpx", "jxl", "mpo", "pbm", "pgm", "pjp", "pjpeg", "png",
     "pnm", "ppm", "qoi", "tga", "tif", "tiff", "webp",
 ))
-# What holds no picture, or (raw files of cameras, layers, slides of microscopes) none to train on.
+# Extensions of files without a picture, or without one to train on: cameras' raw files, layered
+# files, microscope slides.
 OTHER_EXTENSIONS = frozenset((
     "3fr", "7z", "aac", "aae", "ai", "arw", "avi", "bz2", "c", "caption", "cls", "cr2", "cr3",
     "crw", "csv", "dcm", "dcr", "dng", "doc", "docx", "dxf", "eps", "erf", "exr", "fff", "flac",
@@ -30,14 +31,16 @@ OTHER_EXTENSIONS = frozenset((
     "zip", "zst",
 ))
 # fmt: on
-HEAD = 512  # bytes of a file that tell what it is
-# What holds a picture's caption, in any case of letters: `x.txt` or `x.jpg.txt` beside `x.jpg`; and
-# what holds its columns, a caption among them. The same for folders and tars.
+HEAD = 512  # number of bytes from which a file's format is recognised
+# Case-insensitive endings of the files with a picture's caption (`x.txt` or `x.jpg.txt` beside
+# `x.jpg`), and of those with its columns, which may include a caption. They hold for folders and
+# tars.
 CAPTION_ENDINGS = (".txt", ".caption")
 JSON_ENDING = ".json"
 _SANE = re.compile(r"[a-z0-9]{1,8}")
 _HINT = re.compile(r"[a-z0-9]{1,8}(?=[^a-z0-9])")
-# A naked JPEG XL begins with two bytes that many a file begins with: not without a name.
+# A JPEG XL codestream without a container starts with only two magic bytes, which many other files
+# share. So these bytes count only together with the extension.
 _TOO_SHORT = b"\xff\x0a"
 _BRANDS = {b"avif": "avif", b"avis": "avif", b"heic": "heic", b"heix": "heic", b"mif1": "heif"}
 _MAGIC = (
@@ -57,7 +60,11 @@ _MAGIC = (
 
 
 def extension(name: str) -> str | None:
-    """The extension of a file name, lower case, without its dot; None if there is no sane one."""
+    """Returns a file name's extension, in lower case without the dot.
+
+    Returns:
+        None if there is no extension of 1 to 8 letters and digits.
+    """
     base = name.rsplit("/", 1)[-1]
     stem, dot, suffix = base.rpartition(".")
     suffix = suffix.lower()
@@ -65,42 +72,48 @@ def extension(name: str) -> str | None:
 
 
 def is_image(name: str) -> bool:
-    """Whether a file of that name counts as an image."""
+    """Returns whether a file name has an image extension."""
     return extension(name) in IMAGE_EXTENSIONS
 
 
 def is_unclear(name: str) -> bool:
-    """Whether a name says neither that a file is an image nor that it is none."""
+    """Returns whether a file name has no known extension, so that the content has to decide."""
     suffix = extension(name)
     return suffix not in IMAGE_EXTENSIONS and suffix not in OTHER_EXTENSIONS
 
 
 def shows_image(head: bytes) -> bool:
-    """Whether a file begins as an image does, given its first `HEAD` bytes."""
-    from nucleus_data.pixels import is_picture  # it imports Pillow, which few sources need here
+    """Returns whether a file's first `HEAD` bytes are those of an image."""
+    # Imported here since `pixels` imports Pillow, which few sources need at this point.
+    from nucleus_data.pixels import is_picture
 
     return is_picture(head) or (not head.startswith((b"BM", _TOO_SHORT)) and bool(sniffed(head)))
 
 
 def hint(name: str) -> str | None:
-    """What a name calls an image: its extension, or what an ending like `jpg_large` begins with."""
+    """Returns the image format that a name suggests.
+
+    Returns:
+        The image extension that an ending such as `jpg_large` begins with, or else the name's own
+        extension, as in `extension`.
+    """
     suffix = name.rpartition("/")[2].rpartition(".")[2].lower()
-    found = _HINT.match(suffix)
-    return found[0] if found and found[0] in IMAGE_EXTENSIONS else extension(name)
+    match = _HINT.match(suffix)
+    return match[0] if match and match[0] in IMAGE_EXTENSIONS else extension(name)
 
 
 def stem(path: bytes) -> bytes:
-    """A path up to the last dot of its name; all of it if the name has none."""
+    """Returns a path without its last extension; unchanged if its base name has no dot."""
     dot = path.rfind(b".", path.rfind(b"/") + 1)
     return path if dot < 0 else path[:dot]
 
 
 def side_file(name: str) -> tuple[str, str] | None:
-    """What a caption or JSON file is for, and its ending: `22.05.TXT` is `("22.05", ".txt")`.
+    """Splits the name of a caption or JSON file: `22.05.TXT` into `("22.05", ".txt")`.
 
     Returns:
-        The name without its ending, which is a picture's name or its stem; and the ending, lower
-        case. None for other files.
+        The name without its ending, which is the name or the stem of a picture, and the ending in
+        lower case. None for other files.
     """
     for ending in (*CAPTION_ENDINGS, JSON_ENDING):
         if name[-len(ending) :].lower() == ending:
@@ -109,7 +122,7 @@ def side_file(name: str) -> tuple[str, str] | None:
 
 
 def sniffed(data: bytes) -> str | None:
-    """The extension of the format that the first bytes show, or None."""
+    """Returns the extension of the format that a file's first bytes identify, or None."""
     for magic, suffix in _MAGIC:
         if data.startswith(magic):
             return suffix
@@ -121,12 +134,21 @@ def sniffed(data: bytes) -> str | None:
 
 
 def member_extension(data: bytes, declared: str | None) -> str:
-    """An image's extension in a corpus's tar: the true one, else upstream's, else `bin`."""
+    """Returns an image's extension in an image shard.
+
+    Args:
+        data: The image file's bytes.
+        declared: The extension that upstream gives it, if any.
+
+    Returns:
+        The extension of the detected format; if none is detected, `declared` if it is valid,
+        otherwise `bin`.
+    """
     return sniffed(data) or (declared if declared and _SANE.fullmatch(declared) else "bin")
 
 
 def counted(skipped: dict[str, int]) -> str:
-    """Extensions with their counts, most frequent first, for people: `.svg 3, (none) 1`."""
-    most = sorted(skipped.items(), key=lambda item: (-item[1], item[0]))
-    shown = ", ".join(f"{suffix} {count}" for suffix, count in most[:12])
-    return shown + (f", and {len(most) - 12} more kinds" if len(most) > 12 else "")
+    """Formats counts by extension for a message, most frequent first: `.svg 3, (none) 1`."""
+    ranked = sorted(skipped.items(), key=lambda item: (-item[1], item[0]))
+    shown = ", ".join(f"{suffix} {count}" for suffix, count in ranked[:12])
+    return shown + (f", and {len(ranked) - 12} more kinds" if len(ranked) > 12 else "")

@@ -1,9 +1,10 @@
-"""Times in Parquet and Arrow files that DuckDB has no value for.
+"""Replaces times in Parquet and Arrow data that DuckDB can't represent.
 
-DuckDB holds a time as microseconds in 64 bits, which end with the year 294247, and a time of day
-within one day. A file with a single value beyond that it refuses to read at all. So such values are
-taken out before: a time of a column becomes one that is still outside of the years that are kept
-(`sql`), which tells of it; a time of day, or one inside of a list or structure, becomes NULL.
+DuckDB represents a timestamp as microseconds in 64 bits, which end in the year 294247, and a time
+of day within one day. It refuses to read a file with a single value beyond these limits. So such
+values are replaced beforehand. A timestamp column's value is clamped to a limit that is still
+outside of the years that are kept (1 to 9999), so that `sql` drops and reports it. A time of day,
+or a time inside a list or structure, becomes NULL, and this module's callers report its column.
 """
 
 import json
@@ -18,21 +19,21 @@ import pyarrow.parquet as pq
 from nucleus_data.corpus.store import Store, with_retries
 from nucleus_data.stages.ingest.listing.spool import BATCH
 
-FARTHEST_MS = 9_000_000_000_000_000  # of the year 287168, before and after 1970
+FARTHEST_MS = 9_000_000_000_000_000  # limit in ms from 1970, in both directions; the year 287168
 DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 
 
 def held_copy(store: Store, name: str, target: Path) -> list[str] | None:
-    """Copies a Parquet file without the times that DuckDB cannot hold.
+    """Copies a Parquet file without the times that DuckDB can't represent.
 
     Args:
-        store: Where the file is.
-        name: The file.
-        target: Where the copy goes.
+        store: The store with the file.
+        name: Name of the file.
+        target: Path of the copy.
 
     Returns:
-        The columns that lost values which nobody else tells of; None if there was nothing to take
-        out, or if the file cannot be read: then there is no copy.
+        The columns in which values became NULL, which the caller has to report. None, and no copy,
+        if nothing had to be replaced or the file can't be read.
     """
     lost: dict[str, None] = {}
     changed = False
@@ -47,7 +48,7 @@ def held_copy(store: Store, name: str, target: Path) -> list[str] | None:
                     held = without_far_times(columns, batch.schema.names, lost)
                     changed |= any(a is not b for a, b in zip(held, columns, strict=True))
                     writer.write_table(pa.Table.from_arrays(held, schema=file.schema_arrow))
-    except (OSError, pa.ArrowException):  # DuckDB will say what is wrong
+    except (OSError, pa.ArrowException):  # DuckDB will report the error
         changed = False
     if not changed:
         target.unlink(missing_ok=True)
@@ -58,12 +59,12 @@ def held_copy(store: Store, name: str, target: Path) -> list[str] | None:
 def without_far_times(
     columns: Sequence[pa.Array], names: Sequence[str], lost: dict[str, None]
 ) -> list[pa.Array]:
-    """Columns without the times that DuckDB cannot hold.
+    """Returns columns without the times that DuckDB can't represent.
 
     Args:
-        columns: Arrays; those that it can hold are returned as they are.
-        names: Their names.
-        lost: Gets the names of those that lost values which nobody else tells of.
+        columns: The columns; those without such times are returned as the same objects.
+        names: Names of the columns.
+        lost: Receives, as keys, the names of columns in which values became NULL.
     """
     held = [held_values(column) for column in columns]
     for name, before, after in zip(names, columns, held, strict=True):
@@ -73,13 +74,13 @@ def without_far_times(
 
 
 def lost_notes(columns: Sequence[str]) -> list[str]:
-    """A sentence about the columns that lost such values, for people; none if there are none."""
-    said = "left out, as they are of no day, or inside of lists and structures too far: times of"
-    return [f"{said}: {', '.join(columns)}"] if columns else []
+    """Returns a note about columns in which values became NULL; empty without such columns."""
+    note = "left out, as they are of no day, or inside of lists and structures too far: times of"
+    return [f"{note}: {', '.join(columns)}"] if columns else []
 
 
 def held_values(array: pa.Array) -> pa.Array:
-    """Values with those replaced that DuckDB cannot hold; the same array if it can hold all."""
+    """Returns an array without unrepresentable values; the same object if it has none."""
     kind = array.type
     if not _has_times(kind):
         return array
@@ -91,7 +92,7 @@ def held_values(array: pa.Array) -> pa.Array:
         return array if held.equals(numbers) else held.cast(kind)
     low, high = (pa.scalar(limit, numbers.type) for limit in limits)
     inside = pc.and_(pc.greater_equal(numbers, low), pc.less_equal(numbers, high))
-    if pc.all(inside).as_py() is not False:  # None where there is no value
+    if pc.all(inside).as_py() is not False:  # None if all values are NULL
         return array
     if pa.types.is_timestamp(kind):
         below = pc.min_element_wise(numbers, high, skip_nulls=False)
@@ -100,7 +101,7 @@ def held_values(array: pa.Array) -> pa.Array:
 
 
 def _limits(kind: pa.DataType) -> tuple[int, int] | None:
-    """The first and the last value of a type of times that can be held; None if all can."""
+    """Returns the least and greatest representable value of a type; None if there is no limit."""
     if pa.types.is_timestamp(kind) and kind.unit in ("s", "ms"):
         most = FARTHEST_MS if kind.unit == "ms" else FARTHEST_MS // 1000
         return -most, most
@@ -120,7 +121,7 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def _numbers(kind: pa.DataType) -> pa.DataType:
-    """A type with whole numbers in the place of times."""
+    """Returns a type with integers in place of times."""
     if _is_list(kind):
         return pa.list_(_numbers(kind.value_type))
     if pa.types.is_struct(kind):
@@ -131,11 +132,11 @@ def _numbers(kind: pa.DataType) -> pa.DataType:
 
 
 def _without(value: Any, kind: pa.DataType) -> Any:
-    """A list or structure, as Python has it, with NULL for the times that cannot be held."""
+    """Returns a list or structure, as a Python object, with None for unrepresentable times."""
     if value is None:
         return None
     if _is_list(kind):
-        return [_without(one, kind.value_type) for one in value]
+        return [_without(item, kind.value_type) for item in value]
     if pa.types.is_struct(kind):
         return {field.name: _without(value[field.name], field.type) for field in kind}
     limits = _limits(kind)
@@ -143,7 +144,7 @@ def _without(value: Any, kind: pa.DataType) -> Any:
 
 
 def _says_all_are_held(file: pq.ParquetFile) -> bool:
-    """Whether the file's statistics say so, for every chunk of a column of times."""
+    """Returns whether the file's statistics prove that all times are within the limits."""
     if not any(_has_times(field.type) for field in file.schema_arrow):
         return True
     limits = [_limits_of_leaf(file.schema.column(i)) for i in range(len(file.schema))]
@@ -153,22 +154,22 @@ def _says_all_are_held(file: pq.ParquetFile) -> bool:
             chunk = chunks.column(leaf)
             if allowed is None:
                 continue
-            told = chunk.statistics
-            if told is None or not told.has_min_max:
-                if told is not None and told.null_count == chunk.num_values:
+            statistics = chunk.statistics
+            if statistics is None or not statistics.has_min_max:
+                if statistics is not None and statistics.null_count == chunk.num_values:
                     continue
                 return False
-            if told.min_raw < allowed[0] or told.max_raw > allowed[1]:
+            if statistics.min_raw < allowed[0] or statistics.max_raw > allowed[1]:
                 return False
     return True
 
 
 def _limits_of_leaf(leaf: Any) -> tuple[int, int] | None:
-    """The limits of a Parquet column of times; None for any other."""
-    told = json.loads(leaf.logical_type.to_json())
+    """Returns the limits of a Parquet column of times; None for other columns."""
+    logical = json.loads(leaf.logical_type.to_json())
     unit = {"milliseconds": "ms", "microseconds": "us", "nanoseconds": "ns"}.get(
-        told.get("timeUnit", "")
+        logical.get("timeUnit", "")
     )
-    if told["Type"] == "Timestamp" and unit == "ms":
+    if logical["Type"] == "Timestamp" and unit == "ms":
         return _limits(pa.timestamp("ms"))
-    return (0, DAY[unit]) if told["Type"] == "Time" and unit else None
+    return (0, DAY[unit]) if logical["Type"] == "Time" and unit else None

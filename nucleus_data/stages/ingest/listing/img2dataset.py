@@ -1,10 +1,11 @@
-"""What img2dataset left behind (webdataset format): 00000.tar beside 00000.parquet.
+"""Lists the output of img2dataset in webdataset format: 00000.tar beside 00000.parquet.
 
-The Parquet file has a row for every URL, the failed ones too, so every row is a record: with its
-image, or with a reason made of img2dataset's error message. All its columns are kept as
-`source.NAME`; its SHA-256 is upstream's claim and never used as ours.
+The Parquet file has a row for every URL, including failed downloads. Each row becomes a record,
+with its image or with a failure reason that is derived from img2dataset's error message. All
+columns are kept as `source.NAME`. img2dataset's SHA-256 is not verified, so it is never used as
+the corpus's own.
 
-A tar without its Parquet file (a killed download) is read as a plain tar.
+A tar without its Parquet file (from a download that was killed) is listed as a plain tar.
 """
 
 from collections import Counter
@@ -51,6 +52,13 @@ def list_img2dataset(
 ) -> Listing:
     """Lists every row of every shard, in the order of the shards and of their keys.
 
+    Args:
+        location: The tars; the Parquet file of each is beside it.
+        folder: For temporary files.
+        connection: DuckDB.
+        limit: Maximum number of rows, which only a tar without a Parquet file may exceed; None for
+            no limit.
+
     Raises:
         RequestError: A Parquet file cannot be read or lacks `key` or `status`, or there is no row.
     """
@@ -83,12 +91,12 @@ def list_img2dataset(
     if not count:
         raise RequestError(f"ingest.source={location.uri!r}: img2dataset left no row there")
     parts = []
-    # Written one by one, so that no query joins all shards at once.
+    # Shards are written one by one, so that no query joins all of them.
     for number, (name, query) in enumerate(queries):
         part = folder / f"listed-{number:06d}.parquet"
         try:
             connection.execute(f"COPY ({query}) TO {quoted(str(part))} (FORMAT parquet)")
-        except duckdb.Error as error:  # which names a temporary file, if any
+        except duckdb.Error as error:  # DuckDB's message would name a temporary file
             raise RequestError(f"{name} cannot be read: {reason(error)}") from error
         parts.append(part)
     return Listing(
@@ -103,7 +111,7 @@ def _joined(
     notes: list[str],
     connection: duckdb.DuckDBPyConnection,
 ) -> str:
-    """A shard's rows with the columns of its Parquet file."""
+    """Returns SQL of a shard's rows joined with the columns of its Parquet file."""
     query = f"SELECT * FROM read_parquet({quoted(str(upstream))})"
     kinds = described(connection, query)
     asked = "caption" if "caption" in kinds else None
@@ -112,7 +120,7 @@ def _joined(
     notes += [f"{tar_label(name)}.parquet: {note}" for note in found.notes()]
     location = ", ".join(f"s.{named(column)}" for column in LOCATION.names)
     rows = f"SELECT *, row_number() OVER () AS place FROM read_parquet({quoted(str(spool))})"
-    # img2dataset's own keys are numbers: what follows the last slash is the key.
+    # img2dataset's keys are numbers, so the part behind the last slash is the whole key.
     return (
         f"SELECT {location}, u.* EXCLUDE (match) FROM ({rows}) s LEFT JOIN "
         f"(SELECT CAST(key AS VARCHAR) AS match, {found.select} FROM ({query}) "
@@ -124,7 +132,10 @@ def _joined(
 def _shard_rows(
     root: Store, name: str, upstream: Path, skipped: Counter[str]
 ) -> Iterator[dict[str, Any]]:
-    """A shard's rows of `LOCATION`: one for each row of its Parquet file, by key."""
+    """Yields a shard's rows with the columns of `LOCATION`, sorted by key.
+
+    Images in the tar that the Parquet file does not list follow at the end.
+    """
     try:
         schema = pq.read_schema(upstream)
         missing = [column for column in NEEDED if column not in schema.names]
@@ -150,7 +161,7 @@ def _shard_rows(
             "extension": extension(_url_path(url)) if url else None,
             **_place(member, row, damage),
         }
-    # Images that the Parquet file does not name are records all the same: nothing is left out.
+    # Images that the Parquet file does not list become records as well.
     for key, member in images.items():
         yield {
             "key": f"{printable(tar_label(name))}/{key}",
@@ -162,7 +173,10 @@ def _shard_rows(
 
 
 def _members(root: Store, name: str, skipped: Counter[str]) -> tuple[dict[str, Member], str | None]:
-    """The images of a tar by key, and what is wrong with it (a download shard has 10,000 or so)."""
+    """Returns a tar's images by key, and a description of its damage or None.
+
+    The dictionary fits into memory, as a shard of img2dataset has about 10,000 images.
+    """
     images: dict[str, Member] = {}
     if not root.exists(name):
         return images, "the tar is missing"
@@ -179,7 +193,7 @@ def _members(root: Store, name: str, skipped: Counter[str]) -> tuple[dict[str, M
 
 
 def _place(member: Member | None, row: dict[str, Any], damage: str | None) -> dict[str, Any]:
-    """Where a row's image is, or the reason why it has none."""
+    """Returns the columns with the location of a row's image, or the reason for its absence."""
     if member is not None:
         return {"offset": member.offset, "size": member.size}
     if row["status"] == SUCCESS:

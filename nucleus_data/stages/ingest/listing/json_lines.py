@@ -29,7 +29,7 @@ def read_json_lines(store: Store, name: str, target: Path) -> list[DamagedRow]:
 
     Args:
         store: The file, in UTF-8.
-        name: What messages call it.
+        name: Name of the file, for messages.
         target: The Parquet file.
 
     Raises:
@@ -81,7 +81,7 @@ def _type(found: set[str]) -> pa.DataType:
 
 
 def _as(value: Any, kind: pa.DataType) -> Any:
-    """A value as its column has it."""
+    """Converts a value to the type of its column."""
     if value is None:
         return None
     if pa.types.is_string(kind):

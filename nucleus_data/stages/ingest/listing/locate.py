@@ -1,4 +1,8 @@
-"""Finds out what a source is and where its files are."""
+"""Determines the kind of a source, and finds its files.
+
+`ingest.source` is a folder, a file, a glob (`*.tar`) or a numbered range (`{00000..00099}.tar`).
+`ingest.kind=auto` determines the kind from file names and, where they do not suffice, from content.
+"""
 
 import os
 import re
@@ -31,16 +35,17 @@ _GLOB = re.compile(r"[*?\[]")
 
 @dataclass
 class Location:
-    """Where a source is.
+    """The kind of a source and the location of its files.
 
     Attributes:
-        kind: What it is.
-        name: The name that its records carry.
-        uri: The source as given, local paths made absolute; tells two sources of one name apart.
-        root: The folder that file names are relative to.
-        files: File names below the root (tars, URL lists), sorted; empty for a folder of images.
-        others: Extension -> number of what lies beside tars in their folder; of pictures and tars
-            that lie beside tables with pictures, and below.
+        kind: The kind of source.
+        name: The source's name, which its records carry.
+        uri: `ingest.source`, with local paths made absolute; distinguishes sources of one name.
+        root: The folder to which file names are relative.
+        files: File names relative to `root`, in order; empty for a folder of images.
+        others: Extension -> number of files that are not part of the source. For a folder of tars,
+            these are the other files beside the tars; for tables with pictures, the image files and
+            tars anywhere below the folder.
     """
 
     kind: Kind
@@ -52,10 +57,14 @@ class Location:
 
 
 def locate(settings: IngestSettings) -> Location:
-    """Looks at a source.
+    """Determines a source's kind and finds its files.
+
+    Args:
+        settings: The settings `source`, `kind`, `name` and `storage_options` are read.
 
     Raises:
-        RequestError: There is nothing, a file is missing, or it can't be told what it is.
+        RequestError: The source does not exist, a file of it is missing, its kind can't be
+            determined, or it is not of the kind that `settings.kind` requires.
     """
     uri = _uri(settings)
     refuse_compressed([uri], settings)
@@ -78,14 +87,14 @@ def locate(settings: IngestSettings) -> Location:
 
 
 def check_there(settings: IngestSettings) -> None:
-    """Raises RequestError for a source that is not there; patterns are not looked up."""
+    """Raises RequestError if a source does not exist; globs and ranges are not checked."""
     if not _is_pattern(uri := _uri(settings)):
         _existing(uri, settings)
 
 
 def _uri(settings: IngestSettings) -> str:
     source = settings.source
-    # `s3://` is no folder called `s3:`.
+    # Stripping the slashes of `s3://` would make it a local folder called `s3:`.
     return absolute(source if source.endswith("://") else source.rstrip("/") or "/")
 
 
@@ -96,7 +105,7 @@ def _is_pattern(uri: str) -> bool:
 def _existing(uri: str, settings: IngestSettings) -> Store:
     root = Store(uri, settings.storage_options)
     if not root.exists(""):
-        # Of some stores that can't be reached, fsspec says that nothing is there.
+        # For some stores, fsspec reports an unreachable path as one that does not exist.
         unsure = "" if root.local else ", or the store can't be reached"
         raise RequestError(
             f"ingest.source={settings.source!r}: there is no such file or folder{unsure}"
@@ -105,7 +114,7 @@ def _existing(uri: str, settings: IngestSettings) -> Store:
 
 
 def absolute(source: str) -> str:
-    """A source's path or URL; a local path made absolute."""
+    """Returns a source's path or URL, with a local path made absolute."""
     if "://" in source and not source.startswith(("file://", "local://")):
         return source
     path = source.split("://", 1)[-1]
@@ -113,7 +122,7 @@ def absolute(source: str) -> str:
 
 
 def _name(uri: str) -> str:
-    """A source's name if none was given: the last part of its path that is no pattern."""
+    """Returns a source's default name: the last part of its path that is not a pattern."""
     parts = [part for part in uri.split("://", 1)[-1].split("/") if part]
     while len(parts) > 1 and _is_pattern(parts[-1]):
         parts.pop()
@@ -125,7 +134,7 @@ def _name(uri: str) -> str:
 
 
 def _pattern(uri: str, settings: IngestSettings) -> tuple[Store, list[str]]:
-    """The files that a glob matches, or all of a numbered range, and the folder above them."""
+    """Returns the folder above a glob or range, and the names of the files that it denotes."""
     whole, folder = uri, uri.rsplit("/", 1)[0]
     while _is_pattern(folder):
         folder = folder.rsplit("/", 1)[0]
@@ -157,10 +166,10 @@ def _pattern(uri: str, settings: IngestSettings) -> tuple[Store, list[str]]:
 
 
 def _kind_of_files(root: Store, files: list[str], settings: IngestSettings) -> Kind:
-    """Whether named files are tars, tables with pictures, or URL lists.
+    """Returns the kind of a source that names files: tars, tables with pictures, or URL lists.
 
     Raises:
-        RequestError: That can't be told.
+        RequestError: The kind can't be determined.
     """
     known = (".tar", ".arrow", *URL_LISTS)
     odd = [name for name in files if not uncompressed(name).lower().endswith(known)]
@@ -190,19 +199,16 @@ def _kind_of_files(root: Store, files: list[str], settings: IngestSettings) -> K
 
 
 def _kind_of_tables(root: Store, files: list[str]) -> Kind:
-    """Whether tables hold pictures, by the first of them, or URLs."""
+    """Returns, from the first of the tables, whether they hold pictures or URLs."""
     first = files[0].lower()
-    held = first.endswith(".arrow") or (
+    embedded = first.endswith(".arrow") or (
         first.endswith(".parquet") and holds_pictures(root, files[0])
     )
-    return "embedded" if held else "urls"
+    return "embedded" if embedded else "urls"
 
 
 def _folder(root: Store, settings: IngestSettings) -> tuple[Kind, list[str], dict[str, int]]:
-    """What a folder holds, its tars or lists, and what lies beside tars, by extension.
-
-    No files for a folder of images.
-    """
+    """Returns the `kind`, `files` and `others` of a `Location` that is a folder."""
     if settings.kind == "folder":
         return "folder", [], {}
     names = root.list("")
@@ -241,7 +247,7 @@ def _folder(root: Store, settings: IngestSettings) -> tuple[Kind, list[str], dic
     if kind in ("tars", "img2dataset"):
         refuse_compressed(names, settings)
     if kind == "img2dataset":
-        # A Parquet file whose tar is gone still lists rows: each becomes a record with a reason.
+        # If a Parquet file's tar is missing, its rows still become records, with a failure reason.
         stems = {name.rsplit(".", 1)[0]: f"{name.rsplit('.', 1)[0]}.tar" for name in parquets}
         files = sorted((stems | {name[: -len(".tar")]: name for name in tars}).values())
     else:
@@ -259,14 +265,14 @@ def _folder(root: Store, settings: IngestSettings) -> tuple[Kind, list[str], dic
 
 
 def _not_in_tables(root: Store) -> dict[str, int]:
-    """Extension -> number of pictures and tars below a folder whose tables are the source."""
+    """Counts, by extension, the images and tars below a folder whose tables are the source."""
     names = (os.fsdecode(file.path) for file in walk(root, Counter()))
     found = Counter(extension(n) for n in names if is_image(n) or n.lower().endswith(".tar"))
     return {f".{suffix}": count for suffix, count in found.items()}
 
 
 def _is_image(root: Store, name: str) -> bool:
-    """Whether what lies in a folder is an image: by its name, or by its bytes if need be."""
+    """Returns whether an entry of a folder is an image, reading it only if its name is unclear."""
     if is_image(name) or not is_unclear(name) or root.fs.isdir(root.path(name)):
         return is_image(name)
     try:
@@ -276,10 +282,10 @@ def _is_image(root: Store, name: str) -> bool:
 
 
 def reopen(uri: str, storage_options: Mapping[str, Any]) -> Store:
-    """The root of a source again, to read what a claim lists.
+    """Opens the root, a URI, of a source that was listed before, to read the files of a claim.
 
     Raises:
-        CorpusError: It is gone.
+        CorpusError: It no longer exists.
     """
     root = Store(uri, storage_options)
     if not root.exists(""):

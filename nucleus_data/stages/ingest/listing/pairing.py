@@ -1,12 +1,18 @@
-"""Which picture of a tar has which caption and which JSON: by whole stem, else as webdataset does.
+"""Pairs the pictures of a tar with their captions and JSON files.
 
-A text `22.05.txt` or `22.05.png.txt` is that of `22.05.png`: beside it, else anywhere in the tar
-(all pictures first, then all texts). A text named by a webdataset key, the name up to the first dot
-(`b.txt`), is also that of `b.v2.png`, if no picture is called `b` and only one has that key: beside
-it before anywhere. The second `a.txt` that stands apart is that of the second `a.jpg`.
+Names are matched by the whole stem, or else by the webdataset key (the name up to the first dot):
 
-A second picture of a sample (`x.mask.png` or `x.png` beside `x.jpg`) never gets the sample's text:
-it is a record of its own. A name cannot tell a mask from a picture (`x.1.jpg`), so none is dropped.
+- A text `22.05.txt` or `22.05.png.txt` belongs to `22.05.png`. A picture in the same run (adjacent
+  members with one webdataset key) is preferred; otherwise, it may be anywhere in the tar, as some
+  tars contain all pictures first and then all texts.
+- A text named by the webdataset key (`b.txt`) also belongs to `b.v2.png`, if no picture is called
+  `b` and only one picture has that key. Again, the same run is preferred.
+- If several pictures and texts outside of their runs have the same name, they are paired in order:
+  the second `a.txt` belongs to the second `a.jpg`.
+
+A second picture of a sample (`x.mask.png` or `x.png` beside `x.jpg`) never gets the sample's text;
+it is a record of its own. It is not dropped, since its name does not reveal whether it is a mask or
+a picture (`x.1.jpg`).
 """
 
 from collections import Counter, defaultdict
@@ -19,15 +25,15 @@ from nucleus_data.stages.ingest.listing.tar_walk import Member
 
 @dataclass(slots=True)
 class Sample:
-    """A picture, and what belongs to it.
+    """A picture with its caption and its columns.
 
     Attributes:
         picture: The picture's member.
-        place: Which member of the tar it is.
-        run: Number of the run of neighbours with one webdataset key that it is in.
-        key: Its key, unique among the pictures of its webdataset key.
-        caption: The member that holds its caption.
-        json: The member that holds its columns.
+        place: The picture's position among the tar's members.
+        run: Number of its run: adjacent members with the same webdataset key.
+        key: The sample's key, unique among the pictures with its webdataset key.
+        caption: The member with its caption, if there is one.
+        json: The member with its columns, if there is one.
     """
 
     picture: Member
@@ -39,20 +45,21 @@ class Sample:
 
     @property
     def stem(self) -> str:
-        """The picture's name without its last ending."""
+        """The picture's name without its last extension."""
         name = self.picture.name.encode("utf-8", "surrogateescape")
         return stem(name).decode("utf-8", "surrogateescape")
 
 
 @dataclass
 class Paired:
-    """The samples of one webdataset key.
+    """The samples with one webdataset key.
 
     Attributes:
-        samples: One for each picture, in the tar's order.
+        samples: One sample per picture, in the tar's order.
         lost: Texts that belong to no picture.
-        further: Texts whose picture has one already.
-        seconds: Samples that are a second picture of another, without a text of their own.
+        further: Texts whose picture already has a text of the same kind.
+        seconds: Samples whose picture is a second one of another sample, and has no text of its
+            own.
     """
 
     samples: list[Sample] = field(default_factory=list)
@@ -63,7 +70,7 @@ class Paired:
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """A caption or JSON member: what it is for (a stem or a name), and where it stands."""
+    """A caption or JSON member, the picture's stem or name in its own name, and its run."""
 
     member: Member
     wanted: str
@@ -74,8 +81,8 @@ def paired(members: Iterable[tuple[int, int, Member]]) -> Paired:
     """Pairs the members of a tar that share a webdataset key.
 
     Args:
-        members: Pictures, captions and JSON, in the tar's order: place, run, member. Members of one
-            run stand side by side.
+        members: (place, run, member) of the pictures, captions and JSON files, in the tar's order.
+            Members of one run are adjacent.
     """
     found = Paired()
     captions: list[_Text] = []
@@ -94,7 +101,7 @@ def paired(members: Iterable[tuple[int, int, Member]]) -> Paired:
 
 
 def _pair(found: Paired, texts: Sequence[_Text], kind: str) -> None:
-    """Gives the texts of one kind (`caption`, `json`) to the pictures; each has one at most."""
+    """Assigns the texts of one kind (`caption`, `json`) to pictures, at most one to each."""
     pictures = _Pictures(found.samples)
     left = []
     for text in texts:
@@ -108,7 +115,7 @@ def _pair(found: Paired, texts: Sequence[_Text], kind: str) -> None:
         for text in left
         if (near := pictures.of_run(text)) is None or not _given(near, text, kind)
     ]
-    # The second `a.txt` that stands by itself is that of the second `a.jpg` without one.
+    # Pair the remaining texts in order: the second `a.txt` with the second `a.jpg` without a text.
     free: dict[str, list[Sample]] = {}
     turns: Counter[str] = Counter()
     for text in left:
@@ -125,7 +132,7 @@ def _pair(found: Paired, texts: Sequence[_Text], kind: str) -> None:
 
 
 class _Pictures:
-    """The pictures of one webdataset key, found by what a text says that it is for."""
+    """The pictures with one webdataset key, indexed by stem, name and run."""
 
     def __init__(self, samples: Sequence[Sample]) -> None:
         self._beside: dict[tuple[int, str], Sample] = {}
@@ -136,8 +143,8 @@ class _Pictures:
         for sample in samples:
             stem, name = sample.stem, sample.picture.name
             self._names[name].append(sample)
-            # Only the first picture of a stem among its neighbours may get the stem's text, and
-            # elsewhere only those with the first one's name: `x.png` is a second one of `x.jpg`.
+            # In a run, only the first picture with a stem may get the stem's text. In other runs,
+            # only pictures with the first one's name may: `x.png` is a second picture of `x.jpg`.
             if self._beside.setdefault((sample.run, stem), sample) is sample:
                 self._runs[sample.run].append(sample)
                 if not self._stems[stem] or self._stems[stem][0].picture.name == name:
@@ -146,16 +153,16 @@ class _Pictures:
             self._beside.setdefault((sample.run, sample.picture.name), sample)
 
     def beside(self, text: _Text) -> Sample | None:
-        """The picture with the text's stem, or with the name that it carries, in its run."""
+        """Returns the picture in the text's run whose stem or name the text has."""
         return self._beside.get((text.run, text.wanted))
 
     def of_run(self, text: _Text) -> Sample | None:
-        """The picture of the text's run, for a text named by the key, if there is one stem."""
+        """Returns the picture of the run of a text named by the key, if the run has one stem."""
         samples = self._runs.get(text.run, [])
         return samples[0] if len(samples) == 1 and text.wanted in self._keys else None
 
     def anywhere(self, text: _Text) -> Sequence[Sample]:
-        """The pictures that a text may be for, by its stem, its name, or the key."""
+        """Returns the pictures in any run to which a text may belong, by stem, name or key."""
         by_name = self._stems.get(text.wanted) or self._names.get(text.wanted)
         if by_name or text.wanted not in self._keys or len(self._stems) > 1:
             return by_name or ()
@@ -163,7 +170,7 @@ class _Pictures:
 
 
 def _given(sample: Sample, text: _Text, kind: str) -> bool:
-    """Gives a text to a picture; False if it has one of that kind."""
+    """Assigns a text to a picture; returns False if it already has one of that kind."""
     if getattr(sample, kind) is not None:
         return False
     setattr(sample, kind, text.member)
@@ -171,9 +178,11 @@ def _given(sample: Sample, text: _Text, kind: str) -> bool:
 
 
 def _give_keys(samples: Sequence[Sample]) -> None:
-    """The webdataset key where it means one picture, else the whole stem; `.1` if it is taken.
+    """Sets the samples' keys.
 
-    Ids are made of keys. Where a webdataset key is enough it stays, so that ids stay.
+    A key is the webdataset key if that identifies one picture, otherwise the whole stem; a key that
+    is taken gets `.1`, `.2`, ... Record ids are made from keys, so the webdataset key is kept where
+    it suffices, to keep ids stable.
     """
     stems = {sample.stem for sample in samples}
     for sample in samples:
@@ -192,7 +201,11 @@ def _give_keys(samples: Sequence[Sample]) -> None:
 
 
 def _seconds(samples: Sequence[Sample]) -> list[Sample]:
-    """Pictures without a text of their own beside one with their stem, or named by their key."""
+    """Returns the second pictures of other samples that have no text of their own.
+
+    These are pictures that share their stem with an earlier one of another name, or whose
+    webdataset key is the stem of another picture.
+    """
     stems = {sample.stem for sample in samples}
     names: dict[str, str] = {}
     found = []
@@ -205,5 +218,5 @@ def _seconds(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def printable(name: str) -> str:
-    """A name as text; a byte that is no UTF-8 is written as a backslash, x and two digits."""
+    """Returns a name as valid text; a byte that is not UTF-8 becomes a hexadecimal escape."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

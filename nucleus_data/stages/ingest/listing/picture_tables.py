@@ -1,4 +1,4 @@
-"""Tables whose rows hold pictures: Parquet and Arrow files, read column by column, in batches."""
+"""Reads tables with pictures in their rows (Parquet and Arrow files), by column and in batches."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -15,17 +15,17 @@ from nucleus_data.upstream.data_sets import SAVED, SPLITS, open_arrow, saved_fil
 
 USUAL = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes")
 BATCH = 256
-LOOKED_AT = 16  # rows of a plain binary column, to see whether it holds pictures
-FOLDERS = 16  # looked into in vain before the others are not
-DEPTH = 2  # folders below a source in which tables are looked for: `data/train/0.parquet`
+LOOKED_AT = 16  # rows of a plain binary column that are searched for a value to check
+FOLDERS = 16  # number of folders without tables after which the search is given up
+DEPTH = 2  # levels of folders below a source that are searched: `data/train/0.parquet`
 
 
 class Table(ABC):
-    """A file of rows, of which columns are read batch by batch.
+    """A file of rows, whose columns are read in batches.
 
     Attributes:
-        name: Its path below the source's root.
-        schema: Its columns.
+        name: Path relative to the source's root.
+        schema: The file's Arrow schema.
     """
 
     def __init__(self, name: str, schema: pa.Schema) -> None:
@@ -33,17 +33,29 @@ class Table(ABC):
 
     @abstractmethod
     def batches(self, columns: list[str], start: int = 0) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Batches of some columns with the number of their first row, from about `start` on."""
+        """Yields batches of some columns, each with the number of its first row.
+
+        Args:
+            columns: Names of columns; `image.path` is the field `path` of the column `image`.
+            start: Number of a row; batches that end before it may be omitted.
+        """
 
     def mean_bytes(self, column: str) -> int | None:
-        """Mean size of the pictures of a column, in bytes, where that is told without reading."""
+        """Returns the mean size of a column's pictures in bytes; None if metadata doesn't tell."""
         return None
 
     def pictures(self, asked: str | None) -> str | None:
-        """The column of pictures: the one asked for, else a usual name, else the only one.
+        """Finds the column with the pictures.
+
+        Args:
+            asked: Name of the column (`ingest.picture_column`); None to detect it.
+
+        Returns:
+            The requested column; otherwise, of the columns that hold pictures, the first with a
+            usual name, or else the first. None if no column holds pictures.
 
         Raises:
-            RequestError: The one asked for is not there, or holds no bytes.
+            RequestError: The requested column does not exist or does not hold bytes.
         """
         if asked is not None:
             if asked not in self.schema.names or not is_bytes(self, asked):
@@ -59,7 +71,7 @@ class Table(ABC):
         return next((usual[name] for name in USUAL if name in usual), found[0] if found else None)
 
     def _shows(self, column: str) -> bool:
-        """Whether a plain binary column's first values are pictures."""
+        """Returns whether the first non-empty value of a plain binary column is a picture."""
         for _, batch in self.batches([column]):
             values = [v for v in batch.column(0)[:LOOKED_AT].to_pylist() if v]
             return bool(values) and shows_image(values[0][:HEAD])
@@ -96,7 +108,7 @@ class _Parquet(Table):
 
 
 class _Arrow(Table):
-    """What `save_to_disk` writes: an Arrow stream, or an Arrow file."""
+    """An Arrow stream or an Arrow file, as `save_to_disk` of the package `datasets` writes it."""
 
     def __init__(self, name: str, file: Any) -> None:
         self._file = file
@@ -115,15 +127,15 @@ def opened(root: Store, name: str) -> Iterator[Table]:
     """Opens a table below the source's root.
 
     Raises:
-        OSError: It cannot be read.
-        ArrowException: It is no such table.
+        OSError: The file can't be read.
+        ArrowException: The file is not a Parquet or Arrow file.
     """
     with with_retries(lambda: root.fs.open(root.path(name), "rb")) as file:
         yield _Arrow(name, file) if name.endswith(".arrow") else _Parquet(name, file)
 
 
 def holds_pictures(root: Store, name: str) -> bool:
-    """Whether a Parquet file has a column of pictures; False if it cannot be read."""
+    """Returns whether a Parquet file has a column of pictures; False if it can't be read."""
     try:
         with opened(root, name) as table:
             return table.pictures(None) is not None
@@ -132,24 +144,27 @@ def holds_pictures(root: Store, name: str) -> bool:
 
 
 def value_of(picture: Any) -> tuple[bytes | None, str | None]:
-    """A value's bytes, and the file name that it came with, as Python has them."""
+    """Returns the bytes and the file name of a value of a picture column; either may be None."""
     if isinstance(picture, dict):
         return picture.get("bytes"), picture.get("path")
     return picture, None
 
 
 def tables_of(root: Store, names: Sequence[str]) -> list[str]:
-    """The files of a folder that is a data set of the package `datasets`; empty if it is none.
+    """Returns the table files of a folder that is a data set of the package `datasets`.
 
-    Either `save_to_disk` wrote it, and its own JSON names the files; or Parquet files with pictures
-    lie in it or in folders below, as in the repositories of dataset hubs.
+    Either `save_to_disk` wrote the folder, whose JSON then lists the files; or the folder, or
+    folders below it, contain Parquet files with pictures, as in the repositories of dataset hubs.
 
     Args:
         root: The folder.
-        names: What lies in it.
+        names: Names of the folder's entries.
+
+    Returns:
+        File names relative to `root`; empty if the folder is no such data set.
 
     Raises:
-        RequestError: The JSON that names its files cannot be read, or a file is missing.
+        RequestError: The JSON that lists the files can't be read, or a file is missing.
     """
     if SPLITS in names:
         return [name for split in splits_of(root, names) for name in saved_files(root, f"{split}/")]
@@ -160,27 +175,28 @@ def tables_of(root: Store, names: Sequence[str]) -> list[str]:
 
 
 def _parquets(root: Store, folder: str, names: Sequence[str], depth: int) -> list[str]:
-    """Parquet files in a folder, else in those below it, sorted."""
+    """Returns the sorted Parquet files in a folder or, if it has none, in the folders below it."""
     found = [f"{folder}{name}" for name in names if name.lower().endswith(".parquet")]
     if found or not depth:
         return sorted(found)
     for looked, name in enumerate(_folders(root, folder)):
         if looked == FOLDERS and not found:
-            break  # a folder of pictures by class: thousands, each a request to a store
+            # Probably folders of pictures by class: there may be thousands, each one a request.
+            break
         below = f"{folder}{name}/"
         found += _parquets(root, below, root.list(below.rstrip("/")), depth - 1)
     return found
 
 
 def _folders(root: Store, folder: str) -> list[str]:
-    """Names of the folders in a folder, sorted; by one listing."""
+    """Returns the sorted names of the folders in a folder, from one listing."""
     entries = with_retries(lambda: root.fs.ls(root.path(folder.rstrip("/")), detail=True))
     names = [e["name"].rstrip("/").rsplit("/", 1)[-1] for e in entries if e["type"] == "directory"]
     return sorted(name for name in names if not name.startswith("."))
 
 
 def _leaves(batch: pa.RecordBatch, columns: list[str]) -> pa.RecordBatch:
-    """Some columns of a batch; `image.path` is the column `image` with that field alone."""
+    """Selects columns of a batch; `image.path` gives the column `image` with only that field."""
     arrays, names = [], []
     for column in columns:
         name, _, field = column.partition(".")
@@ -188,14 +204,14 @@ def _leaves(batch: pa.RecordBatch, columns: list[str]) -> pa.RecordBatch:
             arrays.append(batch.column(column))
             names.append(column)
         else:
-            held = batch.column(name).field(field)
-            arrays.append(pa.StructArray.from_arrays([held], [field]))
+            values = batch.column(name).field(field)
+            arrays.append(pa.StructArray.from_arrays([values], [field]))
             names.append(name)
     return pa.RecordBatch.from_arrays(arrays, names)
 
 
 def _is_struct(kind: pa.DataType) -> bool:
-    """Whether it is what the package `datasets` makes of a picture."""
+    """Returns whether a type is that of pictures in the package `datasets`, a struct with bytes."""
     if not pa.types.is_struct(kind):
         return False
     place = kind.get_field_index("bytes")
@@ -207,6 +223,6 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 
 def is_bytes(table: Table, column: str) -> bool:
-    """Whether a column holds bytes, pictures or not; it is never upstream data."""
+    """Returns whether a column holds bytes, pictures or others; these are not upstream data."""
     kind = table.schema.field(column).type
     return _is_struct(kind) or _is_binary(kind)

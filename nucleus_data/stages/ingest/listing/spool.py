@@ -108,9 +108,13 @@ class Spool:
 
 
 def batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """The rows of a Parquet file, some thousand at a time.
+    """Yields the rows of a Parquet file in batches of `BATCH`.
 
-    Without pyarrow's read-ahead, which keeps all that it has read until the end.
+    pyarrow's read-ahead is disabled, as it keeps everything that it has read until the end.
+
+    Args:
+        path: The file.
+        columns: Names of columns, of which those in the file are read; None for all.
     """
     with pq.ParquetFile(path, pre_buffer=False) as file:
         chosen = columns and [name for name in columns if name in file.schema_arrow.names]
@@ -118,7 +122,7 @@ def batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Rec
 
 
 def connect(folder: Path) -> duckdb.DuckDBPyConnection:
-    """A DuckDB connection that spills into `folder` and asks for little memory."""
+    """Opens a DuckDB connection with a memory limit of `MEMORY_LIMIT`, which spills to `folder`."""
     return duckdb.connect(
         config={
             "memory_limit": MEMORY_LIMIT,
@@ -130,5 +134,5 @@ def connect(folder: Path) -> duckdb.DuckDBPyConnection:
 
 
 def quoted(text: str) -> str:
-    """A SQL string literal."""
+    """Returns a text as a quoted SQL string literal."""
     return "'" + text.replace("'", "''") + "'"

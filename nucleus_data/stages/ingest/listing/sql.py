@@ -1,4 +1,4 @@
-"""SQL over upstream tables: URL lists and captions tables, whatever their columns and types."""
+"""Builds SQL over upstream tables (URL lists, captions tables) with arbitrary columns and types."""
 
 import re
 from collections import defaultdict
@@ -23,10 +23,17 @@ def chosen_column(
     where: str,
     setting: str,
 ) -> str:
-    """The column that plays a part: the one asked for, else the first usual name (in any case).
+    """Returns the column for a purpose: the requested one, or the first with a usual name.
+
+    Args:
+        columns: Names of the table's columns.
+        asked: Name of the requested column; None for none.
+        usual: Usual names, in lower case, by precedence; compared without case.
+        where: Name of the table, for messages.
+        setting: Name of the setting in `ingest` that requests a column, for messages.
 
     Raises:
-        RequestError: There is none.
+        RequestError: The requested column does not exist, or no column has a usual name.
     """
     column = found_column(columns, asked, usual, where, setting)
     if column is None:
@@ -44,7 +51,7 @@ def found_column(
     where: str,
     setting: str,
 ) -> str | None:
-    """Like `chosen_column`, but None if none was asked for and there is no usual one."""
+    """Like `chosen_column`, but returns None if no column is requested or has a usual name."""
     if asked is not None:
         if asked not in columns:
             raise RequestError(
@@ -63,7 +70,7 @@ def row_count(source: str, connection: duckdb.DuckDBPyConnection) -> int:
 
 
 def named(column: str) -> str:
-    """A SQL identifier."""
+    """Returns a column's name as a quoted SQL identifier."""
     return '"' + column.replace('"', '""') + '"'
 
 
@@ -72,9 +79,9 @@ class Columns:
     """A query's columns as upstream data.
 
     Attributes:
-        select: The select list: each as `source.NAME`; empty, or without a comma at its end.
-        binary: Columns that hold binary values, and are left out.
-        as_json: Lists and structures, kept as JSON text.
+        select: SQL select list with each column as `source.NAME`; may be empty.
+        binary: Columns with binary values, which are left out.
+        as_json: Columns with lists and structures, which are kept as JSON text.
         far_times: Columns with dates or times outside of the years 1 to 9999, which become NULL.
     """
 
@@ -84,7 +91,7 @@ class Columns:
     far_times: list[str]
 
     def notes(self) -> list[str]:
-        """Sentences about what is not kept as it was, for people."""
+        """Returns notes for people about what is not kept unchanged."""
         return [
             f"{what}: {', '.join(columns)}"
             for what, columns in (
@@ -103,16 +110,16 @@ def upstream_columns(
     special: Mapping[str, str | None],
     leave_out: Sequence[str] = (),
 ) -> Columns:
-    """SQL that selects a query's columns as `source.NAME`, of plain types.
+    """Builds SQL that selects a query's columns as `source.NAME`, with plain types.
 
-    Lists and structures become JSON text, for sources whose columns have one name share a table:
-    a list beside another source's text could not be read. Captions alone may be a list of texts.
+    Lists and structures become JSON text, since columns of all sources with the same name share a
+    table, and a list in one source could be text in another. Only captions may be lists of texts.
 
     Args:
         connection: DuckDB.
         query: The query.
-        special: Our name (`caption`, `url`) -> the column that takes it, if there is one. Another
-            column of that very name becomes `NAME_upstream`.
+        special: Own name (`caption`, `url`) -> the column that takes it, or None. Any other column
+            with that name becomes `NAME_upstream`.
         leave_out: Columns that are not upstream data.
     """
     items: list[str] = []
@@ -120,7 +127,7 @@ def upstream_columns(
     times = dict[str, str]()
     ours_of = {column: ours for ours, column in special.items() if column is not None}
     kinds = described(connection, query)
-    # A structure or bytes are no caption, whatever their column is called.
+    # A structure or bytes can't be a caption, whatever the column's name.
     taken = {*ours_of.values(), "caption", "caption_error"}
     if any(is_several(kinds[column]) for column, ours in ours_of.items() if ours == "caption"):
         taken.add("captions")
@@ -155,7 +162,7 @@ def upstream_columns(
 def _far(
     connection: duckdb.DuckDBPyConnection, query: str, times: Mapping[str, str]
 ) -> Iterator[str]:
-    """Which columns have times that become NULL, by the SQL of what is kept of each."""
+    """Yields the columns with times that become NULL; `times` has the SQL of their kept values."""
     if not times:
         return
     lost = [f"bool_or({named(c)} IS NOT NULL AND ({kept}) IS NULL)" for c, kept in times.items()]
@@ -166,15 +173,19 @@ def _far(
 
 
 def caption_column(kinds: Mapping[str, str], asked: str | None, where: str) -> str | None:
-    """The column of captions: the one asked for, else the first usual one that may hold captions.
+    """Returns the column of captions.
 
     Args:
         kinds: Column -> DuckDB type.
-        asked: `ingest.caption_column`.
-        where: What messages call the table.
+        asked: The requested column (`ingest.caption_column`); None for none.
+        where: Name of the table, for messages.
+
+    Returns:
+        The requested column, or else the first with a usual name and a possible type; None if there
+        is none.
 
     Raises:
-        RequestError: The one asked for is not there, or holds neither texts nor lists of texts.
+        RequestError: The requested column does not exist, or has neither texts nor lists of texts.
     """
     possible = [
         column
@@ -191,9 +202,9 @@ def caption_column(kinds: Mapping[str, str], asked: str | None, where: str) -> s
 
 
 def of_files(connection: duckdb.DuckDBPyConnection, files: Sequence[Path | str]) -> str:
-    """SQL of the rows of Parquet files, in their order; columns meet by name.
+    """Returns SQL of the rows of Parquet files, in order; columns are matched by name.
 
-    A column whose types do not meet (numbers in one file, dates in another) is text in all.
+    A column with incompatible types (numbers in one file, dates in another) becomes text in all.
 
     Args:
         connection: DuckDB.
@@ -208,60 +219,60 @@ def of_files(connection: duckdb.DuckDBPyConnection, files: Sequence[Path | str])
 
 
 def meeting(connection: duckdb.DuckDBPyConnection, queries: Sequence[str]) -> list[str]:
-    """The queries, so that the types of columns of one name meet: where they don't, as texts."""
-    kinds = [described(connection, query) for query in queries]
-    found: dict[str, set[str]] = defaultdict(set)
-    for each in kinds:
-        for column, kind in each.items():
-            found[column.lower()].add(_family(kind))
-    apart = {column for column, families in found.items() if not _meet(families)}
-    texts = [[c for c in each if c.lower() in apart] for each in kinds]
+    """Returns the queries, with columns of one name converted to text if their types differ."""
+    tables = [described(connection, query) for query in queries]
+    families_of: dict[str, set[str]] = defaultdict(set)
+    for kinds in tables:
+        for column, kind in kinds.items():
+            families_of[column.lower()].add(_family(kind))
+    apart = {column for column, families in families_of.items() if not _meet(families)}
+    texts = [[c for c in kinds if c.lower() in apart] for kinds in tables]
     return [
-        query if not columns else f"SELECT * REPLACE ({_as_texts(columns, each)}) FROM ({query})"
-        for query, columns, each in zip(queries, texts, kinds, strict=True)
+        query if not columns else f"SELECT * REPLACE ({_as_texts(columns, kinds)}) FROM ({query})"
+        for query, columns, kinds in zip(queries, texts, tables, strict=True)
     ]
 
 
 def _family(kind: str) -> str:
-    """What a DuckDB type meets: numbers meet, and times do; any other type meets its own."""
+    """Returns a DuckDB type's family of compatible types: numbers, times, or the type itself."""
     if kind in _NUMBERS or kind.startswith("DECIMAL"):
         return "number"
     return "time" if kind.startswith(("DATE", "TIMESTAMP")) else kind
 
 
 def _meet(families: set[str]) -> bool:
-    """Whether one type holds the values of all; what has no value meets every type."""
+    """Returns whether one type can hold the values of all families; NULL fits any."""
     given = families - {'"NULL"'}
-    if any("BLOB" in kind for kind in given):  # never a text: such columns are left out
+    if any("BLOB" in kind for kind in given):  # such columns are left out, and need not match
         return True
     return len(given) < 2 or given in ({"number", "VARCHAR"}, {"time", "VARCHAR"})
 
 
 def _as_texts(columns: Sequence[str], kinds: Mapping[str, str]) -> str:
-    """SQL of columns as texts: JSON where they are nested."""
+    """Returns SQL of columns as text; nested ones as JSON."""
     values = {c: f"to_json({named(c)})" if is_nested(kinds[c]) else named(c) for c in columns}
     return ", ".join(f"CAST({values[c]} AS VARCHAR) AS {named(c)}" for c in columns)
 
 
 def is_several(kind: str) -> bool:
-    """Whether a DuckDB type is a list of texts."""
+    """Returns whether a DuckDB type is a list of texts."""
     return re.fullmatch(r"VARCHAR\[\d*\]", kind) is not None
 
 
 def described(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, str]:
-    """Column -> DuckDB type of a query's result."""
+    """Returns column -> DuckDB type of a query's result."""
     return {row[0]: row[1] for row in connection.execute(f"DESCRIBE {query}").fetchall()}
 
 
 def _caption(value: str, kind: str) -> str:
-    """SQL of a caption column: a text without outer white space, or a list of texts."""
+    """Returns SQL of a caption: a text without surrounding white space, or a list of texts."""
     if is_several(kind):
         return f"CAST({value} AS VARCHAR[])"
     return f"nullif(trim(CAST({value} AS VARCHAR), e' \\t\\r\\n'), '')"
 
 
 def _plain(value: str, kind: str) -> str:
-    """SQL of a value in a type that every part of `records` can have."""
+    """Returns SQL of a value in a type that is allowed in `records`."""
     if kind.startswith("DECIMAL"):
         return f"CAST({value} AS DOUBLE)"
     if kind == "DATE" or kind.startswith("TIMESTAMP"):
@@ -271,17 +282,17 @@ def _plain(value: str, kind: str) -> str:
 
 
 def _time(value: str, kind: str) -> str:
-    """SQL of a date or time, in microseconds, as Python can have it; NULL outside its years.
+    """Returns SQL of a date or time in microseconds; NULL outside of Python's years, 1 to 9999.
 
-    Infinity is one of these, and what a time in milliseconds becomes that is read as seconds.
+    Such values are, for example, infinity, and milliseconds that were read as seconds.
     """
     if kind != "DATE":
         kind = "TIMESTAMPTZ" if kind.endswith("TIME ZONE") else "TIMESTAMP"
         value = f"TRY_CAST({value} AS {kind})"
-    # A day less at both ends, for the time zone in which it is shown.
+    # One day less at both ends, to allow for the time zone in which the time is displayed.
     return f"CASE WHEN {value} BETWEEN {kind} '0001-01-02' AND {kind} '9999-12-30' THEN {value} END"
 
 
 def is_nested(kind: str) -> bool:
-    """Whether a DuckDB type is a list, a structure or the like."""
+    """Returns whether a DuckDB type is a list, a structure or another nested type."""
     return kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION", "VARIANT"))

@@ -152,13 +152,22 @@ def _kinds_of_each(
 
 
 def utf8_copy(store: Store, name: str, target: Path, encoding: str | None) -> Path | None:
-    """A local copy in UTF-8 of a text file that is in another encoding; None if it needs none.
+    """Makes a local UTF-8 copy of a text file in another encoding.
 
-    A byte-order mark says what all of it is in; else `encoding` is tried for the lines that are
-    no UTF-8. Lines that are in neither stay as they are.
+    A byte-order mark determines the encoding of the whole file. Without one, `encoding` is tried
+    for each line that is not UTF-8. Lines that are in neither encoding are copied unchanged.
+
+    Args:
+        store: The store with the file.
+        name: Name of the file; empty if the store is the file itself.
+        target: Path of the copy.
+        encoding: Encoding to try for lines that are not UTF-8; None for none.
+
+    Returns:
+        `target`; None, without a copy, if no conversion is needed.
 
     Raises:
-        RequestError: The file is not in the encoding that its mark says.
+        RequestError: The file is not in the encoding of its byte-order mark.
     """
     with with_retries(lambda: store.fs.open(store.path(name), "rb")) as file:
         start = file.read(4)
@@ -169,7 +178,7 @@ def utf8_copy(store: Store, name: str, target: Path, encoding: str | None) -> Pa
             store.fs.open(store.path(name), "r", encoding=marked, newline="") as texts,
             target.open("w", encoding="utf-8", newline="") as copy,
         ):
-            texts.read(1)  # the mark
+            texts.read(1)  # skip the mark
             try:
                 while part := texts.read(1 << 20):
                     copy.write(part)

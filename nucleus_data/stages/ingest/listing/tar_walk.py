@@ -1,13 +1,14 @@
-"""The members of a tar, from its headers alone: bounded memory, no recursion, one read a header.
+"""Walks the members of a tar, reading only headers, in bounded memory and without recursion.
 
-`tarfile` parses each header; what stands between headers is walked here. (`tarfile`'s own walk
-recurses once for each extended header, reads the content of these whole whatever size they claim,
-and raises what it likes on a bad one, so that one member stops everything.)
+`tarfile` parses single headers; this module walks from one to the next. `tarfile`'s own walk is not
+robust enough: it recurses once for each extended header, reads extended headers of any size into
+memory, and raises various exceptions on a malformed one, so that one bad member ends the walk.
 
-- Every member but folders is yielded. One that cannot be read as a file (a link, a device, a sparse
-  file, a name or size that is damaged) has a `problem`; those behind it are walked all the same.
-- After a header that is no header nothing is known: the walk ends there and says so in `damage`.
-- Tars that were joined (`cat a.tar b.tar`) are walked through, past each end-of-archive mark.
+- Every member except folders is yielded. A member that can't be read as a file (a link, a device, a
+  sparse file, a damaged name or size) has a `problem`; the walk continues behind it.
+- If a header is damaged, the position of the next one is unknown: the walk ends, and `damage` says
+  why.
+- Concatenated tars (`cat a.tar b.tar`) are walked beyond each end-of-archive mark.
 """
 
 import re
@@ -20,9 +21,9 @@ BLOCK = tarfile.BLOCKSIZE
 ZEROS = bytes(BLOCK)
 MOST_EXTENDED = 1 << 20
 MOST_RECORDS = 1000
-# As long as a path may be on Linux.
+# Maximum length of a name in characters; PATH_MAX on Linux.
 MOST_NAME = 4096
-# So much of the zeros behind an end-of-archive mark is searched for another tar.
+# Maximum number of zero bytes behind an end-of-archive mark that are searched for another tar.
 MOST_ZEROS = 64 << 20
 _CHUNK = 1 << 20
 _PAX = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
@@ -47,13 +48,13 @@ _COMPRESSED = {
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Something in a tar that is no folder: its name, where its bytes are, how many.
+    """A member of a tar that is not a folder.
 
     Attributes:
-        name: As the tar has it; bytes that are no UTF-8 are lone surrogates.
-        offset: Where its bytes begin.
-        size: How many they are.
-        problem: Why it cannot be read as a file; None if it can.
+        name: Name in the tar; bytes that are not UTF-8 are lone surrogates.
+        offset: Offset of the content in the tar, in bytes.
+        size: Size of the content, in bytes.
+        problem: The reason why the member can't be read as a file; None if it can.
     """
 
     name: str
@@ -63,35 +64,35 @@ class Member:
 
     @property
     def key(self) -> str:
-        """The name up to the first dot of its base name: webdataset's key of a sample."""
+        """The sample's key in webdataset: the name up to the first dot of its base name."""
         folder, slash, base = self.name.rpartition("/")
         return folder + slash + base.split(".", 1)[0]
 
     @property
     def suffix(self) -> str:
-        """What follows the first dot of the base name, with it, lower case."""
+        """The base name from its first dot on, in lower case."""
         _, dot, rest = self.name.rpartition("/")[2].partition(".")
         return (dot + rest).lower()
 
 
 @dataclass
 class _Extended:
-    """What the extended headers before a member say of it: pax keywords, a problem of theirs."""
+    """Content of the extended headers that precede a member: pax keywords, and a problem."""
 
-    said: dict[str, str] = field(default_factory=dict)
+    keywords: dict[str, str] = field(default_factory=dict)
     problem: str | None = None
 
 
 @dataclass
 class TarWalk:
-    """Iterates over the files of a tar that are wholly there, then says what is wrong with it.
+    """Iterates over the complete files in a tar, and then reports its damage.
 
     Args:
         file: The tar, seekable.
-        size: Its bytes.
+        size: Size of the tar in bytes.
 
     Attributes:
-        damage: After the last member: what is wrong with the tar, or None.
+        damage: Description of the tar's damage, or None; set when the iteration has ended.
     """
 
     file: IO[bytes]
@@ -99,15 +100,15 @@ class TarWalk:
     damage: str | None = field(default=None, init=False)
 
     def __iter__(self) -> Iterator[Member]:
-        """The members that can be read."""
+        """Yields the members that can be read."""
         return (member for member in self.members() if member.problem is None)
 
     def head(self, member: Member, size: int) -> bytes:
-        """The first bytes of a member."""
+        """Returns a member's first bytes, at most `size`."""
         return self._read(member.offset, min(size, member.size))
 
     def members(self) -> Iterator[Member]:
-        """All members but folders; memory does not grow with their number."""
+        """Yields all members except folders; memory does not grow with their number."""
         place, ended, common, extended = 0, False, _Extended(), _Extended()
         while True:
             block = self._read(place, BLOCK)
@@ -155,7 +156,7 @@ class TarWalk:
         self.damage = f"{what} at byte {place} of {self.size}; what follows it is lost"
 
     def _no_header(self, place: int, block: bytes, ended: bool, error: str) -> str:
-        """What is wrong where a header should be."""
+        """Describes the damage at a position where a header is expected."""
         rest = f"at byte {place} of {self.size}"
         if ended:
             return f"bytes that are no tar follow the end-of-archive mark {rest}"
@@ -171,7 +172,12 @@ class TarWalk:
         return f"a damaged header ({error}) {rest}; what follows it is lost"
 
     def _after_zeros(self, place: int) -> int | None:
-        """The first block from `place` on that is not all zeros; None if the tar ends before."""
+        """Returns the offset of the first block from `place` on that is not all zeros.
+
+        Returns:
+            None if there is no such block within the next `MOST_ZEROS` bytes; if the tar is longer,
+            `damage` is set.
+        """
         last = min(self.size, place + MOST_ZEROS)
         while place < last:
             chunk = self._read(place, min(_CHUNK, last - place))
@@ -189,9 +195,10 @@ class TarWalk:
         return None
 
     def _extend(self, into: _Extended, info: tarfile.TarInfo, place: int) -> None:
-        """Reads an extended header; of several, the first to say something counts, as in tarfile.
+        """Reads an extended header into `into`.
 
-        One that is too large is left alone: nothing it says is known.
+        If several headers set a keyword, the first takes precedence, as in `tarfile`; among global
+        headers, the last. A header that is too large is not read, but is noted as a problem.
         """
         if info.size > MOST_EXTENDED:
             into.problem = f"an extended header of {info.size} bytes (at most {MOST_EXTENDED})"
@@ -200,15 +207,15 @@ class TarWalk:
         if info.type == tarfile.GNUTYPE_LONGLINK:
             return
         if info.type == tarfile.GNUTYPE_LONGNAME:
-            said = {"path": _text(data.split(b"\0", 1)[0])}
+            keywords = {"path": _text(data.split(b"\0", 1)[0])}
         else:
-            said, problem = _pax(data)
+            keywords, problem = _pax(data)
             into.problem = into.problem or problem
         newest = info.type == tarfile.XGLTYPE
-        into.said = {**into.said, **said} if newest else {**said, **into.said}
+        into.keywords = {**into.keywords, **keywords} if newest else {**keywords, **into.keywords}
 
     def _past_sparse_map(self, info: tarfile.TarInfo, block: bytes, place: int) -> int:
-        """Where a member's bytes begin: an old sparse file has blocks of its map before them."""
+        """Returns the offset of a member's content, behind the map of an old GNU sparse file."""
         more = info.type == tarfile.GNUTYPE_SPARSE and bool(block[482])
         while more:
             block = self._read(place, BLOCK)
@@ -218,23 +225,23 @@ class TarWalk:
 
 
 def _member(info: tarfile.TarInfo, start: int, common: _Extended, extended: _Extended) -> Member:
-    """A member as its header and the extended headers before it describe it."""
-    said = {**common.said, **extended.said}
+    """Returns the member that a header, and the extended headers before it, describe."""
+    keywords = {**common.keywords, **extended.keywords}
     problem = extended.problem or common.problem
-    name, size = said.get("GNU.sparse.name") or said.get("path") or info.name, info.size
-    if "size" in said:
-        if _SIZE.fullmatch(said["size"]):
-            size = int(said["size"])
+    name, size = keywords.get("GNU.sparse.name") or keywords.get("path") or info.name, info.size
+    if "size" in keywords:
+        if _SIZE.fullmatch(keywords["size"]):
+            size = int(keywords["size"])
         else:
-            # The header itself has a size too: those that follow can be found by it.
-            problem = f"its size is {said['size'][:40]!r} in an extended header"
+            # The size in the member's own header still leads to the next member.
+            problem = f"its size is {keywords['size'][:40]!r} in an extended header"
     if info.type in _NOT_FILES:
         problem = _NOT_FILES[info.type]
         if info.islnk() or info.issym():
             problem += f" to {_shown(info.linkname)}"
     elif not info.isreg():
         problem = f"of the type {info.type!r}, which is no file"
-    elif any(key.startswith("GNU.sparse.") for key in said):
+    elif any(key.startswith("GNU.sparse.") for key in keywords):
         problem = "a sparse file"
     if not _has_bytes(info):
         size = 0
@@ -246,27 +253,32 @@ def _member(info: tarfile.TarInfo, start: int, common: _Extended, extended: _Ext
 
 
 def _has_bytes(info: tarfile.TarInfo) -> bool:
-    """Whether bytes follow a header; the size that a link or a device claims means nothing."""
+    """Returns whether content follows a header; the size of a link or device is meaningless."""
     return info.isreg() or info.type not in tarfile.SUPPORTED_TYPES
 
 
 def _pax(data: bytes) -> tuple[dict[str, str], str | None]:
-    """The keywords of a pax header that matter here, and what is wrong with it."""
-    said: dict[str, str] = {}
+    """Parses a pax header.
+
+    Returns:
+        The keywords `path`, `size` and `GNU.sparse.*`; and a description of a malformed header, or
+        None.
+    """
+    keywords: dict[str, str] = {}
     at = 0
     for _ in range(MOST_RECORDS):
         if at >= len(data) or not data[at]:
-            return said, None
+            return keywords, None
         match = _LENGTH.match(data, at)
         end = at + int(match[1]) if match else 0
         equals = data.find(b"=", match.end(), end) if match else -1
         if match is None or equals < 0 or end > len(data):
-            return said, f"a malformed extended header: {data[at : at + 20]!r}"
+            return keywords, f"a malformed extended header: {data[at : at + 20]!r}"
         key = _text(data[match.end() : equals])
         if key in ("path", "size") or key.startswith("GNU.sparse."):
-            said[key] = _text(data[equals + 1 : end - 1])
+            keywords[key] = _text(data[equals + 1 : end - 1])
         at = end
-    return said, f"an extended header of more than {MOST_RECORDS} records"
+    return keywords, f"an extended header of more than {MOST_RECORDS} records"
 
 
 def _text(data: bytes) -> str:
@@ -274,7 +286,7 @@ def _text(data: bytes) -> str:
 
 
 def _shown(name: str) -> str:
-    """A name for a message: escaped, and not longer than a line."""
+    """Returns a name for a message, escaped, and cut to 100 characters."""
     return ascii(name if len(name) <= 100 else f"{name[:100]}…")
 
 

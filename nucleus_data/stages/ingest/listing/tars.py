@@ -1,13 +1,14 @@
-"""Tars, webdataset's shards among them, listed from their headers alone.
+"""Lists tars, including webdataset shards, by reading only the members' headers.
 
 Each picture in a tar is a record; `tar_walk` finds the members, `pairing` the caption and the JSON
-of each. Its key is `<tar's name>/<key in the tar>`: the name up to the first dot of its base name
-(webdataset's), or the whole stem where several pictures share that. A key that comes again gets
-`.1`, `.2`, …. A name such as `../x` or `/x` is a string and nothing else: no path is made of it.
+file of each picture. A record's key is `<name of the tar>/<key in the tar>`. The key in the tar is
+webdataset's, which is the name up to the first dot of the base name, or the whole stem if several
+pictures share that. A repeated key gets `.1`, `.2`, …. Member names such as `../x` or `/x` are
+never used as paths.
 
-A picture that is no plain file (a link, a sparse file, a damaged size) is a record with the reason
-`tar_member`. A tar that is cut or damaged gives what is readable and one more record,
-`tar_truncated`. All other members are counted by extension.
+A picture that is not a regular file (a link, a sparse file, a damaged size) is a record with the
+reason `tar_member`. A truncated or damaged tar yields its readable members, and one additional
+record with the reason `tar_truncated`. All other members are counted by extension.
 """
 
 from collections import Counter
@@ -65,12 +66,12 @@ PLACED = pa.schema([("tar", pa.int32()), ("place", pa.int64()), *LOCATION])
 
 @dataclass
 class Leftover:
-    """What of some tars became no record, and what people should know.
+    """Members of tars that did not become records, and counts for notes.
 
     Attributes:
-        skipped: Extension -> members that are no pictures and belong to none.
-        counts: What has a sentence -> how many.
-        first: What has a sentence -> the first one's name.
+        skipped: Extension -> number of members that are not pictures and belong to none.
+        counts: Sentence of a note (`LOST`, `FURTHER`, `SECOND`) -> number of members.
+        first: Sentence of a note -> name of the first of these members, as an example.
     """
 
     skipped: Counter[str] = field(default_factory=Counter)
@@ -78,12 +79,12 @@ class Leftover:
     first: dict[str, str] = field(default_factory=dict)
 
     def add(self, what: str, name: str) -> None:
-        """Counts something that has a sentence in `notes`, and keeps the first as an example."""
+        """Counts a member under a note's sentence, and keeps the first name as an example."""
         self.counts[what] += 1
         self.first.setdefault(what, name)
 
     def notes(self) -> list[str]:
-        """Sentences for people."""
+        """Returns the notes for people, with counts and examples."""
         return [f"{n} {what} (the first: {self.first[what]})" for what, n in self.counts.items()]
 
 
@@ -99,8 +100,14 @@ def list_tars(
 ) -> Listing:
     """Lists the pictures of all tars, in the order of the tars' names and of their members.
 
+    Args:
+        location: The tars.
+        folder: For temporary files.
+        connection: DuckDB.
+        limit: Number of pictures after which no further tar is read; None for no limit.
+
     Raises:
-        RequestError: There is no image; the message says what there is.
+        RequestError: There is no image; the message lists the other members by extension.
     """
     leftover = Leftover(Counter(location.others))
     names = location.files
@@ -113,7 +120,7 @@ def list_tars(
 
 
 def tar_label(name: str) -> str:
-    """What stands for a tar in keys: its path below the source's root, without `.tar`."""
+    """Returns a tar's name in keys: its path relative to the source's root, without `.tar`."""
     return name[: -len(".tar")] if name.lower().endswith(".tar") else name
 
 
@@ -126,19 +133,22 @@ def tar_rows(
     limit: int | None,
     leftover: Leftover,
 ) -> tuple[str, int]:
-    """The records of some tars: SQL of rows of `LOCATION` in order, and how many they are.
+    """Lists the records of some tars.
 
     Args:
-        root: Where the tars are.
-        names: Their names, in order.
+        root: The folder with the tars.
+        names: The tars' names, in order.
         folder: For temporary files.
-        stem: What their names begin with.
-        connection: DuckDB, which sorts.
-        limit: After so many pictures no further tar is read. A tar is always listed whole, since a
-            caption may be its last member.
-        leftover: Takes what becomes no record.
+        stem: Prefix of the temporary files' names.
+        connection: DuckDB, for sorting.
+        limit: Number of pictures after which no further tar is read; None for no limit. A tar is
+            always listed as a whole, since a caption may be its last member.
+        leftover: Collects the members that do not become records.
+
+    Returns:
+        A SQL query of the rows, with the columns of `LOCATION`, in order; and their number.
     """
-    # Through files and DuckDB's sort: memory does not grow with the number of members.
+    # Rows go through files and DuckDB's sort, so that memory does not grow with their number.
     members = Spool(folder / f"{stem}-members.parquet", MEMBERS)
     rows = Spool(folder / f"{stem}-rows.parquet", PLACED)
     with rows:
@@ -168,7 +178,7 @@ def tar_rows(
 def _spool(
     root: Store, tar: int, name: str, members: Spool, rows: Spool, leftover: Leftover
 ) -> int:
-    """Writes down a tar's pictures and texts, and its damage as a row; returns the pictures."""
+    """Spools a tar's pictures and texts, and a row for its damage; returns the picture count."""
     pictures, place, run, last = 0, 0, 0, None
     damage: str | None = None
     with ExitStack() as stack:
@@ -216,7 +226,7 @@ def _spool(
 
 
 def is_picture(walk: TarWalk, member: Member) -> bool:
-    """Whether a member is an image by its name, or by its bytes if the name doesn't say."""
+    """Returns whether a member is an image, by its name or, if that is unclear, its first bytes."""
     if is_image(member.name):
         return True
     unclear = is_unclear(member.name) and member.problem is None and not _is_hidden(member.name)
@@ -224,12 +234,12 @@ def is_picture(walk: TarWalk, member: Member) -> bool:
 
 
 def _is_hidden(name: str) -> bool:
-    """Whether a folder would hide it too: `._x.jpg` is what macOS keeps beside `x.jpg`."""
+    """Returns whether a member is hidden (a leading dot), such as `._x.jpg`, which macOS writes."""
     return any(part.startswith(".") and part not in (".", "..") for part in name.split("/"))
 
 
 def _kind(member: Member) -> str:
-    """What a member that is no picture counts as."""
+    """Returns the key in `Leftover.skipped` of a member that is not a picture."""
     if _is_hidden(member.name):
         return "(hidden)"
     suffix = extension(member.name)
@@ -244,7 +254,7 @@ def _read(path: Path) -> Iterator[dict[str, Any]]:
 def _records(
     tar: int, name: str, group: Iterator[dict[str, Any]], leftover: Leftover
 ) -> Iterator[dict[str, Any]]:
-    """The rows of the members of a tar that share a webdataset key."""
+    """Yields the records of a tar's members that share a webdataset key."""
     label = tar_label(name)
     found = paired(
         (
@@ -270,7 +280,7 @@ def _records(
 
 
 def _row(label: str, name: str, sample: Sample) -> dict[str, Any]:
-    """A sample as a row of `LOCATION`."""
+    """Returns a sample as a row with the columns of `LOCATION`."""
     picture = sample.picture
     row = {
         "key": f"{printable(label)}/{sample.key}",

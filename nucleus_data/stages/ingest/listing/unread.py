@@ -39,6 +39,6 @@ def unread(
                 BATCH
             ):
                 pass
-        except duckdb.Error as mine:
-            return RequestError(f"{where}: {name!r} cannot be read: {reason(mine)}")
+        except duckdb.Error as file_error:
+            return RequestError(f"{where}: {name!r} cannot be read: {reason(file_error)}")
     return RequestError(f"{where} cannot be read: {reason(error)}")

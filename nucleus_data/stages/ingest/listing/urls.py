@@ -1,9 +1,9 @@
-"""URL lists: Parquet, CSV, TSV or JSON lines with a URL column, or text with one URL a line.
+"""Lists the rows of URL lists: Parquet, CSV, TSV or JSON Lines, or text with one URL per line.
 
-A record's key is its URL and `#` and the number of the URL's earlier occurrences in the list.
-All other columns become `source.NAME`. A user's name and password in a URL are neither kept nor
-sent. A row of a CSV or a line of JSON that cannot be read is a
-record without a picture: `damaged_row`, with its file and line.
+A record's key is its URL, `#`, and the number of the URL's earlier occurrences in the list. All
+other columns become `source.NAME`. A user name and password in a URL are neither stored nor sent.
+A row of a CSV or a line of JSON that can't be read is a record without a picture, with the reason
+`damaged_row` and its file and line.
 """
 
 import re
@@ -33,8 +33,8 @@ from nucleus_data.upstream.damaged_row import DamagedRow
 
 URL_COLUMNS = ("url", "image_url", "urls", "link")
 DAMAGED = "damaged_row"
-MOST_KEY = 1000  # characters
-# A name and password before the host, as DuckDB and Python both read it.
+MOST_KEY = 1000  # maximum length, in characters, of the key of a damaged row
+# A user name and password before the host; a pattern for both DuckDB and Python.
 CREDENTIALS = r"^(\s*[A-Za-z][A-Za-z0-9+.-]*://)[^/?#\\]*@"
 
 
@@ -45,10 +45,17 @@ def list_urls(
     connection: duckdb.DuckDBPyConnection,
     limit: int | None,
 ) -> Listing:
-    """Lists a URL list, in its order.
+    """Lists the URLs of a list, in its order.
+
+    Args:
+        location: The files of the list.
+        settings: `url_column`, `caption_column`, `columns` and `caption_encoding` are read.
+        folder: For temporary files.
+        connection: DuckDB.
+        limit: Maximum number of readable rows; None for no limit.
 
     Raises:
-        RequestError: A file cannot be read, there is no URL column or no row.
+        RequestError: A file can't be read, or there is no URL column or no row.
     """
     text = [uncompressed(name).lower().endswith(".txt") for name in location.files]
     if all(text):
@@ -112,7 +119,7 @@ def _table(
 
 
 def _damaged(rows: list[DamagedRow], folder: Path) -> str:
-    """SQL of the rows that cannot be read: records without a picture, keyed by what they hold."""
+    """Returns SQL of records for the rows that can't be read; their keys are the rows' texts."""
     spool = Spool(folder / "damaged.parquet", LOCATION)
     with spool:
         for row in rows:
@@ -123,10 +130,10 @@ def _damaged(rows: list[DamagedRow], folder: Path) -> str:
 
 
 def _lines(location: Location, settings: IngestSettings, folder: Path) -> Iterator[dict[str, Any]]:
-    """The URLs of text files, one a line; empty lines are none.
+    """Yields the URLs of text files, one per line, ignoring empty lines.
 
     Raises:
-        RequestError: A file cannot be read.
+        RequestError: A file can't be read.
     """
     for number, name in enumerate(location.files):
         try:

@@ -1,4 +1,4 @@
-"""Walks a folder of images: every file below it, and in words what was not looked at."""
+"""Walks a folder of images, and counts by reason the entries that are left out."""
 
 import os
 from collections import Counter
@@ -16,7 +16,7 @@ OUTSIDE = "symbolic links lead out of the folder and were not followed"
 NOWHERE = "symbolic links to folders or to nothing were not followed"
 SPECIAL = "sockets, pipes and devices were left out"
 UNREADABLE = "files and folders could not be looked at"
-# What fsspec's file systems call the time when an object was written.
+# Names that fsspec's file systems use for an object's time of modification.
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 
 
@@ -25,9 +25,10 @@ class File:
     """A file below a folder.
 
     Attributes:
-        path: Relative to the folder, with slashes, as the file system's own bytes.
-        size: Bytes.
-        changed: When its content or its place last changed, in seconds; None if that is not told.
+        path: Path relative to the folder, with forward slashes, in the file system's raw bytes.
+        size: Size in bytes.
+        changed: Time of the last change of its content or location, in seconds since 1970; None if
+            the store does not report one.
     """
 
     path: bytes
@@ -36,7 +37,12 @@ class File:
 
 
 def walk(root: Store, left_out: Counter[str]) -> Iterator[File]:
-    """All files below a folder, in no order; what is left out is counted by its reason."""
+    """Yields all files below a folder, in no particular order.
+
+    Args:
+        root: The folder.
+        left_out: Reason (such as `HIDDEN`) -> number of entries left out; updated on the way.
+    """
     if root.local:
         yield from _local(os.fsencode(Path(root.root or "/").resolve()), left_out)
         return
@@ -61,7 +67,7 @@ def walk(root: Store, left_out: Counter[str]) -> Iterator[File]:
 
 
 def single(root: Store, name: str) -> File:
-    """One file in a folder."""
+    """Returns the `File` for a name in a folder."""
     path = name.encode("utf-8", "surrogateescape")
     if root.local:
         status = (Path(root.root or "/") / name).stat()
@@ -71,7 +77,11 @@ def single(root: Store, name: str) -> File:
 
 
 def told_time(entry: Mapping[str, Any]) -> float | None:
-    """When an object was written, as its store's listing tells it, in seconds."""
+    """Returns an object's time of modification from its fsspec entry, in seconds since 1970.
+
+    Returns:
+        None if the entry has no such time.
+    """
     for name in _TIMES:
         value = entry.get(name)
         if isinstance(value, datetime):
@@ -82,19 +92,20 @@ def told_time(entry: Mapping[str, Any]) -> float | None:
 
 
 def changed_at(status: os.stat_result) -> float:
-    """When a file's content or its place last changed.
+    """Returns the time of the last change of a file's content or inode, in seconds since 1970.
 
-    A copy may bring its old modification time with it; the time of its inode, nobody sets.
+    A copy may keep its original's modification time, but nobody can set the time of the inode.
     """
     return max(status.st_mtime, status.st_ctime)
 
 
 def heads(root: Store, files: Sequence[File]) -> Iterator[bytes | None]:
-    """The first bytes of files below a folder, in their order; None for one that can't be read.
+    """Yields the first `HEAD` bytes of files, in their order; None for one that can't be read.
 
     Args:
         root: The folder.
-        files: Some of what `walk` found in it; an object store is asked for all of them at once.
+        files: Files that `walk` yielded for it. An object store receives one concurrent request
+            for all of them.
     """
     if root.local:
         top = os.fsencode(Path(root.root or "/").resolve())
@@ -105,18 +116,18 @@ def heads(root: Store, files: Sequence[File]) -> Iterator[bytes | None]:
             except OSError:
                 yield None
         return
-    # A store refuses a range of an empty object.
+    # Object stores reject a range request for an empty object.
     full = [file for file in files if file.size]
     paths = [root.path(file.path.decode("utf-8", "surrogateescape")) for file in full]
     ends = [min(HEAD, file.size) for file in full]
     found = iter(root.fs.cat_ranges(paths, [0] * len(paths), ends, on_error="return"))
     for file in files:
         head = next(found) if file.size else b""
-        yield head if isinstance(head, bytes) else _again(root, file)
+        yield head if isinstance(head, bytes) else _retried_head(root, file)
 
 
-def _again(root: Store, file: File) -> bytes | None:
-    """The first bytes of a file of an object store that were asked for in vain before."""
+def _retried_head(root: Store, file: File) -> bytes | None:
+    """Reads, with retries, the head of an object for which the common request failed."""
     path = root.path(file.path.decode("utf-8", "surrogateescape"))
     try:
         head: bytes = with_retries(lambda: root.fs.cat_file(path, 0, min(HEAD, file.size)))
@@ -126,7 +137,7 @@ def _again(root: Store, file: File) -> bytes | None:
 
 
 def _local(top: bytes, left_out: Counter[str]) -> Iterator[File]:
-    # A list and no recursion: folders may lie deeper than Python's stack.
+    # Without recursion, as folders may be nested more deeply than Python's stack allows.
     pending = [b""]
     while pending:
         prefix = pending.pop()
@@ -156,7 +167,7 @@ def _local(top: bytes, left_out: Counter[str]) -> Iterator[File]:
 
 
 def _refused(entry: os.DirEntry[bytes], top: bytes) -> str | None:
-    """Why something that is no folder is not read as a file."""
+    """Returns the reason for not reading an entry that is not a folder; None if it is read."""
     if entry.is_symlink():
         target = os.path.realpath(entry.path)
         if not target.startswith(top.rstrip(b"/") + b"/"):
