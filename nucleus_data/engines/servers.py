@@ -102,7 +102,8 @@ def address(url: str) -> str:
         raise ValueError(f"{url!r} is no URL that begins with http:// or https://, and a host")
     if parts.query or parts.fragment:
         raise ValueError(f"{url!r} has a query or a fragment; a base URL ends with its path")
-    assert parts.port is None or parts.port  # the property raises ValueError for an invalid port
+    if parts.port == 0:  # the property itself raises ValueError for other invalid ports
+        raise ValueError(f"{url!r} has port 0, on which no server listens")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/') or '/v1'}"
 
 

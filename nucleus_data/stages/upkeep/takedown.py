@@ -249,13 +249,12 @@ def _remove_pages(store: Store, plan: TakedownPlan) -> int:
     """Removes pages of runs that show any of the records; returns their number."""
     ids = {ident.encode() for ident in plan.ids()}
     removed = 0
-    for run in store.list(RUNS):
-        for name in store.list(f"{RUNS}/{run}"):
-            if name.endswith(".html"):
-                page = read_whole(store, f"{RUNS}/{run}/{name}")
-                if any(match[1] in ids for match in _IDS.finditer(page)):
-                    store.remove(f"{RUNS}/{run}/{name}")
-                    removed += 1
+    for path in store.find(RUNS):  # a training's page lies in a folder of its own
+        if path.endswith(".html"):
+            page = read_whole(store, path)
+            if any(match[1] in ids for match in _IDS.finditer(page)):
+                store.remove(path)
+                removed += 1
     return removed
 
 

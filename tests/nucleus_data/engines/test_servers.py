@@ -31,6 +31,7 @@ class TestSettings:
             ("gpu1:8000", "begins with http"),
             ("http://", "and a host"),
             ("http://gpu1:99999/v1", "[Pp]ort"),
+            ("http://gpu1:0/v1", "port 0"),
             ("http://gpu1/v1?key=x", "a query or a fragment"),
             ("http://me:secret@gpu1/v1", "no name and password"),
         ],

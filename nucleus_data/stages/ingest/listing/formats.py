@@ -42,7 +42,11 @@ _HINT = re.compile(r"[a-z0-9]{1,8}(?=[^a-z0-9])")
 # A JPEG XL codestream without a container starts with only two magic bytes, which many other files
 # share. So these bytes count only together with the extension.
 _TOO_SHORT = b"\xff\x0a"
-_BRANDS = {b"avif": "avif", b"avis": "avif", b"heic": "heic", b"heix": "heic", b"mif1": "heif"}
+_BRANDS = {
+    **dict.fromkeys((b"avif", b"avis"), "avif"),
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), "heic"),
+    **dict.fromkeys((b"mif1", b"msf1"), "heif"),
+}
 _MAGIC = (
     (b"\xff\xd8\xff", "jpg"),
     (b"\x89PNG\r\n\x1a\n", "png"),
@@ -50,6 +54,8 @@ _MAGIC = (
     (b"GIF89a", "gif"),
     (b"II*\0", "tiff"),
     (b"MM\0*", "tiff"),
+    (b"II+\0", "tiff"),  # BigTIFF
+    (b"MM\0+", "tiff"),
     (b"\xff\x0a", "jxl"),
     (b"\0\0\0\x0cJXL \r\n\x87\n", "jxl"),
     (b"\0\0\0\x0cjP  \r\n\x87\n", "jp2"),

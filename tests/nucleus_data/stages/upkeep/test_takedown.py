@@ -56,9 +56,11 @@ def test_a_picture_and_its_equals_are_gone(corpus, tmp_path):
     before = {n: corpus.store.read(tar_name(n)) for n in (0, 1)}
     digest = hashlib.sha256(tiny(1) + b"\0").hexdigest()
     for n in (4, 5):
-        corpus.store.put(f"runs/old/{n}.html", f"<code>{ident(n)}</code>".encode())
+        for folder in ("runs/old", "runs/old/quick_train"):
+            corpus.store.put(f"{folder}/{n}.html", f"<code>{ident(n)}</code>".encode())
     assert taken(corpus, ids=[ident(1)])
-    assert corpus.store.list("runs/old") == ["5.html"]
+    pages = [path for path in corpus.store.find("runs") if path.endswith(".html")]
+    assert pages == ["runs/old/5.html", "runs/old/quick_train/5.html"]
     found = {row["id"]: row for row in rows(corpus)}
     for n in (1, 4):
         told = {k: v for k, v in found[ident(n)].items() if v is not None}

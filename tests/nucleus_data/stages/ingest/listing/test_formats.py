@@ -8,6 +8,10 @@ def test_formats():
     assert sniffed(tiny(1, "tiff")) == "tiff"
     assert sniffed(tiny(1, "avif")) == "avif"
     assert sniffed(b"") is None
+    # What the decoder knows has its name in an image shard, too.
+    assert sniffed(b"II+\0\x08\0\0\0") == sniffed(b"MM\0+\0\x08\0\0") == "tiff"
+    assert sniffed(b"\0\0\0\x18ftyphevc") == "heic"
+    assert sniffed(b"\0\0\0\x18ftypmsf1") == "heif"
     assert member_extension(b"?", None) == member_extension(b"?", "../x") == "bin"
     assert extension("a/b.c/D.JPeG") == "jpeg"
     assert extension("a/.png") is extension("noext") is extension("a.b c") is None
