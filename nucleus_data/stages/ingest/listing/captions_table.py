@@ -12,7 +12,7 @@ import duckdb
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import RequestError
 from nucleus_data.stages.ingest.listing.locate import Location, absolute
-from nucleus_data.stages.ingest.listing.spool import BATCH, quoted
+from nucleus_data.stages.ingest.listing.spool import quoted
 from nucleus_data.stages.ingest.listing.sql import (
     CAPTION_COLUMNS,
     caption_column,
@@ -25,7 +25,7 @@ from nucleus_data.stages.ingest.listing.sql import (
     upstream_columns,
 )
 from nucleus_data.stages.ingest.listing.tables import read_tables
-from nucleus_data.stages.ingest.listing.unread import reason
+from nucleus_data.stages.ingest.listing.unread import read_through, reason
 from nucleus_data.stages.ingest.settings import IngestSettings
 from nucleus_data.upstream.compressed import plain
 from nucleus_data.upstream.parquet_damage import damaged_rows
@@ -61,7 +61,7 @@ def with_captions(
     path, texts = absolute(settings.captions), _texts(settings)
     table = read_tables([path], options, connection, "ingest.captions", folder, encoding, texts)
     try:
-        _read_through(connection, table.query)
+        read_through(connection, table.query)
     except duckdb.Error as error:  # a later query would report it as an error of the folder
         with plain(Store(path, options), "") as opened:
             lost = damaged_rows(opened)
@@ -114,7 +114,7 @@ def with_metadata(
             table = read_tables(
                 [path], options, connection, where, place, encoding, _texts(settings)
             )
-            _read_through(connection, table.query)
+            read_through(connection, table.query)
         # Nobody requested this file, so it does not keep the images from being listed.
         except (RequestError, duckdb.Error) as error:
             own = isinstance(error, RequestError)
@@ -141,12 +141,6 @@ def with_metadata(
     where = ", ".join(sorted(set(names) - set(others)))
     joined, _, matched, more = _joined(query, whole, settings, where, connection)
     return joined, [f"{matched} images have a row in {where}", *notes, *more], others
-
-
-def _read_through(connection: duckdb.DuckDBPyConnection, query: str) -> None:
-    """Reads all rows, since only this finds damaged pages of a Parquet file."""
-    for _ in connection.sql(query).to_arrow_reader(BATCH):
-        pass
 
 
 def _texts(settings: IngestSettings) -> list[str]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from nucleus_data.errors import RequestError
 from nucleus_data.stages.ingest.listing.held_times import held_copy
@@ -35,10 +36,20 @@ def unread(
         held = held_copy(location.root, name, copy) is not None
         path = str(copy) if held else location.root.url(name)
         try:
-            for _ in connection.sql(f"SELECT * FROM read_parquet({quoted(path)})").to_arrow_reader(
-                BATCH
-            ):
-                pass
+            read_through(connection, f"SELECT * FROM read_parquet({quoted(path)})")
         except duckdb.Error as file_error:
             return RequestError(f"{where}: {name!r} cannot be read: {reason(file_error)}")
     return RequestError(f"{where} cannot be read: {reason(error)}")
+
+
+def read_through(connection: duckdb.DuckDBPyConnection, query: str) -> None:
+    """Reads all rows, since only this finds damaged pages of a Parquet file.
+
+    Raises:
+        duckdb.Error: A file is damaged.
+    """
+    try:
+        for _ in connection.sql(query).to_arrow_reader(BATCH):
+            pass
+    except (OSError, pa.ArrowException) as error:  # DuckDB's, if the first batch could be read
+        raise duckdb.Error(str(error)) from error
