@@ -3,7 +3,7 @@
 A `Cursor`, which is JSON-able, is the entire state of the data order, whatever the number of
 processes or workers, so a run resumes exactly where it stopped.
 
-    plans = Plans(training_set, chosen, view, phase, settings, multiple=8)
+    plans = Plans(training_set, chosen, phase, settings, multiple=8)
     for plan in plans.batches(Cursor(), Share()):
         ...   # plan.tars, plan.rows; plan.after is the cursor to resume from
 """
