@@ -40,7 +40,7 @@ def retry(
     that a check rejected are generated again with further attempts, at most caption.rounds times.
     """
     from nucleus_data.line import steps
-    from nucleus_data.line.again import Request
+    from nucleus_data.line.caption_retry import Request
     from nucleus_data.line.lines import RETRIED
 
     names = [a for a in arguments if "=" not in a]

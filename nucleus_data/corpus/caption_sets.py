@@ -15,8 +15,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from nucleus_data.corpus.again import half_copied
 from nucleus_data.corpus.damaged import PUBLISHED
+from nucleus_data.corpus.renewed import half_copied
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import RequestError
 

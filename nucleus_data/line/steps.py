@@ -8,7 +8,6 @@ from typing import Any
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
-from nucleus_data.line.again import Request, ask_again
 from nucleus_data.line.before import (
     Stages,
     check_before,
@@ -16,6 +15,7 @@ from nucleus_data.line.before import (
     check_questions,
     check_source,
 )
+from nucleus_data.line.caption_retry import Request, ask_again
 from nucleus_data.line.costs import forecast, look
 from nucleus_data.line.counting import leave_counts
 from nucleus_data.line.recipe import Recipe

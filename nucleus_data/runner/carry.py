@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.again import draft_of, list_name
+from nucleus_data.corpus.renewed import draft_of, list_name
 from nucleus_data.corpus.tables import Table, missing_rows
 from nucleus_data.runner.pins import Pins
 from nucleus_data.runner.work import Summary

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.again import list_name
 from nucleus_data.corpus.counts import Group, Known, groups_of, list_tables
 from nucleus_data.corpus.parts import row_numbers, rows_in
+from nucleus_data.corpus.renewed import list_name
 from nucleus_data.corpus.tables import Table
 from nucleus_data.runner.run import ALL, Run
 from nucleus_data.runner.work import Summary

@@ -7,7 +7,7 @@ from types import MappingProxyType
 import pyarrow as pa
 
 from nucleus_data.corpus import RECORDS_HASH, Corpus
-from nucleus_data.corpus.again import list_name, next_list
+from nucleus_data.corpus.renewed import list_name, next_list
 from nucleus_data.corpus.tables import plain
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import config_hash
@@ -27,7 +27,7 @@ class Pins:
         training_set: `sets/<name>/<config hash>`; None if not pinned yet.
         edition: Config hash of its captions; None if not pinned yet.
         columns: Config hash of its index columns; None if not pinned yet.
-        rounds: Table -> how often some of its rows were computed again (`corpus.again`).
+        rounds: Table -> how often some of its rows were computed again (`corpus.renewed`).
     """
 
     tables: Mapping[str, str]

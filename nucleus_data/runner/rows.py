@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.again import attempts_of
 from nucleus_data.corpus.images import read_images
+from nucleus_data.corpus.renewed import attempts_of
 from nucleus_data.corpus.tables import Table, missing_rows
 from nucleus_data.errors import CorpusError
 from nucleus_data.runner.candidates import chosen_records, lacking_rows

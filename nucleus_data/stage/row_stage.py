@@ -26,7 +26,7 @@ class RowStage(Stage[SettingsT]):
         keeps_details: Whether a final failure's detail is stored beside its reason, in a column
             `detail` of the parts that have such a failure.
         repeated: Reasons of retryable failures that would recur with the same number of attempts;
-            such rows are retried only if more attempts are allowed (`corpus.again`).
+            such rows are retried only if more attempts are allowed (`corpus.renewed`).
         cpus: Number of CPUs of its worker; the runner sets it before `setup`. Results must not
             depend on it.
     """

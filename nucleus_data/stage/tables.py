@@ -58,7 +58,7 @@ class TableSpec:
         needs: Names of tables that must have a row for a record before this one can. Until then the
             record is not processed, so that an input that is missing for now is no final failure.
         chosen: Which of the stage's records the table has.
-        again: Whether rows that exist can be processed again (`corpus.again`).
+        again: Whether rows that exist can be processed again (`corpus.renewed`).
     """
 
     name: str

@@ -5,12 +5,12 @@ from contextlib import suppress
 from typing import Any
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.again import half_copied
 from nucleus_data.corpus.caption_sets import PREFIX, CaptionSet, is_import, is_whole
 from nucleus_data.corpus.counts import Counts
 from nucleus_data.corpus.damaged import WHOLE, DamagedError
 from nucleus_data.corpus.looking import going_without
 from nucleus_data.corpus.published import published
+from nucleus_data.corpus.renewed import half_copied
 from nucleus_data.corpus.runs import FAILURES, PLAN, path_of, read_json, read_lines, stage_lines
 from nucleus_data.corpus.tables import Table
 from nucleus_data.errors import CorpusError, RequestError

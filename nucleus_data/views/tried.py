@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nucleus_data.corpus.again import PREFIX as AGAIN
+from nucleus_data.corpus.renewed import PREFIX as AGAIN
 from nucleus_data.corpus.states import WORKED_ON
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from nucleus_data.corpus.again import SCHEMA, draft_of, list_name
+from nucleus_data.corpus.renewed import SCHEMA, draft_of, list_name
 from nucleus_data.corpus.tables import FAILED_SCHEMA, Table, table_schema
 from nucleus_data.runner.carry import CarryTask, Move
 from nucleus_data.world.corpora import small_corpus

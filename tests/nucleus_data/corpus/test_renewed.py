@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from nucleus_data.corpus.again import (
+from nucleus_data.corpus.renewed import (
     SCHEMA,
     attempts_of,
     digest_of,

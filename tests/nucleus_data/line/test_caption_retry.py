@@ -6,7 +6,7 @@ import pytest
 from nucleus_data.corpus.caption_sets import find_set
 from nucleus_data.corpus.tables import Table, table_schema
 from nucleus_data.errors import CorpusError, RequestError
-from nucleus_data.line.again import Request
+from nucleus_data.line.caption_retry import Request
 from nucleus_data.sets.layout import SetFolder
 from nucleus_data.views.captions_list import caption_sets, lines
 from nucleus_data.views.status import status
@@ -275,7 +275,9 @@ def test_a_table_that_is_half_copied_is_named_and_read_by_nobody(corpus, monkeyp
     first, _, _ = captioning(corpus, monkeypatch, TWO, answers=BAD)
     first.do("caption")
     assert half_copies(first) == []
-    monkeypatch.setattr("nucleus_data.line.again.publish", lambda *a: 1 / 0)  # killed before
+    monkeypatch.setattr(
+        "nucleus_data.line.caption_retry.publish", lambda *a: 1 / 0
+    )  # killed before
     again, _, _ = captioning(corpus, monkeypatch, TWO, command="retry")
     with pytest.raises(ZeroDivisionError):
         again.retry("caption", Request(where="tokens < 99", variants=["long"]))

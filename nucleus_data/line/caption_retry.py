@@ -1,6 +1,6 @@
 """`nucleus retry caption`: generates captions again that a check rejected or a condition matches.
 
-The variant gets a newer table (`corpus.again`), into which all other captions are copied. Tables
+The variant gets a newer table (`corpus.renewed`), into which all other captions are copied. Tables
 that depend on it (further variants, embeddings, similarities) get newer versions as well, with the
 rows of unchanged captions copied.
 """
@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from nucleus_data.config import nearest
-from nucleus_data.corpus.again import draft_of, hash_of, list_name, note_copies, publish
 from nucleus_data.corpus.at_once import at_once
+from nucleus_data.corpus.renewed import draft_of, hash_of, list_name, note_copies, publish
 from nucleus_data.corpus.tables import Table
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.line.before import Stages
@@ -19,7 +19,15 @@ from nucleus_data.runner.carry import CarryTask, moves_between
 from nucleus_data.runner.pins import Pins
 from nucleus_data.runner.run import Run
 from nucleus_data.runner.work import Item
-from nucleus_data.stages.caption.again import DIGEST, NO_ANSWER, NO_ROW, OWN, ROWS, FindTask, Wanted
+from nucleus_data.stages.caption.retried import (
+    DIGEST,
+    NO_ANSWER,
+    NO_ROW,
+    OWN,
+    ROWS,
+    FindTask,
+    Wanted,
+)
 from nucleus_data.stages.caption.settings import in_order
 from nucleus_data.stages.caption.stage import Caption
 from nucleus_data.stages.select.check import upstream_columns

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.again import SCHEMA, attempts_of, digest_of, draft_of
+from nucleus_data.corpus.renewed import SCHEMA, attempts_of, digest_of, draft_of
 from nucleus_data.corpus.tables import Table, missing_rows
 from nucleus_data.runner.candidates import chosen_records
 from nucleus_data.runner.stored import condition_answers, tables_of
@@ -44,7 +44,7 @@ class Found:
     """What was found in a shard.
 
     Attributes:
-        rows: The captions to generate again, by row, in the schema `corpus.again.SCHEMA`.
+        rows: The captions to generate again, by row, in the schema `corpus.renewed.SCHEMA`.
         waiting: Number of captions for which a table that the condition reads has no row yet.
         no_answer: Number of captions for which the condition is NULL.
     """
