@@ -102,6 +102,8 @@ def read_tables(
             # The copy keeps the ending, by which DuckDB knows the separator of columns.
             plain = plain_copy(store, "", folder / f"{number}-{uncompressed(name)}")
             held = Store(str(plain)) if plain else store
+            if suffixes <= CSVS and columns is None and not held.size(""):
+                continue  # without a header line it would get a column that nobody named
             file = utf8_copy(held, "", folder / f"{part.name}.utf8", encoding) or plain or path
             damaged += read(Store(str(file), storage_options), name, part)
         except (duckdb.Error, OSError) as error:
@@ -109,6 +111,8 @@ def read_tables(
         if plain:
             plain.unlink()
         parts.append(part)
+    if not parts:
+        raise RequestError(f"{where}: {paths[0]!r} is empty; its first line must name the columns")
     return UpstreamTable(of_files(connection, parts), damaged)
 
 

@@ -1,3 +1,5 @@
+import gzip
+
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,6 +33,15 @@ def read(connection, tmp_path):
         return connection.sql(table.query).fetchall(), table
 
     return read
+
+
+def test_an_empty_csv_has_no_rows_and_no_columns(read):
+    found, _ = read("", "url,caption\nu1,c1\n", "")
+    assert found == [("u1", "c1")]
+    with pytest.raises(RequestError, match=r"list: .*0\.csv' is empty; its first line must name"):
+        read("", "")
+    with pytest.raises(RequestError, match="is empty"):
+        read(gzip.compress(b""), suffix="csv.gz")
 
 
 def test_files_of_one_kind_are_read_together(connection, tmp_path):
