@@ -2,7 +2,7 @@
 
 Each is a condition for rules or for `nucleus retry caption --where`:
 
-    nucleus retry caption corpus=C --where "short_similarity < 0.3"
+    nucleus retry caption corpus=C --variant short --where "short_similarity < 0.3"
 
 The columns are those of `embed.match.VARIANT` and `embed.caption.VARIANT`. A condition on a missing
 value is NULL, and so finds nothing.
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-SIMILARITY = 0.3  # a calibrated probability, the same bound as in routing (RECIPE, section 7)
+SIMILARITY = 0.3  # a calibrated probability, the same bound as in routing (routing.md)
 COSINE = 0.5  # of two text embeddings; captions of one picture are nearly always above it
 
 
