@@ -226,7 +226,7 @@ class Score(ColumnStage[ScoreSettings]):
         for folder in self.settings.heads:
             reference = resolve_model(folder, None, HEADS)
             heads = load_heads(reference.location)
-            fitting = [s for s in self._spaces if heads.fits(*known[s.name])]
+            fitting = [s for s in self._spaces if known[s.name][1] == heads.revision]
             if not fitting:
                 raise RequestError(
                     f"score.heads: those of {folder!r} were trained on the embeddings of "

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nucleus_data.corpus import Corpus, again
+from nucleus_data.corpus import Corpus, renewed
 from nucleus_data.corpus.damaged import DamagedError
 from nucleus_data.corpus.published import MARKER
 from nucleus_data.corpus.runs import plans, run_names
@@ -229,14 +229,14 @@ def _made_of(folder: SetFolder) -> Iterator[tuple[str, str]]:
 def _tables(corpus: Corpus, used: set[tuple[str, str]]) -> Iterator[Garbage]:
     store = corpus.store
     for name in store.list("tables"):
-        if name == ALWAYS or name.startswith(again.PREFIX):
+        if name == ALWAYS or name.startswith(renewed.PREFIX):
             continue
         for hashed in store.list(f"tables/{name}"):
             path = f"tables/{name}/{hashed}"
             # An import can't be computed again. A table that a newer one follows is kept, as its
             # marker leads the configuration to the newer one.
             imported = name.startswith("caption.") and store.exists(f"{path}/{MARKER}")
-            followed = store.exists(f"{path}/{again.MARKER}")
+            followed = store.exists(f"{path}/{renewed.MARKER}")
             if (name, hashed) not in used and not imported and not followed:
                 yield Garbage(path, "a table that no counted run and no set uses")
 
