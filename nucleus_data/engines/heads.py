@@ -31,7 +31,7 @@ from nucleus_data.errors import RequestError
 Kind = Literal["value", "probability"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 DESCRIPTION, WEIGHTS = "heads.json", "heads.safetensors"
-CONTENT_HASH = re.compile(r"[0-9a-f]{12}")  # a revision that `engines.find` computes
+
 
 # The rounding of a matrix product depends on its shape. So every product has this number of rows,
 # and the bits of a score don't depend on the other rows. A layer's output fits in a CPU's cache.
@@ -124,19 +124,13 @@ class Heads:
     revision: str
     heads: dict[str, Head]
 
-    def fits(self, model: str, revision: str) -> bool:
-        """Returns whether the heads were trained on embeddings of a model."""
-        # Any other revision than a content hash, such as `main`, needs the model's name as well.
-        same = CONTENT_HASH.fullmatch(revision) is not None or self.model == model
-        return same and self.revision == revision
-
     def check(self, model: ModelReference) -> None:
         """Rejects embeddings of a model on which the heads were not trained.
 
         Raises:
             RequestError: It is another model or another revision.
         """
-        if not self.fits(model.name, model.revision):
+        if self.revision != model.revision:
             raise RequestError(
                 f"these heads were trained on the embeddings of {self.model!r}, revision "
                 f"{self.revision!r}, and not on those of {model.name!r}, revision "
@@ -170,8 +164,9 @@ def load_heads(folder: str | Path = NANO) -> Heads:
     path = HEADS.nano if str(folder) == NANO else Path(folder).expanduser()
     try:
         described = json.loads((path / DESCRIPTION).read_text())
-        stored = load_file(path / WEIGHTS)
-        tensors = {k: v.astype(np.float32, copy=False) for k, v in stored.items()}
+        tensors = {
+            k: v.astype(np.float32, copy=False) for k, v in load_file(path / WEIGHTS).items()
+        }
         heads = {name: _head(name, about, tensors) for name, about in described["heads"].items()}
         return Heads(described["model"], described["revision"], heads)
     except (OSError, KeyError, TypeError, ValueError) as error:
