@@ -18,7 +18,7 @@ from nucleus_data.line.before import Stages
 from nucleus_data.runner.carry import CarryTask, moves_between
 from nucleus_data.runner.pins import Pins
 from nucleus_data.runner.run import Run
-from nucleus_data.runner.work import Item
+from nucleus_data.runner.work import Item, StageReport, Task
 from nucleus_data.stages.caption.retried import (
     DIGEST,
     NO_ANSWER,
@@ -168,14 +168,7 @@ class _Renewal:
             None if run.dry_run else run.path(""),
         )
         shards = _shards([Table(corpus.store, self.table, run.tables[self.table])])
-        items = (Item(shard) for shard in shards)
-        report = run.loop(self.stage, task, items, len(shards), phase="finds", keep=False)
-        if report.failed:
-            raise CorpusError(
-                f"{self.table}: {len(report.failed)} shards could not be read, so nothing was "
-                f"asked for again: {report.failed[0].error}"
-            )
-        return report.summary.extra
+        return self._run_on(shards, task, "finds", "read").summary.extra
 
     def _wanted(self) -> Wanted:
         """Returns the request in the form that workers need. Raises RequestError."""
@@ -228,18 +221,27 @@ class _Renewal:
         shards = _shards([Table(corpus.store, move.name, move.before) for move in moves])
         folder = run.path("")
         task = CarryTask(corpus.uri, corpus.store.storage_options, moves, table, hashed, folder)
-        items = (Item(shard) for shard in shards)
-        report = run.loop(self.stage, task, items, len(shards), phase="copies", keep=False)
-        if report.failed:
-            raise CorpusError(
-                f"{table}: rows of {len(report.failed)} shards could not be copied, so nothing was "
-                f"asked for again: {report.failed[0].error}"
-            )
+        self._run_on(shards, task, "copies", "copied")
         if not publish(corpus.store, table, run.tables[table], hashed):
             raise CorpusError(
                 f"{table}: another run asks for captions again; wait until it has ended"
             )
         run.pin_again(after)
+
+    def _run_on(self, shards: Sequence[int], task: Task, phase: str, done: str) -> StageReport:
+        """Runs a task on shards.
+
+        Raises:
+            CorpusError: A shard failed.
+        """
+        items = (Item(shard) for shard in shards)
+        report = self.run.loop(self.stage, task, items, len(shards), phase=phase, keep=False)
+        if report.failed:
+            raise CorpusError(
+                f"{self.table}: {len(report.failed)} shards could not be {done}, so nothing was "
+                f"asked for again: {report.failed[0].error}"
+            )
+        return report
 
     def _remove_draft(self) -> None:
         store = self.run.corpus.store
