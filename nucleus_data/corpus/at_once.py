@@ -18,6 +18,7 @@ A = TypeVar("A")
 IN_FLIGHT = 64
 # A local disk answers at once: with more threads, they would only wait for the interpreter's lock.
 LOCAL = 4
+SHORT = 2  # threads for calls that take less time than the threads' switching
 
 
 def at_once(
@@ -76,7 +77,7 @@ def some_at_once(
 
     pending = iter(questions)
     batches = iter(lambda: list(islice(pending, together)), [])
-    for answers, error in at_once(store, ask_batch, batches):
+    for answers, error in at_once(store, ask_batch, batches, SHORT):
         yield from answers
         if error is not None:
             raise error

@@ -18,8 +18,8 @@ from nucleus_data.corpus.refused import writing
 def read_end(path: str, size: int) -> bytes:
     """Returns the last bytes of a file, or all if there are fewer. Raises FileNotFoundError."""
     with io.FileIO(path) as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - size))
-        return file.read(size) or b""
+        end = os.fstat(file.fileno()).st_size
+        return os.pread(file.fileno(), size, max(0, end - size))
 
 
 def read_range(path: str, offset: int, size: int) -> bytes:
