@@ -9,14 +9,11 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from nucleus_data.errors import RequestError, StoppedError
-
-if TYPE_CHECKING:
-    pass
 
 OBJECT_STORE_BYTES = 100 << 20  # only summaries pass through it
 REACHED_WITHIN_S = 5.0
@@ -139,18 +136,33 @@ def _connect(address: str | None, settings: RaySettings) -> None:
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
         return
     _hush()
-    # Workers import this code from the driver's location, in case it is not installed.
-    here = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join([here, *(p for p in sys.path if p)])
-    ray.init(
-        address="local",
-        num_cpus=settings.num_cpus,
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE_BYTES,
-        logging_level=logging.ERROR,
-        log_to_driver=False,
-        runtime_env={"env_vars": {"PYTHONPATH": path}},
-    )
+    with _path_of_workers():
+        ray.init(
+            address="local",
+            num_cpus=settings.num_cpus,
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+        )
+
+
+@contextmanager
+def _path_of_workers() -> Iterator[None]:
+    """Lets the workers of a local Ray import this code from here, in case it is not installed.
+
+    They inherit the environment of the processes that are started in the context. (With Ray's
+    `runtime_env`, the workers that it starts in advance could not be used: 3 of 11 s of processor.)
+    """
+    here, before = str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([here, *(p for p in sys.path if p)])
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
 
 
 def _hush() -> None:
