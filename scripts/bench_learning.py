@@ -111,7 +111,9 @@ def trained(
         grid = tile(shown.reshape(rows, columns, *shown.shape[1:]))
         Image.fromarray(grid).save(folder.parent / f"{folder.name}.png")
     score = score_prompts(images, prompts)
-    return Learned(score, summary["timings"]["seconds"] / 60, summary["last_loss"])
+    # What a picture that ignores its prompt would score.
+    chance = score_prompts(images, [*prompts[1:], *prompts[:1]])
+    return Learned(score, chance, summary["timings"]["seconds"] / 60, summary["last_loss"])
 
 
 def drawn(checkpoint: Path, prompts: Sequence[Prompt]) -> np.ndarray:
@@ -137,11 +139,13 @@ class Learned:
 
     Attributes:
         score: The checker's counts in the pictures that were drawn.
+        chance: The same counts if each picture is judged by the next picture's prompt.
         minutes: Wall-clock time, in minutes.
         loss: Loss at the end.
     """
 
     score: ImageScore
+    chance: ImageScore
     minutes: float
     loss: float
 
@@ -165,6 +169,7 @@ def bench(out: Path, size: Size) -> list[Measure]:
         rows += [
             measure(f"{name}: objects right", [score.right_share], "share", GOALS[kind]),
             measure(f"{name}: and nothing else seen", [score.images_right_share], "share"),
+            measure(f"{name}: objects of another prompt", [learned.chance.right_share], "share"),
             measure(f"{name}: prompts", [score.images], ""),
             measure(f"{name}: training", [learned.minutes], "minutes", "<= 20"),
             measure(f"{name}: loss at the end", [learned.loss], ""),

@@ -20,11 +20,12 @@ def test_real_pictures_are_all_accounted_for(tmp_path):
     run_block(fetch, tmp_path, seconds=900)
     files = sorted(stamps.rglob("*.png"))
     assert len(files) > 750
-    for file in files[::2]:  # half of them show as much, in half of the time
+    kept = files[1::4]  # they show as much as all, in a quarter of the time
+    for file in sorted({*files} - {*kept}):
         file.unlink()
         file.with_suffix(".txt").unlink(missing_ok=True)
     said = run_block(line, tmp_path, seconds=900)
-    pictures = sorted(file.relative_to(stamps).as_posix() for file in files[1::2])
+    pictures = sorted(file.relative_to(stamps).as_posix() for file in kept)
     corpus_path = tmp_path / "stamps-corpus"
     assert f"ingest: {len(pictures):,} rows" in said
     corpus = Corpus(str(corpus_path))

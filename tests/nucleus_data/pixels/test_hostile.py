@@ -258,7 +258,6 @@ def test_the_fuzzer_finds_what_dies_and_what_raises():
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 def test_3000_mutated_files_crash_hang_and_bloat_nothing():
     from scripts.fuzz_pixels import mutations
 
@@ -277,7 +276,6 @@ def _deep_interlaced(side):
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_pictures_at_the_limit_stay_below_1_gb_and_take_seven_times_a_plain_jpeg_at_most():
     """The fuzzer calls five seconds a hang, but a shared machine is a third slower at times."""

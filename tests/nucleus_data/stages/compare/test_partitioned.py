@@ -249,7 +249,6 @@ def stars(folder, shards, rows):
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 def test_the_driver_holds_and_asks_no_more_for_more_pairs(tmp_path, monkeypatch):
     monkeypatch.setattr(partitioned, "COPIES_A_TASK", 10**6)
     found = {}

@@ -257,7 +257,6 @@ def stars(folder, shards, rows):
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 def test_the_driver_holds_and_asks_no_more_for_more_pairs(tmp_path):
     found = {}
     for name, shards, rows, parts in (
