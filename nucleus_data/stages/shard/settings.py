@@ -18,7 +18,7 @@ SetName = Annotated[
 
 
 class ShardSettings(BaseModel):
-    """How training shards are made."""
+    """Settings of `shard`: how training shards are made."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -77,7 +77,7 @@ class ShardSettings(BaseModel):
         "edition of the same set. If caption.preserve is set, 'source' is only used for records "
         "for which it is true.",
     )
-    seed: int = Field(0, description="Seed of the order.")
+    seed: int = Field(0, description="Seed of the order of samples.")
     # Added after sets had been made without it: see `config.ADDED`.
     caps: StrictInt | dict[str, StrictInt] | None = Field(
         None,

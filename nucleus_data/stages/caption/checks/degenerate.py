@@ -43,7 +43,8 @@ class Degenerate(Check):
     run: int = Field(
         default=8,
         ge=3,
-        description="Minimum run of equal characters; twice that for digits, dots and lines.",
+        description="Minimum length of a run of equal characters; twice that for digits, dots and"
+        " lines.",
     )
     share: float = Field(
         default=0.5,
@@ -53,7 +54,9 @@ class Degenerate(Check):
         f" {SHORTEST} characters or more.",
     )
     scripts: int = Field(
-        default=4, ge=2, description="Minimum number of scripts outside of quotation marks."
+        default=4,
+        ge=2,
+        description="Minimum number of different writing systems outside of quotation marks.",
     )
 
     def find(self, said: Said) -> str | None:
