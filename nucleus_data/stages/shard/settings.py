@@ -55,7 +55,7 @@ class ShardSettings(BaseModel):
         "jpeg, but a JPEG that is upright sRGB and not much larger than its bucket "
         "(original_scale) keeps its bytes.",
     )
-    quality: int = Field(95, ge=1, le=100, description="Quality of JPEG and WebP.")
+    quality: int = Field(95, ge=1, le=100, description="Quality of JPEG and WebP, from 1 to 100.")
     original_scale: float = Field(
         1.5,
         ge=1,

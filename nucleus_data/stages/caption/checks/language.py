@@ -49,10 +49,10 @@ class Language(Check):
         default=0.02,
         gt=0,
         lt=1,
-        description="Minimum probability of the expected language; those of py3langid are near 0"
-        " or 1.",
+        description="A text fails if the probability of the expected language is below this;"
+        " py3langid's are near 0 or 1.",
     )
-    words: int = Field(default=8, ge=1, description="Minimum number of words; shorter texts pass.")
+    words: int = Field(default=8, ge=1, description="Texts with fewer words pass.")
 
     def find(self, said: Said) -> str | None:
         """Identifies the language with py3langid, unless the text is short or plainly English."""
