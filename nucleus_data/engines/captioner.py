@@ -197,87 +197,92 @@ class Counts:
 
 
 class EngineSettings(BaseModel):
-    """Which model, and how it is run."""
+    """Settings of a model and of the engine that runs it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     model: str = Field(
         default="nano",
-        description="nano (packaged, for synthetic scenes), a folder, or the hub name of a vision"
-        " model that the engine serves.",
+        description="Model: nano (built in, for synthetic scenes), a folder, or the hub name of a"
+        " vision model that the engine supports.",
     )
     revision: str | None = Field(
         default=None,
-        description="Commit or tag; required for a hub name, the content's hash for the others.",
+        description="Commit or tag of a hub model, for which it is required; for nano and"
+        " folders, the hash of the content is used.",
     )
     engine: Literal["auto", "vllm", "transformers", "server"] = Field(
         default="auto",
         json_schema_extra=KEEPS_VALUES,
-        description="What runs the model; auto is vLLM where installed; server asks those of"
-        " caption.servers. Not in the config hash.",
+        description="Engine that runs the model; auto: vLLM if installed, otherwise transformers;"
+        " server: the servers in caption.servers. Not in the config hash.",
     )
     servers: ServerSettings = Field(
         default_factory=ServerSettings,
         json_schema_extra=KEEPS_VALUES,
-        description="Servers of caption.engine=server. Not in the config hash.",
+        description="Servers for caption.engine=server. Not in the config hash.",
     )
     jpeg_quality: int | None = Field(
         default=None,
         ge=50,
         le=100,
         json_schema_extra=ADDED,
-        description="Quality of the JPEG that a server is sent; null sends PNG, without loss.",
+        description="Quality of the JPEGs sent to a server; null: PNGs, which are lossless.",
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto",
-        description="Of the computation; auto is float32 on a CPU and the model's own on a GPU.",
+        description="Data type of the computation; auto: float32 on a CPU, the model's own on a"
+        " GPU.",
     )
     max_side: int = Field(
         default=1024,
         ge=32,
         le=4096,
-        description="Longer side, in pixels, of the picture that the model is given.",
+        description="Maximum of the longer side, in pixels, of the picture that the model is"
+        " given.",
     )
     max_pixels: int | None = Field(
         default=None,
         ge=1024,
         json_schema_extra=ADDED,
-        description="Pixels of the picture that the model is given, width by height; beside"
-        " max_side. A budget a model: 1003520 is 1280 of Qwen2.5-VL's visual tokens.",
+        description="Maximum pixels (width times height) of the picture that the model is given,"
+        " in addition to `max_side`; null: no limit. For a model's token budget: 1003520 is 1280"
+        " of Qwen2.5-VL's visual tokens.",
     )
     system: str | None = Field(
         default=None,
         json_schema_extra=ADDED,
-        description="System prompt; null for what the model's chat template has by itself.",
+        description="System prompt; null: the default of the model's chat template.",
     )
     template_args: dict[str, Any] = Field(
         default_factory=dict,
         json_schema_extra=ADDED,
-        description="Arguments of the model's chat template, for example {enable_thinking: false}.",
+        description="Arguments for the model's chat template, for example {enable_thinking:"
+        " false}.",
     )
     max_model_len: int = Field(
         default=4096,
         ge=256,
         json_schema_extra=KEEPS_VALUES,
-        description="Tokens of picture, prompt and caption together that there is room for; what"
-        " needs more fails as `too_long`, for `nucleus retry`. Not in the config hash.",
+        description="Maximum number of tokens of picture, prompt and caption together; what needs"
+        " more fails as `too_long`, for `nucleus retry`. Not in the config hash.",
     )
     max_in_flight: int = Field(
         default=64,
         ge=1,
         le=4096,
         json_schema_extra=KEEPS_VALUES,
-        description="Requests that the engine holds at once. Not in the config hash.",
+        description="Maximum number of concurrent requests in the engine. Not in the config hash.",
     )
     gpu_memory_utilization: float = Field(
         default=0.9,
         gt=0,
         le=1,
         json_schema_extra=KEEPS_VALUES,
-        description="Share of a GPU's memory for vLLM. Not in the config hash.",
+        description="Share of a GPU's memory that vLLM may use. Not in the config hash.",
     )
     vllm_args: dict[str, Any] = Field(
         default_factory=dict,
-        description="Further arguments of vllm.EngineArgs (quantization). Those that may change a"
-        " caption, or are not known, are in the config hash (`engines.vllm_arguments`).",
+        description="Further arguments for vllm.EngineArgs, for example quantization. Those that"
+        " may change a caption, or are unknown, are in the config hash (`engines.vllm_arguments`).",
     )

@@ -24,48 +24,51 @@ LONGEST_PAUSE_S = 300.0
 
 
 class ServerSettings(BaseModel):
-    """Servers that speak OpenAI's protocol, for `caption.engine=server`."""
+    """Servers with OpenAI's API, for `caption.engine=server`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     urls: tuple[str, ...] = Field(
-        default=(), description="Base URLs, for example http://gpu1:8000/v1; all serve one model."
+        default=(),
+        description="Base URLs, for example http://gpu1:8000/v1; all must serve the same model.",
     )
     model: str | None = Field(
         default=None,
-        description="Name that the servers give the model; null asks them, and takes the one that"
-        " is caption.model.",
+        description="The servers' name for the model; null: their name for caption.model, as they"
+        " report it.",
     )
     key_env: str | None = Field(
         default=None,
-        description="Environment variable with the key, set where the stage runs; never the key.",
+        description="Name of the environment variable with the API key, set where the stage runs;"
+        " never the key.",
     )
     concurrency: int = Field(
         default=64,
         ge=1,
         le=4096,
-        description="Requests that one server is sent at once; caption.max_in_flight bounds those"
-        " of all servers together.",
+        description="Maximum concurrent requests to one server; caption.max_in_flight limits"
+        " those to all servers together.",
     )
-    timeout_s: float = Field(default=120.0, gt=0, description="Longest time for one request.")
+    timeout_s: float = Field(default=120.0, gt=0, description="Maximum seconds for one request.")
     retries: int = Field(
         default=5,
         ge=0,
         le=100,
-        description="How often a request is asked again, after the server failed on it.",
+        description="Maximum number of times that a request is sent again after the server failed"
+        " on it.",
     )
     backoff_s: float = Field(
         default=0.5,
         gt=0,
         le=LONGEST_WAIT_S,
-        description=f"Wait before the first retry; doubled for each further one up to"
-        f" {LONGEST_WAIT_S:g}, and drawn at random between half of it and all.",
+        description=f"Seconds to wait before the first retry, doubled for each further one up to"
+        f" {LONGEST_WAIT_S:g}; the wait itself is drawn at random between half of that and all.",
     )
     gives_up_s: float = Field(
         default=240.0,
         gt=0,
-        description="The run ends when all servers have failed for so long. Keep it below the"
-        " stage's row_timeout_s.",
+        description="The run ends when all servers have failed for this many seconds. Keep it below"
+        " the stage's `row_timeout_s`.",
     )
 
     @field_validator("urls")

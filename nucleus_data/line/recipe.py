@@ -59,9 +59,10 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    corpus: str = Field("", description="Root of the corpus: a path or URL.")
+    corpus: str = Field("", description="Root of the corpus, a path or URL.")
     storage_options: dict[str, Any] = Field(
-        default_factory=dict, description="Passed to fsspec for the corpus (endpoint, credentials)."
+        default_factory=dict,
+        description="Options of fsspec for the corpus (endpoint, credentials).",
     )
     ray: RaySettings = RaySettings()
 

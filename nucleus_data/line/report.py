@@ -16,11 +16,13 @@ from nucleus_data.stages.shard.stage import Shard, set_of
 
 
 class ReportSettings(BaseModel):
-    """The page."""
+    """Settings of the report page."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    thumbnails: int = Field(12, ge=0, le=200, description="Pictures for each reason.")
+    thumbnails: int = Field(
+        12, ge=0, le=200, description="Number of example pictures on the page for each reason."
+    )
 
 
 class Report(CorpusStage[ReportSettings]):

@@ -33,32 +33,35 @@ class LostError(StoppedError):
 
 
 class LocalSettings(BaseModel):
-    """Which work is small enough to be done without Ray."""
+    """Limits below which work is done without Ray."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     items: int = Field(
         8,
         ge=0,
-        description="Work on up to so many image shards (or other items) and up to `rows` records "
-        "is done in one process of this machine, without starting Ray; 0: never. It is also never "
-        "done if a cluster is named, with GPUs, or with several model actors.",
+        description="Maximum number of image shards (or other items) for work to be done in one "
+        "process of this machine, without starting Ray, if there are also at most `rows` records; "
+        "0: never. Ray is always used if a cluster is named, with GPUs, or with several model "
+        "actors.",
     )
-    rows: int = Field(1000, ge=0, description="Maximum number of records; see `items`.")
+    rows: int = Field(
+        1000, ge=0, description="Maximum number of records for work without Ray; see `items`."
+    )
 
 
 class RaySettings(BaseModel):
-    """Where the work runs."""
+    """Settings of the Ray cluster that does the work."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     address: str | None = Field(
         None,
-        description="A running cluster ('auto' or host:port); "
-        "by default RAY_ADDRESS, else a local one.",
+        description="Address of a running Ray cluster ('auto' or host:port); null: RAY_ADDRESS, "
+        "or a local cluster if that is not set.",
     )
     num_cpus: int | None = Field(
-        None, ge=1, description="CPUs of a local cluster; by default, all CPUs of the machine."
+        None, ge=1, description="Number of CPUs of a local cluster; null: all CPUs of the machine."
     )
     local: LocalSettings = LocalSettings()
 

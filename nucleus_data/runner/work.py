@@ -111,19 +111,30 @@ class Resources(BaseModel):
     workers: int | None = Field(
         None,
         ge=1,
-        description="Concurrent tasks (CPU stages); by default, as many as fit into the cluster.",
+        description="Number of concurrent tasks (CPU stages); null: as many as fit into the "
+        "cluster.",
     )
-    actors: int = Field(0, ge=0, description="Model actors; 0 runs the stage as plain tasks.")
-    num_cpus: float = Field(1, ge=0, description="CPUs per worker.")
-    num_gpus: float = Field(0, ge=0, description="GPUs per worker.")
-    memory_gb: float | None = Field(None, gt=0, description="Memory that Ray reserves per worker.")
+    actors: int = Field(
+        0,
+        ge=0,
+        description="Number of model actors, which load the stage's model once; 0: the stage runs "
+        "as plain tasks.",
+    )
+    num_cpus: float = Field(1, ge=0, description="Number of CPUs per worker.")
+    num_gpus: float = Field(0, ge=0, description="Number of GPUs per worker.")
+    memory_gb: float | None = Field(
+        None, gt=0, description="Memory, in GB, that Ray reserves per worker; null: none."
+    )
     row_timeout_s: float = Field(
-        300, gt=0, description="Seconds after which an image counts as hanging its worker."
+        300,
+        gt=0,
+        description="Maximum seconds for one image, after which its worker counts as hanging.",
     )
     row_memory_gb: float = Field(
         8,
         gt=0,
-        description="Memory limit of the child process that processes guarded shards.",
+        description="Memory limit, in GB, of the child process that handles each image of a "
+        "guarded shard (one that failed twice, by a dying worker or an error of the stage).",
     )
 
     def ray_options(self) -> dict[str, Any]:

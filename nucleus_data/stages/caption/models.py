@@ -33,8 +33,8 @@ class Price(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    input_per_million: float = Field(ge=0, description="Price of a million prompt tokens.")
-    output_per_million: float = Field(ge=0, description="Price of a million generated tokens.")
+    input_per_million: float = Field(ge=0, description="Price of one million prompt tokens.")
+    output_per_million: float = Field(ge=0, description="Price of one million generated tokens.")
 
 
 class PricedModel(EngineSettings):
@@ -43,14 +43,15 @@ class PricedModel(EngineSettings):
     price: Price | None = Field(
         default=None,
         json_schema_extra=KEEPS_VALUES,
-        description="What a million tokens cost, for --dry-run. Not in the config hash.",
+        description="Price of the model's tokens, for the estimate of --dry-run. Not in the"
+        " config hash.",
     )
     rate: float | None = Field(
         default=None,
         gt=0,
         json_schema_extra=KEEPS_VALUES,
-        description="Captions per second, for --dry-run; null: as in this corpus's earlier runs"
-        " with the model. Not in the config hash.",
+        description="Captions per second, for the estimate of --dry-run; null: as in this"
+        " corpus's earlier runs with the model. Not in the config hash.",
     )
 
 
@@ -61,8 +62,8 @@ class OtherModel(PricedModel):
     """
 
     model: str = Field(
-        description="nano, a folder, or the hub name of a model that the engine serves; a text-only"
-        " model will do for variants that do not see the picture."
+        description="Model: nano, a folder, or the hub name of a model that the engine supports;"
+        " a text-only model is enough for variants that do not see the picture."
     )
 
 

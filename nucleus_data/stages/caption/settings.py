@@ -45,7 +45,7 @@ class CaptionSettings(PricedModel):
             "short": Variant(prompt="short", max_tokens=96),
             "long": Variant(prompt="long", max_tokens=256),
         },
-        description="Caption variants by name; each makes a table, caption.NAME.",
+        description="Caption variants by name; each has its own table, caption.NAME.",
     )
     models: Mapping[str, OtherModel] = Field(
         default_factory=dict,
@@ -66,22 +66,22 @@ class CaptionSettings(PricedModel):
         default=3,
         ge=0,
         json_schema_extra=KEEPS_VALUES,
-        description="How often `nucleus retry caption` may generate a caption again, each time with"
-        " further attempts. Not in the config hash.",
+        description="Maximum number of times that `nucleus retry caption` generates a caption"
+        " again, each time with further attempts. Not in the config hash.",
     )
     checks: Checks = Field(
-        default_factory=Checks, description="The checks of captions, one section per check."
+        default_factory=Checks, description="Checks of captions, one section per check."
     )
     language: Language | None = Field(
         default=None,
-        description="Expected language of captions, a two-letter code (en); null: any.",
+        description="Expected language of captions, as a two-letter code (en); null: any.",
     )
     max_upstream_tokens: int = Field(
         default=512,
         ge=1,
         json_schema_extra=KEEPS_VALUES,
-        description="Maximum length, in tokens, of an upstream caption or other value in a"
-        " question; with a longer one, the variant fails, and can be retried. Not in the config"
+        description="Maximum number of tokens of an upstream caption or other value in a"
+        " question; if one is longer, the variant fails, and can be retried. Not in the config"
         " hash.",
     )
     probes: int = Field(
@@ -89,9 +89,9 @@ class CaptionSettings(PricedModel):
         ge=0,
         le=1024,
         json_schema_extra=KEEPS_VALUES,
-        description="Truth tests: about so many of the first pictures (one in four of a small run)"
-        " are captioned once more, each alone; the run stops if captions turn out to belong to"
-        " other pictures. 0 turns these tests off. Not in the config hash.",
+        description="Truth tests: about this many of the first pictures (one in four of a small"
+        " run) are captioned once more, each alone; the run stops if captions turn out to belong"
+        " to other pictures. 0 turns these tests off. Not in the config hash.",
     )
     seed: int = Field(
         default=0,
@@ -104,9 +104,9 @@ class CaptionSettings(PricedModel):
         default=None,
         min_length=1,
         json_schema_extra=KEEPS_VALUES,
-        description="SQL over a record's signals: where it is true, the upstream caption is kept"
-        " for training, and counts as web in the mix; null: wherever there is one. Not in the"
-        " config hash.",
+        description="SQL condition on a record's signals: where it is true, the upstream caption"
+        " is kept for training, and counts as web in the mix; null: wherever there is one. Not in"
+        " the config hash.",
     )
     mix: Mix | None = Field(
         default=None,

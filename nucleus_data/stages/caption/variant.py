@@ -46,15 +46,16 @@ class Variant(BaseModel):
     parent: str = Field(
         default=PICTURE,
         alias="from",
-        description="What it is made from: picture, or another variant, whose caption is {made}.",
+        description="What the caption is made from: picture, or another variant, whose caption is"
+        " {made}.",
     )
     model: str | None = Field(
         default=None,
-        description="Name of one of caption.models to use; null: caption.model.",
+        description="Name of the model in caption.models to use; null: caption.model.",
     )
     picture: bool | None = Field(
         default=None,
-        description="Whether the model sees the picture; null: only without `from: VARIANT`.",
+        description="Whether the model sees the picture; null: only if `from` is picture.",
     )
     max_tokens: int = Field(
         default=256, ge=1, le=2048, description="Maximum length of the caption, in tokens."
@@ -100,23 +101,23 @@ class Variant(BaseModel):
         gt=0,
         le=1,
         json_schema_extra=KEEPS_VALUES,
-        description="Share of the pictures that get this variant, drawn by a hash of id and"
-        " variant. Not in the config hash.",
+        description="Share of the pictures that get this variant, drawn by a hash of the id and"
+        " `share_key`. Not in the config hash.",
     )
     where: str | None = Field(
         default=None,
         min_length=1,
         json_schema_extra=KEEPS_VALUES,
-        description="SQL over a record's signals: only pictures for which it is true get this"
-        " variant (similarity < 0.3). Not in the config hash.",
+        description="SQL condition on a record's signals, for example similarity < 0.3: only"
+        " pictures for which it is true get this variant. Not in the config hash.",
     )
     share_key: str | None = Field(
         default=None,
         min_length=1,
         json_schema_extra=KEEPS_VALUES,
-        description="Key of the hash that draws the share; null: the variant's name. Variants with"
-        " the same key and share get the same pictures; others are drawn independently. Not in the"
-        " hash.",
+        description="Key of the hash that draws the share; null: the variant's name. Variants"
+        " with the same key and share get the same pictures; others are drawn independently. Not"
+        " in the config hash.",
     )
     _prompt: Prompt = PrivateAttr()
 

@@ -16,12 +16,13 @@ class CompareSettings(BaseModel):
         8,
         ge=0,
         le=64,
-        description="Copies of one picture that are decoded and compared, the best by their "
-        "signals; the others come after them. 0 leaves the stage out.",
+        description="Maximum number of copies of one picture that are decoded and compared, the "
+        "best by their signals; the others rank after them. 0 turns the stage off.",
     )
     max_pixels: int = Field(
         _DEFAULTS.max_pixels,
         ge=1,
         le=178_956_970,
-        description="Pictures of more pixels (width times height) are not decoded.",
+        description="Maximum pixels of a picture (width times height); larger ones are not "
+        "decoded.",
     )

@@ -11,7 +11,7 @@ from nucleus_data.stages.dedup.rows import MAX_CORPUS
 
 
 class DedupSettings(BaseModel):
-    """Which pairs of images are near duplicates."""
+    """Settings of `dedup`: which pairs of images are near duplicates."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -19,34 +19,39 @@ class DedupSettings(BaseModel):
         default=4,
         ge=0,
         le=MAX_DISTANCE,
-        description="Largest Hamming distance of two 64-bit pHashes.",
+        description="Maximum Hamming distance between the 64-bit pHashes of two near duplicates.",
     )
     hash256_distance: int = Field(
-        default=40, ge=0, le=256, description="Largest Hamming distance of two 256-bit hashes."
+        default=40,
+        ge=0,
+        le=256,
+        description="Maximum Hamming distance between the 256-bit hashes of two near duplicates.",
     )
     aspect_tolerance: float = Field(
         default=0.03,
         ge=0,
         le=1,
-        description="Largest difference of two aspect ratios, as a share of the smaller.",
+        description="Maximum difference between the aspect ratios of two near duplicates, as a "
+        "share of the smaller ratio.",
     )
     hashes: Literal["upright", "canonical"] = Field(
         default="upright",
-        description="Of the signal group `hash`; or, to find mirrored, turned and framed copies "
-        "too, of `canonical` (add it to inspect.signals).",
+        description="Hashes to compare: `upright`, those of the signal group `hash`; or "
+        "`canonical`, those of the signal group `canonical` (add it to inspect.signals), which "
+        "also find mirrored, turned and framed copies.",
     )
     against: dict[str, str] = Field(
         default={},
-        description="Other corpora by a name of yours, for example an earlier release or an "
-        "evaluation set: what they have is a duplicate here, whatever its quality.",
+        description="Other corpora by a name of your choice, for example an earlier release or an "
+        "evaluation set: pictures that they contain are duplicates here, whatever their quality.",
     )
     partition_records: int = Field(
         default=2_000_000,
         ge=1,
         json_schema_extra=KEEPS_VALUES,
-        description="No more records are searched, and by `compare` and `select` no more pairs "
-        "read, in one process's memory (1.2 GB for the default); of more, files of about as many "
-        "are made for all workers.",
+        description="Maximum number of records searched in the memory of one process (1.2 GB for "
+        "the default), and of pairs that `compare` and `select` read in one. A larger corpus is "
+        "split into files of about this size, for all workers.",
     )
 
     @field_validator("against")

@@ -20,56 +20,61 @@ CONFIG = {"open_clip": CLIP.config, "transformers": "config.json"}
 
 
 class EmbedModel(BaseModel):
-    """A model, and how it runs."""
+    """Settings of a model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str | None = Field(
         default=None,
-        description="nano, a folder as its library saves it, or a hub name; empty for none.",
+        description="Model: nano, a folder as saved by its library, or a hub name; null: none.",
     )
     revision: str | None = Field(
-        default=None, description="Commit or tag of a hub model; required for one."
+        default=None, description="Commit or tag of a hub model, for which it is required."
     )
     library: Library = Field(
         default="open_clip",
-        description="What made the model's files: open_clip, or transformers (CLIP, SigLIP ...).",
+        description="Library that loads the model: open_clip, or transformers (CLIP, SigLIP, ...).",
     )
     precision: Literal["fp32", "bf16"] = Field(
-        default="fp32", description="Of weights and layers; bf16 is for GPUs."
+        default="fp32", description="Precision of weights and layers; bf16 is for GPUs."
     )
     device: str = Field(
-        default="cpu", description="Where it runs; equal bits are promised for cpu only."
+        default="cpu",
+        description="Device that the model runs on, such as cpu or cuda; bit-identical results"
+        " are guaranteed for cpu only.",
     )
     batch: int | None = Field(
         default=None,
         ge=1,
         le=4096,
-        description="Pictures or texts at once; part of the table's hash, as the last bits of sums"
-        f" depend on it. Empty for {BATCH_ON_CPU} on CPUs and {BATCH_ON_GPU} elsewhere.",
+        description="Number of pictures or texts per batch; part of the table's hash, because the"
+        f" last bits of sums depend on it. null: {BATCH_ON_CPU} on CPUs, {BATCH_ON_GPU} elsewhere.",
     )
 
 
 class NamedModel(EmbedModel):
-    """A further model, with tables of its own."""
+    """Settings of a further model, with tables of its own."""
 
     model: str = Field(
-        description="nano, a folder as its library saves it, or a hub name with a revision."
+        description="Model: nano, a folder as saved by its library, or a hub name, which needs a"
+        " `revision`."
     )
 
 
 class EmbedSettings(EmbedModel):
-    """The embed stage: its models."""
+    """Settings of the embed stage: its models."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=MOVED)
 
     model: str | None = Field(
         default=None,
-        description="nano, a folder as its library saves it, or a hub name; empty for none.",
+        description="Model that embeds pictures and captions: nano, a folder as saved by its"
+        " library, or a hub name; null: none.",
     )
     models: dict[ModelName, NamedModel] = Field(
         default_factory=dict,
-        description="Further models by name, each with tables embed.image.NAME, embed.text.NAME.",
+        description="Further models by name, each with its own tables embed.image.NAME and"
+        " embed.text.NAME.",
     )
 
     def all_models(self) -> Mapping[str, EmbedModel]:

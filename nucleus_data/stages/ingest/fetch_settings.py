@@ -1,4 +1,4 @@
-"""What a person says about downloads."""
+"""Settings of downloads."""
 
 import re
 from typing import Any, Literal
@@ -11,78 +11,110 @@ OPT_OUTS = ("noai", "noimageai", "noml", "none", "noindex", "noimageindex", "tdm
 
 
 class FetchSettings(BaseModel):
-    """Those settings of the section `ingest` that say how URLs are asked."""
+    """The settings of the section `ingest` for downloads."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     downloader: Literal["nucleus", "img2dataset"] = Field(
         "nucleus",
-        description="Download: who asks; of what follows, img2dataset knows timeout_s, retries, "
-        "threads and allow_hosts alone.",
+        description="Download: program that fetches the URLs. Of the settings below, img2dataset "
+        "uses only `timeout_s`, `retries`, `threads` and `allow_hosts`.",
     )
-    timeout_s: float = Field(10.0, gt=0, le=600, description="Download: seconds a socket may wait.")
-    retries: int = Field(2, ge=0, le=20, description="Download: further attempts for each URL.")
-    threads: int = Field(64, ge=1, le=1024, description="Download: URLs at a time in one shard.")
+    timeout_s: float = Field(
+        10.0,
+        gt=0,
+        le=600,
+        description="Download: maximum seconds to wait for a connection or for data.",
+    )
+    retries: int = Field(
+        2, ge=0, le=20, description="Download: maximum number of further attempts per URL."
+    )
+    threads: int = Field(
+        64,
+        ge=1,
+        le=1024,
+        description="Download: number of URLs fetched concurrently, per image shard.",
+    )
     allow_hosts: tuple[str, ...] = Field(
         (),
-        description="Download: host names or addresses that may be private (tests, an intranet). "
-        "All others must resolve to public addresses only.",
+        description="Download: host names or addresses that may be private, for tests or an "
+        "intranet. All other hosts must resolve to public addresses only.",
     )
     contact: str | None = Field(
         None,
         max_length=200,
-        description="Download: an e-mail address or a web page where you can be told to stop; it "
-        "goes into the user agent. Lists of more than 1,000 hosts need one.",
+        description="Download: e-mail address or web page at which site owners can ask you to "
+        "stop; it is sent in the user agent. Required for lists of more than 1,000 hosts.",
     )
     deadline_s: float = Field(
-        60.0, gt=0, le=3600, description="Download: seconds that one request may take in all."
+        60.0, gt=0, le=3600, description="Download: maximum seconds for one request in total."
     )
     min_rate: float = Field(
         1000.0,
         ge=0,
-        description="Download: bytes a second that a body must bring, once `timeout_s` is over.",
+        description="Download: minimum average speed of a response body, in bytes per second, "
+        "checked once `timeout_s` is over; 0: no minimum.",
     )
     max_wait: float = Field(
         60.0,
         ge=0,
         le=3600,
-        description="Download: seconds waited for a host at most; a longer Retry-After ends the "
-        "row, to be retried later.",
+        description="Download: maximum seconds to wait for a host; if its Retry-After asks for "
+        "more, the URL fails, and can be retried later.",
     )
-    redirects: int = Field(5, ge=0, le=20, description="Download: redirects of one URL, at most.")
-    robots: bool = Field(True, description="Download: whether robots.txt is asked and obeyed.")
+    redirects: int = Field(
+        5, ge=0, le=20, description="Download: maximum number of redirects per URL."
+    )
+    robots: bool = Field(
+        True, description="Download: whether to read each host's robots.txt and obey it."
+    )
     max_crawl_delay: float = Field(
         30.0,
         ge=0,
         le=3600,
-        description="Download: seconds between requests that a robots.txt may ask for (Crawl-delay "
-        "and Request-rate); a host that asks for more is not asked (crawl_delay).",
+        description="Download: maximum seconds between requests that a robots.txt may ask for "
+        "(Crawl-delay and Request-rate); a host that asks for more gets no requests "
+        "(crawl_delay).",
     )
     opt_out: tuple[Literal[OPT_OUTS], ...] = Field(  # type: ignore[valid-type]
-        OPT_OUTS, description="Download: opt-outs in a header of the answer that are obeyed."
+        OPT_OUTS,
+        description="Download: opt-outs in response headers (X-Robots-Tag, TDM-Reservation) that "
+        "are obeyed.",
     )
     host_connections: int = Field(
-        6, ge=1, le=1024, description="Download: connections to one host, of all workers together."
+        6,
+        ge=1,
+        le=1024,
+        description="Download: maximum number of connections to one host, of all workers together.",
     )
     host_rate: float = Field(
-        30.0, gt=0, description="Download: requests a second to one host, of all workers together."
+        30.0,
+        gt=0,
+        description="Download: maximum requests per second to one host, of all workers together.",
     )
     domain_connections: int = Field(
-        12, ge=1, le=4096, description="Download: the same for one registered domain (a.b.co.uk)."
+        12,
+        ge=1,
+        le=4096,
+        description="Download: maximum number of connections to one registered domain (b.co.uk "
+        "for a.b.co.uk), of all workers together.",
     )
     domain_rate: float = Field(
-        60.0, gt=0, description="Download: requests a second to one registered domain."
+        60.0,
+        gt=0,
+        description="Download: maximum requests per second to one registered domain, of all "
+        "workers together.",
     )
     breaker: int = Field(
         10,
         ge=0,
-        description="Download: failures in a row after which a host is left alone, at first for a "
-        "second, after the fourth time for good (host_down); 0 never.",
+        description="Download: number of consecutive failures after which a host is paused, at "
+        "first for a second, then longer, and the fourth time given up (host_down); 0: never.",
     )
     proxy: str | None = Field(
         None,
-        description="Download: URL of an HTTP proxy. Addresses are then the proxy's to check. That "
-        "of the environment is not used.",
+        description="Download: URL of an HTTP proxy, which then has to check the addresses "
+        "itself; null: no proxy. Proxies set in the environment are ignored.",
     )
 
     @field_validator("contact")

@@ -33,24 +33,26 @@ class InspectSettings(BaseModel):
             "resampling",
         ),
         min_length=1,
-        description="Groups of signals: built-in names, or package.module:attribute of your own.",
+        description="Groups of signals to measure: built-in names, or package.module:attribute "
+        "for your own.",
     )
     max_pixels: int = Field(
         default=_DEFAULTS.max_pixels,
         ge=1,
         le=PILLOW_MAX_PIXELS,
-        description="Images of more pixels (width times height) are not decoded; of WebP, AVIF, "
-        "HEIC, JPEG 2000 and CMYK those of more than half as many.",
+        description="Maximum pixels of an image (width times height), half of that for WebP, "
+        "AVIF, HEIC, JPEG 2000 and CMYK; larger ones are not decoded.",
     )
     max_bytes: int = Field(
         default=_DEFAULTS.max_bytes,
         ge=1,
-        description="Files of more bytes are not decoded.",
+        description="Maximum size of a file, in bytes; larger ones are not decoded.",
     )
     max_aspect: float = Field(
         default=_DEFAULTS.max_aspect,
         ge=1,
-        description="Images whose long side is more times the short side are not decoded.",
+        description="Maximum ratio of an image's long side to its short side; images above it are "
+        "not decoded.",
     )
 
 

@@ -32,14 +32,14 @@ WHERE = "score_captions.variants"
 
 
 class ScoreCaptionsSettings(BaseModel):
-    """The stage score_captions: whose captions are compared."""
+    """Settings of the stage score_captions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     variants: tuple[str, ...] = Field(
         default=(),
-        description="Names of caption.variants, imports, or older tables as VARIANT@HASH (`nucleus "
-        "captions list`); empty for no made captions.",
+        description="Captions to score: names of caption.variants, imports, or older tables as "
+        "VARIANT@HASH (`nucleus captions list`); empty: no generated captions.",
     )
 
 

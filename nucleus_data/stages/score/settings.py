@@ -12,24 +12,27 @@ MAIN = "main"  # in `score.calibration`, the model of `embed.model`
 
 
 class ScoreSettings(BaseModel):
-    """The score stage: heads, tags, and calibrations of similarities."""
+    """Settings of the score stage: heads, tags, and calibrations of similarities."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     heads: tuple[str, ...] = Field(
         default=(),
-        description="nano, or folders with heads.json and heads.safetensors; one needs no list."
-        " Each is used on the vectors of the model that it names.",
+        description="Heads that compute scores from vectors: nano, or folders with heads.json and"
+        " heads.safetensors; a single one needs no list. Each uses the vectors of the model that"
+        " it names.",
     )
     tags: dict[Name, Text] = Field(
         default_factory=dict,
-        description="Zero-shot tags: name to text, as in {photo: a photograph, drawing: a drawing}."
-        " Rules read tag_NAME, the cosine of picture and text, and tag, the nearest one's name.",
+        description="Zero-shot tags, name to text, for example {photo: a photograph, drawing: a"
+        " drawing}. Rules can read tag_NAME, the cosine similarity of picture and text, and tag,"
+        " the nearest one's name.",
     )
     calibration: dict[Name, str | dict[str, Any]] = Field(
         default_factory=dict,
-        description="From nucleus calibrate, by model: main for that of embed.model, or a name of"
-        " embed.models. A file, or its content. Rules then read caption_similarity.",
+        description="Calibrations made by `nucleus calibrate`, each a file or its content, by"
+        " model: main for that of embed.model, or a name of embed.models. Rules can then read"
+        " caption_similarity.",
     )
 
     @field_validator("heads", mode="before")

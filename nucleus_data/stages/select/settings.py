@@ -18,10 +18,15 @@ class RuleSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     where: str = Field(
-        min_length=1, description="SQL condition on one record; true rejects or flags it."
+        min_length=1,
+        description="SQL condition on one record; if it is true, the record is rejected or "
+        "flagged.",
     )
-    action: Action = Field("reject", description="'reject' or 'flag'.")
-    reason: str = Field("", description="A few words for people; by default the rule's name.")
+    action: Action = Field(
+        "reject",
+        description="Effect of the rule: 'reject', or 'flag', which only marks the record.",
+    )
+    reason: str = Field("", description="Short explanation for people; empty: the rule's name.")
 
 
 class TierSettings(BaseModel):
@@ -30,12 +35,15 @@ class TierSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     score: str | None = Field(
-        None, description="SQL: a number for one record, from its signals; null for no tiers."
+        None,
+        description="SQL expression for a record's score, a number computed from its signals; "
+        "null: no tiers.",
     )
     bounds: tuple[float, ...] = Field(
         (5.0, 5.5, 6.0, 6.5, 6.8),
         min_length=1,
-        description="The lowest score of A1, A2, ...; what is below the first has no tier.",
+        description="Minimum scores of A1, A2, ..., in rising order; records below the first have "
+        "no tier.",
     )
 
     @field_validator("bounds")
@@ -53,50 +61,65 @@ class CurriculumSettings(BaseModel):
 
     fitted: str | dict[str, Any] | None = Field(
         None,
-        description="What `nucleus fit-curriculum` wrote: its JSON file, or the content of one.",
+        description="Constants of the draw, as written by `nucleus fit-curriculum`: the path of "
+        "the JSON file, or its content.",
     )
-    seed: int = Field(0, description="Seed of the draw.")
-    temperature: float = Field(0.7, gt=0, description="Higher: buckets overlap more.")
+    seed: int = Field(0, description="Seed of the random draw of buckets.")
+    temperature: float = Field(
+        0.7,
+        gt=0,
+        description="Temperature of the draw; the higher it is, the more the buckets overlap.",
+    )
     size: str = Field(
-        "width::BIGINT * height", min_length=1, description="SQL: how large one record is."
+        "width::BIGINT * height",
+        min_length=1,
+        description="SQL expression for the size of a record; by default, its number of pixels.",
     )
     quality_weight: float = Field(
-        0.6, ge=0, le=1, description="Share of the tier in a record's place; the rest is its size."
+        0.6,
+        ge=0,
+        le=1,
+        description="Weight of the tier in a record's place in the curriculum, from 0 to 1; its "
+        "size has the rest.",
     )
     reach: float = Field(
         1.75,
         gt=0,
-        description="The centres of B1 to B8 lie evenly from minus this to this.",
+        description="The centres of B1 to B8 are spaced evenly from minus this to this, in "
+        "standard deviations of the places.",
     )
-    variance: float = Field(1.0, gt=0, description="Square of a bucket's width.")
+    variance: float = Field(1.0, gt=0, description="Variance of a bucket (square of its width).")
     premium: str | None = Field(
         None,
         min_length=1,
-        description="SQL condition: true puts a record in B9 or B10, not in B1 to B8; null: none.",
+        description="SQL condition for premium records, which are in B9 or B10 instead of B1 to "
+        "B8; null: there are none.",
     )
     again: float = Field(
         0.15,
         ge=0,
         le=1,
-        description="Share of the premium records that are in B10: shown in B9, and again last.",
+        description="Share of the premium records that are in B10, which are shown with B9 and "
+        "again at the end.",
     )
 
 
 class PlaceholderSettings(BaseModel):
-    """When a file counts as a placeholder: one image ("not available") in the place of many."""
+    """When a file counts as a placeholder: one image ("not available") in place of many."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     sites: int | None = Field(
         10,
         ge=2,
-        description="The same bytes from so many sites (registered domains) are a placeholder, and "
-        "none of them is kept; null: not asked.",
+        description="A file whose bytes come from at least this many sites (registered domains) "
+        "is a placeholder, of which no copy is kept; null: not checked.",
     )
     captions: int | None = Field(
         30,
         ge=2,
-        description="The same bytes under so many different captions are one; null: not asked.",
+        description="A file whose bytes have at least this many different captions is a "
+        "placeholder, too; null: not checked.",
     )
 
 
@@ -107,24 +130,27 @@ class SelectSettings(BaseModel):
 
     rules: dict[str, RuleSettings] = Field(
         default_factory=dict,
-        description="Rule name -> condition, or {where, action, reason}; null takes a rule away.",
+        description="Rules by name, each a condition or {where, action, reason}; null removes a "
+        "rule.",
     )
     drop_duplicates: bool = Field(
-        True, description="Walk the pairs that `dedup` found and keep one image of each cluster."
+        True,
+        description="Whether to keep only one image of each cluster of the duplicates that "
+        "`dedup` found.",
     )
     # Part of a selection's hash only if enough files are equal for a placeholder.
     placeholders: PlaceholderSettings = Field(
-        PlaceholderSettings(), description="Placeholders.", json_schema_extra=ADDED
+        PlaceholderSettings(), description="Detection of placeholders.", json_schema_extra=ADDED
     )
     prefer: tuple[str, ...] = Field(
         PREFER,
-        description="SQL order that decides which duplicate survives; ties go to the smaller id. "
-        "By default the better copy: not enlarged, the most pixels, the least damage.",
+        description="SQL terms of ORDER BY that decide which duplicate is kept; ties go to the "
+        "smaller id. By default the better copy: not enlarged, the most pixels, the least damage.",
     )
     tiers: TierSettings = Field(TierSettings(), description="Quality tiers.")
     # Added when selections without it existed: see `config.ADDED`.
     curriculum: CurriculumSettings | None = Field(
-        None, description="Curriculum buckets; null for none.", json_schema_extra=ADDED
+        None, description="Curriculum buckets; null: none.", json_schema_extra=ADDED
     )
 
     @field_validator("rules")

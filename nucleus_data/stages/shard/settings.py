@@ -18,7 +18,7 @@ SetName = Annotated[
 
 
 class ShardSettings(BaseModel):
-    """How training shards are made."""
+    """Settings of `shard`: how training shards are made."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -55,7 +55,7 @@ class ShardSettings(BaseModel):
         "jpeg, but a JPEG that is upright sRGB and not much larger than its bucket "
         "(original_scale) keeps its bytes.",
     )
-    quality: int = Field(95, ge=1, le=100, description="Quality of JPEG and WebP.")
+    quality: int = Field(95, ge=1, le=100, description="Quality of JPEG and WebP, from 1 to 100.")
     original_scale: float = Field(
         1.5,
         ge=1,
@@ -77,7 +77,7 @@ class ShardSettings(BaseModel):
         "edition of the same set. If caption.preserve is set, 'source' is only used for records "
         "for which it is true.",
     )
-    seed: int = Field(0, description="Seed of the order.")
+    seed: int = Field(0, description="Seed of the order of samples.")
     # Added after sets had been made without it: see `config.ADDED`.
     caps: StrictInt | dict[str, StrictInt] | None = Field(
         None,

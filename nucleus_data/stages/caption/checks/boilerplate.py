@@ -23,8 +23,8 @@ class Boilerplate(Check):
 
     action: Action = Field(
         default="flag",
-        description="flag: the caption is kept and marked; ask_again: it is asked for again, which"
-        " seldom helps; off: the check does not run.",
+        description="What happens to a caption that fails the check. flag: it is kept and marked;"
+        " ask_again: it is generated again, which seldom helps; off: the check does not run.",
     )
     learned: bool = Field(
         default=True,

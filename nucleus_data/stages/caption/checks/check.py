@@ -92,8 +92,9 @@ class Check(BaseModel, ABC):
 
     action: Action = Field(
         default="ask_again",
-        description="ask_again: the caption is asked for again, and fails after the last attempt;"
-        " flag: it is kept and marked; off: the check does not run.",
+        description="What happens to a caption that fails the check. ask_again: it is generated"
+        " again, and fails after the last attempt; flag: it is kept and marked; off: the check"
+        " does not run.",
     )
 
     @abstractmethod

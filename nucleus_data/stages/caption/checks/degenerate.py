@@ -43,17 +43,21 @@ class Degenerate(Check):
     run: int = Field(
         default=8,
         ge=3,
-        description="Minimum run of equal characters; twice that for digits, dots and lines.",
+        description="A text fails if it has a run of at least this many equal characters; twice as"
+        " many for digits, dots and lines.",
     )
     share: float = Field(
         default=0.5,
         gt=0,
         le=1,
-        description="Minimum share of one character, or of punctuation, in a text of"
-        f" {SHORTEST} characters or more.",
+        description=f"A text of {SHORTEST} characters or more fails if at least this share of it is"
+        " one character, or punctuation.",
     )
     scripts: int = Field(
-        default=4, ge=2, description="Minimum number of scripts outside of quotation marks."
+        default=4,
+        ge=2,
+        description="A text fails if it mixes at least this many writing systems outside of"
+        " quotation marks.",
     )
 
     def find(self, said: Said) -> str | None:

@@ -49,7 +49,8 @@ class Language(Check):
         default=0.02,
         gt=0,
         lt=1,
-        description="Minimum probability of the expected language; py3langid's are near 0 or 1.",
+        description="A text fails if the probability of the expected language is below this;"
+        " py3langid's are near 0 or 1.",
     )
     words: int = Field(default=8, ge=1, description="Texts with fewer words pass.")
 

@@ -36,8 +36,8 @@ class Leak(Check):
     words: int = Field(
         default=7,
         ge=3,
-        description="Minimum run of words shared with the question or the system prompt. A complete"
-        " sentence of the question counts from four words on.",
+        description="A text fails if it shares a run of at least this many words with the question"
+        " or the system prompt; a complete sentence of the question counts from four words on.",
     )
 
     def find(self, said: Said) -> str | None:

@@ -42,22 +42,22 @@ class Repetition(Check):
     loop_words: int = Field(
         default=8,
         ge=2,
-        description="Minimum number of words of a loop: a block of words that occurs four times in"
-        " a row, or three times if it has four words or more. In scripts without spaces,"
-        " characters are counted.",
+        description="A text fails if it has a loop of at least this many words: a block of words"
+        " that occurs four times in a row, or three times if it has four words or more. In scripts"
+        " without spaces, characters are counted.",
     )
     share: float = Field(
         default=0.6,
         gt=0,
         le=1,
-        description=f"Minimum share of words in repeated n-grams of {NGRAM} words, for texts of"
-        f" {FEWEST_WORDS} words or more.",
+        description=f"A text of {FEWEST_WORDS} words or more fails if at least this share of its"
+        f" words is in repeated n-grams of {NGRAM} words.",
     )
     compression: float = Field(
         default=5.0,
         gt=1,
-        description="Minimum factor by which zlib shortens the text, if it has"
-        f" {FEWEST_BYTES} bytes or more.",
+        description=f"A text of {FEWEST_BYTES} bytes or more fails if zlib shortens it by at least"
+        " this factor.",
     )
 
     def find(self, said: Said) -> str | None:

@@ -18,7 +18,8 @@ class Words(Check):
         default=0.25,
         ge=0,
         le=1,
-        description="Tolerance below and above, as a share of the bound, as models can't count.",
+        description="Tolerance below the minimum and above the maximum, as a share of these,"
+        " because models can't count.",
     )
 
     def find(self, said: Said) -> str | None:
