@@ -1,10 +1,10 @@
-"""Settings of reading a training set: processes, copies, time-outs. They change no batch."""
+"""Settings for reading a training set: processes, copies, time-outs. They change no batch."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
 
 class LoaderSettings(BaseModel):
-    """How pictures and captions get from the store to the trainer."""
+    """Settings for reading pictures and captions of a training set."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

@@ -31,7 +31,7 @@ Mixture = Mapping[str, Weights]
 
 
 class Phase(BaseModel):
-    """A phase. Fields that are None have the value of the settings beside `phases`."""
+    """A phase of a training. Fields that are None have the value of the setting beside `phases`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

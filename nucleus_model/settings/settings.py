@@ -29,7 +29,7 @@ Seed = Annotated[int, Field(ge=-(2**63), lt=2**64)]
 
 
 class QuickTrainSettings(BaseModel):
-    """Settings of the quick-train; the defaults suit a laptop and some hundred images."""
+    """Settings of the quick-train. The defaults suit a laptop and a few hundred images."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

@@ -6,7 +6,7 @@ from nucleus_data.engines.find import NANO
 
 
 class TextSettings(BaseModel):
-    """Settings of the text encoder. The published model has Qwen3-VL-8B, -8 and 1024 tokens."""
+    """Settings of the text encoder. The published model uses Qwen3-VL-8B, -8 and 1024 tokens."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,4 +1,4 @@
-"""Settings of the stage `encode`; which encoders, says `quick_train`."""
+"""Settings of the stage `encode`. The encoders are those of `quick_train`."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class EncodeSettings(BaseModel):
-    """The encode stage: what is encoded ahead of the training."""
+    """Settings of the stage `encode`, which encodes a set ahead of the training."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
