@@ -26,7 +26,7 @@ class LoaderSettings(BaseModel):
         default=16,
         ge=1,
         le=256,
-        description="Concurrent reads per process of a remote set.",
+        description="Concurrent reads of a remote set, per process.",
     )
     cache_folder: str | None = Field(
         default=None,

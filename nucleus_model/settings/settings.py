@@ -123,9 +123,9 @@ class QuickTrainSettings(BaseModel):
     exact_below: int = Field(
         default=5_000_000,
         ge=0,
-        description="Sets with fewer samples at a resolution are shuffled exactly, by a hash of "
-        "every id. Larger ones are read as streams over their tars, whose memory does not grow "
-        "with the number of samples.",
+        description="Number of samples at a resolution below which a set is shuffled exactly, by a "
+        "hash of every id. Larger sets are read as streams over their tars, which need no memory "
+        "per sample.",
         json_schema_extra=ADDED,
     )
     streams: int = Field(
@@ -217,8 +217,8 @@ class QuickTrainSettings(BaseModel):
     spike_factor: float | None = Field(
         default=None,
         gt=1,
-        description="A step is a spike if its gradient norm exceeds this factor times the median "
-        "of the last `spike_window` normal steps. null: no spikes are detected.",
+        description="Factor for detecting spikes: steps whose gradient norm exceeds this factor "
+        "times the median of the last `spike_window` normal steps. null: no spikes are detected.",
     )
     spike_window: int = Field(
         default=100,
@@ -335,7 +335,7 @@ class QuickTrainSettings(BaseModel):
         default="fp32",
         description="Precision of the stored latents and text states to use, which `nucleus "
         "encode` made with the same encoders; fp32 changes no value. Missing ones are encoded "
-        "during the training. off: all are.",
+        "during the training. off: nothing stored is used.",
         json_schema_extra=ADDED,
     )
 
