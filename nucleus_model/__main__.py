@@ -1,13 +1,14 @@
-"""Training without Ray, by one process or, under torchrun, by many.
+"""Trains on a training set without Ray, in one process or, with torchrun, in several.
 
     python -m nucleus_model SET OUT [--config FILE] [KEY=VALUE]...
     torchrun --nproc-per-node 8 -m nucleus_model SET OUT --config configs/full/recipe.yaml
 
-SET is the folder or URL of a training set (it has a manifest.parquet). What is in OUT of a run that
-was killed goes on; so does one that is done, if there are more steps now. FILE is a recipe (its
-section quick_train counts, and storage_options for a URL) or that section alone; a KEY is one of
-that section: steps=100, text.max_tokens=64, or storage_options.KEY. Exit codes: 0 done, 2 the
-request was wrong.
+SET is the folder or URL of a training set (with a manifest.parquet), and OUT the output folder. A
+run that was killed continues when its OUT is given again; so does a finished run, if it now has
+more steps. FILE is a recipe, of which the sections quick_train and (for a URL) storage_options are
+read, or a file with the content of quick_train. A KEY is one of quick_train's, such as steps=100 or
+text.max_tokens=64, or storage_options.KEY. Exit codes: 0 if the training is done, 2 if the request
+was wrong.
 """
 
 import argparse
@@ -84,7 +85,7 @@ def _explained(problem: Mapping[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Trains as the command line says; returns the exit code."""
+    """Runs the command line, and returns the exit code."""
     parser = argparse.ArgumentParser("python -m nucleus_model", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("set", metavar="SET")

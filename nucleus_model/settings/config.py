@@ -35,29 +35,40 @@ class TransformerConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    patch_size: int = Field(ge=1, description="Latent pixels on the side of a token.")
-    in_channels: int = Field(ge=1, description="Values of a token that comes in.")
-    out_channels: int = Field(ge=1, description="Latent channels of a token that goes out.")
-    num_layers: int = Field(ge=1, description="Blocks.")
-    attention_head_dim: int = Field(ge=2, description="Width of a head.")
-    num_attention_heads: int = Field(ge=1, description="Query heads.")
-    num_key_value_heads: int = Field(ge=1, description="Key and value heads.")
-    joint_attention_dim: int = Field(ge=1, description="Width of a text state.")
+    patch_size: int = Field(ge=1, description="Side of an image token, in latent pixels.")
+    in_channels: int = Field(
+        ge=1, description="Values per input token: latent channels times `patch_size` squared."
+    )
+    out_channels: int = Field(ge=1, description="Latent channels of the output.")
+    num_layers: int = Field(ge=1, description="Number of blocks.")
+    attention_head_dim: int = Field(ge=2, description="Width of an attention head.")
+    num_attention_heads: int = Field(ge=1, description="Number of query heads.")
+    num_key_value_heads: int = Field(ge=1, description="Number of key and value heads.")
+    joint_attention_dim: int = Field(ge=1, description="Width of the text states.")
     axes_dims_rope: tuple[int, int, int] = Field(
         description="Rotary dimensions of frame, height and width."
     )
     mlp_ratio: float = Field(
         gt=0,
-        description="Inner over outer width of dense blocks, before 2/3 and rounding down to 128.",
+        description="Ratio of inner to outer width in dense blocks, before it is multiplied by 2/3 "
+        "and the width is rounded down to a multiple of 128.",
     )
-    moe_enabled: bool = Field(description="False makes every block dense.")
+    moe_enabled: bool = Field(
+        description="Whether blocks have experts; false makes every block dense."
+    )
     dense_moe_strategy: DenseStrategy = Field(description="Which blocks are dense.")
-    num_experts: int = Field(ge=1, description="Routed experts of a block.")
+    num_experts: int = Field(ge=1, description="Routed experts per block.")
     moe_intermediate_dim: int = Field(ge=1, description="Inner width of an expert.")
-    capacity_factors: tuple[float, ...] = Field(description="One a block; of dense ones unused.")
-    use_sigmoid: bool = Field(description="Sigmoid scores; the published model has softmax.")
-    route_scale: float = Field(gt=0, description="What a token's gates sum to.")
-    use_grouped_mm: bool = Field(default=False, description="A switch of diffusers, unused here.")
+    capacity_factors: tuple[float, ...] = Field(
+        description="Capacity factors, one per block; those of dense blocks are ignored."
+    )
+    use_sigmoid: bool = Field(
+        description="Whether router scores are sigmoids; false: softmax, as in the published model."
+    )
+    route_scale: float = Field(gt=0, description="Sum of the gates of a token.")
+    use_grouped_mm: bool = Field(
+        default=False, description="A switch of diffusers that has no effect here."
+    )
 
     @field_validator("capacity_factors", mode="before")
     @classmethod

@@ -31,47 +31,67 @@ Mixture = Mapping[str, Weights]
 
 
 class Phase(BaseModel):
-    """A phase. Fields that are None have the value of the settings beside `phases`."""
+    """A phase of a training. Fields that are None have the value of the setting beside `phases`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     steps: int = Field(ge=1, description="Optimizer steps of this phase.")
     resolution: int | None = Field(
-        default=None, ge=8, description="Which resolution of the set, in pixels."
+        default=None,
+        ge=8,
+        description="Resolution of the set to train on, in pixels. null: the value beside "
+        "`phases`.",
     )
-    batch_size: int | None = Field(default=None, ge=1, description="Images a step.")
+    batch_size: int | None = Field(
+        default=None,
+        ge=1,
+        description="Images per step, over all processes. null: the value beside `phases`.",
+    )
     micro_batch: int | None = Field(
-        default=None, ge=1, description="Most images that a process takes at once."
+        default=None,
+        ge=1,
+        description="Maximum number of images that a process computes at once. null: the value "
+        "beside `phases`.",
     )
     capacity_factors: float | tuple[float, ...] | None = Field(
         default=None,
-        description="Of the experts: one for all blocks that have any, or one a block (0 where "
-        "it is dense). Empty for the preset's.",
+        description="Capacity factors of the experts: one number for all blocks with experts, or "
+        "one per block (0 for dense blocks). null: the value beside `phases`.",
     )
     aspects: tuple[str, ...] | None = Field(
-        default=None, description="Aspect buckets by name (1x1, 16x9); empty for all of the set."
+        default=None,
+        description="Names of the aspect buckets to train on (1x1, 16x9). null: the value beside "
+        "`phases`.",
     )
     captions: Weights | None = Field(
         default=None,
-        description="Weights of captions by where they come from: a source as the set has it "
-        "(synthesized:short), its second part (short) or its first (web). Empty: all alike.",
+        description="Sampling weights of captions by source: a source as stored in the set "
+        "(synthesized:short), the part after its colon (short) or the part before it (web). null: "
+        "the value beside `phases`.",
     )
     batch_tokens: int | None = Field(
         default=None,
         ge=1,
-        description="Image tokens a step instead of `batch_size`.",
+        description="Image tokens per step; replaces `batch_size`. null: the value beside "
+        "`phases`.",
         json_schema_extra=ADDED,
     )
     mixture: Mixture | None = Field(
         default=None,
-        description="How often an epoch has each sample, by a column beside the set (tier, "
-        "curriculum) and its values. Empty: every sample once.",
+        description="How often a sample occurs in an epoch, by the values of the set's columns "
+        "(tier, curriculum). null: the value beside `phases`.",
         json_schema_extra=ADDED,
     )
     timestep_mu: float | None = Field(
-        default=None, description="Mean of the logit of sigma; empty: by the number of tokens."
+        default=None,
+        description="Mean of the logit of sigma, the share of noise. null: the value beside "
+        "`phases`.",
     )
-    lr_factor: float = Field(default=1.0, gt=0, description="Times the learning rate.")
+    lr_factor: float = Field(
+        default=1.0,
+        gt=0,
+        description="Factor by which the learning rate is multiplied in this phase.",
+    )
 
     @property
     def piece(self) -> int:

@@ -23,26 +23,34 @@ class Preset(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    layers: int = Field(ge=2, description="Transformer blocks.")
-    heads: int = Field(ge=1, description="Query heads.")
-    kv_heads: int = Field(ge=1, description="Key and value heads; must divide the query heads.")
-    head_dim: int = Field(ge=8, description="Width of a head; heads * head_dim is the width.")
+    layers: int = Field(ge=2, description="Number of transformer blocks.")
+    heads: int = Field(ge=1, description="Number of query heads.")
+    kv_heads: int = Field(
+        ge=1, description="Number of key and value heads; must divide the number of query heads."
+    )
+    head_dim: int = Field(
+        ge=8, description="Width of an attention head; the model's width is heads * head_dim."
+    )
     rope_axes: tuple[int, int, int] = Field(
-        description="Rotary dimensions of frame, height and width; even, with head_dim as sum."
+        description="Rotary dimensions of frame, height and width; even, and their sum is head_dim."
     )
     mlp_ratio: float = Field(
-        gt=0, description="Dense inner width is int(width * ratio * 2 / 3) rounded down to 128."
+        gt=0,
+        description="Inner width of dense blocks: int(width * ratio * 2 / 3), rounded down to a "
+        "multiple of 128.",
     )
     dense: Literal["all_moe", "leave_first_block_dense", "leave_first_three_blocks_dense"] = Field(
-        description="Which first blocks have a dense feed-forward layer instead of experts."
+        description="Which of the first blocks have a dense feed-forward layer instead of experts."
     )
-    experts: int = Field(ge=1, description="Routed experts in a block; one shared expert besides.")
+    experts: int = Field(
+        ge=1, description="Routed experts per block, in addition to one shared expert."
+    )
     expert_width: int = Field(ge=8, description="Inner width of an expert.")
     capacity_factors: tuple[float, ...] = Field(
-        description="One for each block, 0 for dense ones. An expert takes max(1, ceil(factor * "
-        "tokens / experts)) tokens of each image."
+        description="Capacity factors, one per block, 0 for dense ones. An expert takes max(1, "
+        "ceil(factor * tokens / experts)) tokens of each image."
     )
-    patch: int = Field(default=2, ge=1, description="Latent pixels on the side of a token.")
+    patch: int = Field(default=2, ge=1, description="Side of an image token, in latent pixels.")
 
     @model_validator(mode="after")
     def _consistent(self) -> "Preset":

@@ -6,38 +6,39 @@ from nucleus_data.engines.find import NANO
 
 
 class TextSettings(BaseModel):
-    """Settings of the text encoder. The published model has Qwen3-VL-8B, -8 and 1024 tokens."""
+    """Settings of the text encoder. The published model uses Qwen3-VL-8B, -8 and 1024 tokens."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = Field(
         default=NANO,
-        description="nano (the tiny captioner that comes with the package, which knows the "
-        "synthetic world's words), a folder of a Qwen3-VL or of a sentence encoder such as "
-        "all-MiniLM (bert, roberta, xlm-roberta) in transformers' format, or a hub name.",
+        description="Text encoder: nano (the tiny captioner included in the package, which only "
+        "knows the synthetic world's words), the folder of a Qwen3-VL or of a sentence encoder "
+        "such as all-MiniLM (bert, roberta, xlm-roberta) in transformers' format, or a hub name.",
     )
     revision: str | None = Field(
         default=None, description="Commit or tag of a hub model; required for one."
     )
     hidden_state: int = Field(
         default=0,
-        description="Which hidden state; -1 is the last one, after the final norm. 0, the token "
-        "embedding, is for the nano model, whose deeper states hardly tell one colour word from "
-        "another; published is -8; for a sentence encoder give -1.",
+        description="Index of the hidden state to use; -1 is the last one, after the final norm. "
+        "0, the token embedding, suits the nano model, whose deeper states hardly distinguish "
+        "colour words. The published model uses -8; use -1 for a sentence encoder.",
     )
     max_tokens: int = Field(
         default=256,
         ge=16,
         le=4096,
-        description="Longer prompts are cut (and counted), template included.",
+        description="Maximum length of a prompt in tokens, including the template. Longer prompts "
+        "are truncated, and counted as `captions_cut`.",
     )
     system_prompt: str = Field(
         default="Draw.",
-        description="Fixed system prompt of a Qwen3-VL; a short one is faster, as all image tokens "
-        "see it.",
+        description="Fixed system prompt for a Qwen3-VL. A short one is faster, because all image "
+        "tokens attend to it.",
     )
     cache_bytes: int = Field(
         default=256 << 20,
         ge=0,
-        description="Memory for the states of prompts seen before, in bytes.",
+        description="Memory for cached text states of earlier prompts, in bytes.",
     )

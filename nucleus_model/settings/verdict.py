@@ -31,48 +31,58 @@ class VerdictSettings(BaseModel):
 
     preset: PresetName = Field(
         default="nano",
-        description="nano: a verdict, some 35 s of one core a run; debug: whether all works.",
+        description="How both arms train. nano: gives a verdict, at about 35 s of one core per "
+        "run; debug: only tests whether everything works.",
     )
     claim: Literal["sets", "recipes"] = Field(
         default="sets",
-        description="sets: these two sets. recipes: what made them; each replicate then trains on "
-        "another draw of their pictures, by duplicate cluster.",
+        description="What the verdict is about. sets: these two sets. recipes: the recipes that "
+        "made them; each replicate then trains on another draw of the pictures, by duplicate "
+        "cluster.",
     )
     replicates: int = Field(
-        default=6, ge=3, description="Runs of each arm, with seeds 0, 1, 2 and so on; the pilot."
+        default=6,
+        ge=3,
+        description="Runs per arm, with the seeds 0, 1, 2 and so on. With `half_width`, these are "
+        "the pilot.",
     )
     half_width: float | None = Field(
         default=None,
         gt=0,
-        description="Of the loss's interval: as many more replicates as that takes by the pilot's "
-        "deviation (Stein 1945), `most` at most. Empty: the pilot is all.",
+        description="Target half-width of the loss's confidence interval. After the pilot, as many "
+        "replicates are added as its standard deviation requires (Stein 1945), up to `most` in "
+        "all. null: the pilot only.",
     )
-    most: int = Field(default=12, ge=3, description="Replicates of each arm at most.")
+    most: int = Field(default=12, ge=3, description="Maximum number of replicates per arm.")
     share: float = Field(
         default=0.8,
         gt=0,
         lt=1,
-        description="Claim recipes: share of the clusters that a replicate draws.",
+        description="With claim=recipes: share of the clusters that each replicate draws.",
     )
     pictures: int = Field(
         default=160,
         ge=2,
-        description="Reference pictures that are measured, and as many that were trained on.",
+        description="Maximum number of reference pictures to evaluate; memorisation is measured on "
+        "about as many trained-on pictures.",
     )
     holdout_share: float = Field(
         default=0.1,
         gt=0,
         lt=1,
-        description="Without a reference: share of both arms' pictures that neither trains on, by "
-        "a hash of their ids; the reference is taken of these.",
+        description="Share of both sets' pictures that neither arm trains on, chosen by a hash of "
+        "their ids. They are the unseen pictures for measuring memorisation and, if no reference "
+        "is given, also the reference.",
     )
     resolution: int | None = Field(
-        default=None, ge=8, description="Which resolution of both sets; empty for the smallest."
+        default=None,
+        ge=8,
+        description="Which resolution of both sets to use, in pixels. null: the smallest.",
     )
     text: TextSettings = Field(
         default_factory=TextSettings,
-        description="Text encoder of both arms. The packaged one knows the synthetic world's words "
-        "alone: of captions in others a preset learns nothing, and can't judge them.",
+        description="Text encoder of both arms. The packaged one only knows the synthetic world's "
+        "words: from captions in other words a preset learns nothing, so it cannot judge them.",
     )
 
     @model_validator(mode="after")

@@ -1,1 +1,1 @@
-"""The quick training on a training set, on a cluster, and its copy in the corpus while it lasts."""
+"""Trains on a training set on a cluster, and keeps a copy of an unfinished run in the corpus."""

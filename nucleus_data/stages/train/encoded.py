@@ -1,4 +1,4 @@
-"""What a training read of encoded pictures and texts, in words."""
+"""Reports which stored latents and text states a training used."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,7 +7,7 @@ SHOWN_FAULTS = 5
 
 
 def encoded_words(encoded: Mapping[str, Any]) -> Iterator[str]:
-    """Which latents and text states were read that `encode` left, in lines for people.
+    """Yields lines for people about the latents and text states of `encode` that were read.
 
     Args:
         encoded: As `RunParts.encoded` returns it.

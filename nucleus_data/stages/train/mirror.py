@@ -1,8 +1,8 @@
-"""An unfinished training in a corpus's store, so that it survives the machine it runs on.
+"""Copies an unfinished training to a corpus's store, so that it survives the loss of its machine.
 
-`training/<hash of settings and set>/` holds the files of the newest checkpoint and of the metrics,
-under the names that they have in the training's own folder. `latest.json` names them and is written
-last: what it does not name counts for nothing. Only a training that is not done is there.
+`training/<hash of settings and set>/` contains the files of the newest checkpoint and the metrics,
+under the same names as in the training's own folder. `latest.json` lists them and is written last;
+files that it does not list are ignored. The folder only exists until the training is done.
 """
 
 import json
@@ -18,12 +18,12 @@ GROWING = (".jsonl",)
 
 
 def place(training_set: str, settings: QuickTrainSettings) -> str:
-    """Where in the store a training is, while it is not done."""
+    """Returns the store's folder for a training that is not done."""
     return f"training/{config_hash({'set': training_set, 'settings': deciding(settings)})}"
 
 
 def steps_done(store: Store, folder: str) -> int:
-    """How far an unfinished training is; 0 if there is none."""
+    """Returns the last step of an unfinished training; 0 if there is none."""
     try:
         return int(json.loads(store.read(f"{folder}/{LATEST}"))["step"])
     except FileNotFoundError:
@@ -31,12 +31,12 @@ def steps_done(store: Store, folder: str) -> int:
 
 
 class Mirror:
-    """A training's folder here, and its copy in a store.
+    """A training's local folder and its copy in a store.
 
     Args:
-        store: The corpus's.
-        folder: Where the copy is, below the corpus (from `place`).
-        local: The folder here.
+        store: The corpus's store.
+        folder: The copy's folder, below the corpus (from `place`).
+        local: The local folder.
     """
 
     def __init__(self, store: Store, folder: str, local: Path) -> None:
@@ -44,7 +44,7 @@ class Mirror:
         self._there: set[str] = set()
 
     def fetch(self) -> None:
-        """Brings what there is of an unfinished training."""
+        """Downloads an unfinished training, if there is one."""
         try:
             names = json.loads(self.store.read(f"{self.folder}/{LATEST}"))["files"]
         except FileNotFoundError:
@@ -56,7 +56,11 @@ class Mirror:
         self._there = set(names)
 
     def push(self, checkpoint: Path) -> None:
-        """Takes over what is new since a checkpoint was written, and what is gone."""
+        """Uploads files that are new since the last call, and removes those that are gone.
+
+        Args:
+            checkpoint: Folder of the newest checkpoint, which is named after its step.
+        """
         names = sorted(
             path.relative_to(self.local).as_posix()
             for path in self.local.rglob("*")
@@ -78,6 +82,6 @@ class Mirror:
         self._there = set(names)
 
     def clear(self) -> None:
-        """Removes the copy, as the training is done."""
+        """Removes the copy. Call it when the training is done."""
         for name in (LATEST, *sorted(self._there)):
             self.store.remove(f"{self.folder}/{name}")

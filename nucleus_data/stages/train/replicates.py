@@ -1,10 +1,10 @@
-"""The runs of a comparison as tasks of a Ray cluster, each on one core.
+"""Runs the trainings of a comparison as tasks of a Ray cluster, each on one core.
 
     compare(a, b, out, settings, loop=RayRuns(workers.connect))
 
-Only an arm and a number go out; a run reads the comparison's plan from its folder and leaves its
-files there, so several machines need a folder that all of them see. A run is a pure function of the
-plan: one whose worker died is done again.
+A task is only given an arm and a number. It reads the comparison's plan from the comparison's
+folder and writes its files there, so several machines need a folder that all of them can reach. A
+run is a pure function of the plan, so a run whose worker died is repeated.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,21 +23,21 @@ ENDED_WITHIN_S = 10.0
 
 
 class RayRuns:
-    """The loop over Ray's tasks.
+    """Executes runs as Ray tasks; the `loop` of `compare`.
 
     Args:
-        connect: Connects to Ray; called when there is a run to do.
+        connect: Connects to Ray; called if there is a run to do.
     """
 
     def __init__(self, connect: Callable[[], None]) -> None:
         self.connect = connect
 
     def __call__(self, specs: Sequence[RunSpec]) -> Iterator[RunSpec]:
-        """Does the runs, as many at once as there are cores; yields each as it ends.
+        """Executes the runs, as many at once as there are cores; yields each when it ends.
 
         Raises:
-            RequestError, CorpusError: A run says so.
-            StoppedError: A run ended in another way, or its workers died.
+            RequestError, CorpusError: A run raised it.
+            StoppedError: A run raised another error, or its workers died.
         """
         if not specs:
             return
@@ -81,11 +81,11 @@ class RayRuns:
 
 
 def run_remotely(spec: RunSpec, asked: dict[str, told.Asked]) -> None:
-    """Does a run in a worker.
+    """Executes a run in a worker.
 
     Raises:
-        RequestError: This machine does not see the comparison's folder.
-        As `do_run` does.
+        RequestError: This machine cannot reach the comparison's folder.
+        Otherwise as `do_run`.
     """
     stand_somewhere()
     told.adopt(asked)
@@ -107,7 +107,7 @@ def _died(spec: RunSpec, error: Exception) -> str:
 
 
 def _cause(spec: RunSpec, error: Exception) -> Exception:
-    """What a run raised, as the same kind where it is one that commands know."""
+    """Returns what a run raised if commands handle its type, otherwise a `StoppedError`."""
     cause = getattr(error, "cause", None)
     if isinstance(cause, RequestError | CorpusError | StoppedError | ImportError):
         return cause

@@ -1,7 +1,7 @@
 """The stage `quick_train`: trains on the training set, as a task of a Ray cluster.
 
-The driver shows its progress. Each checkpoint is kept in the corpus's store (`mirror`), so a
-training that was killed, on whatever machine, goes on when the same command is given again.
+The driver shows its progress. Each checkpoint is copied to the corpus's store (`mirror`), so a
+training that was killed on any machine continues when the same command is run again.
 """
 
 import json
@@ -35,11 +35,11 @@ POLL_S = 1.0
 
 
 class Train(CorpusStage[QuickTrainSettings]):
-    """Trains on the selection's set; keeps curve, checkpoint and samples under the run.
+    """Trains on the selection's set; stores curve, checkpoint and samples in the run's folder.
 
     Args:
-        settings: The training.
-        shard: The stage whose set is trained on.
+        settings: Settings of the training.
+        shard: The stage that makes the set to train on.
     """
 
     name = "quick_train"
@@ -52,10 +52,10 @@ class Train(CorpusStage[QuickTrainSettings]):
         self.shard = shard
 
     def pin(self, run: Run) -> Mapping[str, str]:
-        """Which set it is.
+        """Pins the set to train on.
 
-        That of this very run; else that of all kept records; else, where there is none, the set
-        that `shard` made with the same limit and sample.
+        This is the set that this run made; else that of all kept records; else, if there is none,
+        the set that `shard` made with the same limit and sample.
         """
         if run.pins.training_set is not None:
             return {}
@@ -67,7 +67,7 @@ class Train(CorpusStage[QuickTrainSettings]):
         return whole
 
     def count(self, run: Run) -> None:
-        """Says how many steps there are, and on how many samples."""
+        """Reports the number of steps and of samples."""
         folder = set_of(run)
         if not _is_whole(run, folder, self.settings):
             said = _size(self.settings)
@@ -88,8 +88,8 @@ class Train(CorpusStage[QuickTrainSettings]):
         """Trains.
 
         Raises:
-            RequestError: There is no such set, too little of it is left, torch is missing, or the
-                training failed.
+            RequestError: The set does not exist, too few of its samples are left, torch is missing,
+                or the training failed.
         """
         (folder, _), store = self.found(run), run.corpus.store
         settings = self._settings(run)
@@ -110,10 +110,10 @@ class Train(CorpusStage[QuickTrainSettings]):
         run.say(f"  {store.url(run.path(TRAINING))}/samples.png")
 
     def found(self, run: Run) -> tuple[SetFolder, str]:
-        """The set that is trained on, and the config hash of its captions.
+        """Returns the set to train on, and the config hash of its caption edition.
 
         Raises:
-            RequestError: There is no such set, or it has no such captions.
+            RequestError: The set does not exist, or it lacks the edition.
         """
         folder, named = set_of(run), self.settings.edition
         if not _is_whole(run, folder, self.settings):
@@ -123,9 +123,9 @@ class Train(CorpusStage[QuickTrainSettings]):
         return folder, str(run.pins.edition) if named is None else folder.edition(named).hash
 
     def _settings(self, run: Run) -> QuickTrainSettings:
-        """The settings, with the run's limit and sample where these choose from the set.
+        """Returns the settings, with the run's limit and sample if these choose from the set.
 
-        A set that was made with them is taken whole. Captions are called as the set calls them.
+        A set that was made with them is used whole. Captions have the set's own names.
         """
         choice = run.choice
         settings = self._weighted(run)
@@ -142,7 +142,7 @@ class Train(CorpusStage[QuickTrainSettings]):
         return settings.model_copy(update=changes)
 
     def _weighted(self, run: Run) -> QuickTrainSettings:
-        """The settings with weights of captions by the set's own names."""
+        """Returns the settings, with the weights of captions by the set's own names."""
         given = [self.settings.captions, *(phase.captions for phase in self.settings.phases)]
         if all(each is None for each in given):
             return self.settings
@@ -159,7 +159,7 @@ class Train(CorpusStage[QuickTrainSettings]):
 
 
 def _trained(run: Run, stage: Train, folder: str, settings: QuickTrainSettings) -> dict[str, Any]:
-    """Sends the training to the cluster, shows its progress, and returns its summary."""
+    """Runs the training on the cluster, shows its progress, and returns its summary."""
     run.connect()
     import ray
     from ray import exceptions as gone
@@ -195,19 +195,19 @@ def _size(settings: QuickTrainSettings) -> str:
 
 
 def _is_whole(run: Run, folder: SetFolder, settings: QuickTrainSettings) -> bool:
-    """Whether the set is there, and the captions that are trained on."""
+    """Whether the set and the caption edition to train on exist."""
     if not folder.published or run.pins.edition is None:
         return False
     return settings.edition is not None or folder.new_edition(run.pins.edition).published
 
 
 def trained_ids(folder: SetFolder, resolution: int | None, edition: str | None) -> list[str]:
-    """Ids of a set's samples at a resolution (None: its smallest) that have a caption.
+    """Returns the ids of a set's samples with a caption, at a resolution (None: its smallest).
 
-    Reads no tar.
+    Does not read any tar.
 
     Raises:
-        RequestError: The set has no sample at that resolution, or no such edition.
+        RequestError: The set has no sample at that resolution, or lacks the edition.
     """
     tars = folder.manifest()
     sides = sorted({tar.resolution for tar in tars})
@@ -250,17 +250,17 @@ def train_remotely(
     out: str,
     settings: QuickTrainSettings,
 ) -> dict[str, Any]:
-    """Trains in a folder of this worker, whose checkpoints are mirrored in the corpus's store.
+    """Trains in a temporary folder of this worker, and copies checkpoints to the corpus's store.
 
     Args:
-        uri: The corpus.
-        storage_options: For fsspec.
-        folder: The training set.
-        out: Where curve, checkpoint and samples go, below the corpus.
-        settings: The training.
+        uri: URI of the corpus.
+        storage_options: Options for fsspec.
+        folder: Folder of the training set, below the corpus.
+        out: Output folder for curve, checkpoint and samples, below the corpus.
+        settings: Settings of the training.
 
     Returns:
-        Counts of samples, and a line for people.
+        Numbers of samples, what was read of stored encodings, and a line for people.
     """
     from nucleus_model.training.train import quick_train as train
 
