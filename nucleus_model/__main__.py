@@ -88,10 +88,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line, and returns the exit code."""
     parser = argparse.ArgumentParser("python -m nucleus_model", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("set", metavar="SET")
-    parser.add_argument("out", metavar="OUT", type=_local_path)
-    parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*")
-    parser.add_argument("--config", type=Path, metavar="FILE")
+    parser.add_argument("set", metavar="SET", help="folder or URL of a training set")
+    parser.add_argument("out", metavar="OUT", type=_local_path, help="output folder")
+    parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="settings; applied last")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="recipe, or its quick_train")
     given = parser.parse_intermixed_args(arguments)
     try:
         settings, storage_options = read_settings(given.config, given.overrides)

@@ -12,7 +12,7 @@ no torch.
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -45,7 +45,8 @@ class Phase(BaseModel):
     batch_size: int | None = Field(
         default=None,
         ge=1,
-        description="Images per step, over all processes. null: the value beside `phases`.",
+        description="Images per step, over all processes; replaces a `batch_tokens` beside "
+        "`phases`. null: the value beside `phases`.",
     )
     micro_batch: int | None = Field(
         default=None,
@@ -92,6 +93,19 @@ class Phase(BaseModel):
         gt=0,
         description="Factor by which the learning rate is multiplied in this phase.",
     )
+
+    def completed(self, shared: Mapping[str, Any]) -> "Phase":
+        """Returns the phase with the values beside `phases` for what it leaves out.
+
+        A phase with a `batch_size` of its own counts images, so `batch_tokens` is not completed.
+
+        Args:
+            shared: The values beside `phases`, by field.
+        """
+        missing = {name: value for name, value in shared.items() if getattr(self, name) is None}
+        if self.batch_size is not None:
+            missing.pop("batch_tokens", None)
+        return self.model_copy(update=missing)
 
     @property
     def piece(self) -> int:

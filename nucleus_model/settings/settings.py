@@ -447,7 +447,4 @@ class QuickTrainSettings(BaseModel):
             if name not in ("steps", "lr_factor")
         }
         phases = self.phases or (Phase(steps=self.steps),)
-        return tuple(
-            phase.model_copy(update={k: v for k, v in shared.items() if getattr(phase, k) is None})
-            for phase in phases
-        )
+        return tuple(phase.completed(shared) for phase in phases)

@@ -32,6 +32,13 @@ def test_a_phase_takes_what_it_leaves_out_from_beside():
     assert second.aspects == ("1x1",)
 
 
+def test_a_phase_with_its_own_number_of_images_counts_no_tokens():
+    phases = [{"steps": 1}, {"steps": 1, "batch_size": 4}, {"steps": 1, "batch_tokens": 99}]
+    plan = made(phases=phases, batch_size=16, batch_tokens=512).plan()
+    assert [phase.batch_tokens for phase in plan] == [512, None, 99]
+    assert [phase.batch_size for phase in plan] == [16, 4, 16]
+
+
 def test_steps_are_the_sum_of_the_phases_and_survive_a_checkpoint():
     settings = made(phases=PHASES)
     assert settings.steps == 5
