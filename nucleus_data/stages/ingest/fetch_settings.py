@@ -27,7 +27,11 @@ class FetchSettings(BaseModel):
         description="Download: maximum seconds to wait for a connection or for data.",
     )
     retries: int = Field(
-        2, ge=0, le=20, description="Download: maximum number of further attempts per URL."
+        2,
+        ge=0,
+        le=20,
+        description="Download: maximum number of further attempts per URL, after failures that may "
+        "be temporary (a time-out, a lost connection, HTTP 429 or 5xx).",
     )
     threads: int = Field(
         64,

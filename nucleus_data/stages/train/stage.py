@@ -191,6 +191,8 @@ def _trained(run: Run, stage: Train, folder: str, settings: QuickTrainSettings) 
 def _size(settings: QuickTrainSettings) -> str:
     if settings.phases:
         return f"{settings.steps} steps in {len(settings.phases)} phases"
+    if settings.batch_tokens:
+        return f"{settings.steps} steps of {settings.batch_tokens:,} image tokens"
     return f"{settings.steps} steps of {settings.batch_size} images"
 
 
