@@ -18,7 +18,7 @@ settings.register_profile("patient", max_examples=30, **patient)
 settings.register_profile("thorough", max_examples=100, **patient)  # of scripts/test --all
 settings.load_profile("patient")
 
-# Files that need what takes seconds to start or to import: Ray, diffusers, transformers.
+# Files that need what takes seconds to start or to import: Ray, openai, diffusers, transformers.
 TOGETHER = {
     "ray": (
         "tests/scripts/test_bench_runner.py",
@@ -30,15 +30,19 @@ TOGETHER = {
         "tests/nucleus_data/runner/test_loop.py",
         "tests/nucleus_data/runner/test_rows.py",
     ),
+    "servers": (
+        "tests/nucleus_data/engines/test_captioner_server.py",
+        "tests/nucleus_data/engines/test_server_",
+        "tests/nucleus_data/stages/caption/test_server.py",
+    ),
     "models": (
         "tests/nucleus_data/engines/test_clip_transformers.py",
         "tests/nucleus_data/engines/test_embedder.py",
         "tests/nucleus_data/line/test_check.py",
         "tests/nucleus_model/checkpoints/",
         "tests/nucleus_model/encoders/",
-        "tests/nucleus_model/network/test_flow.py",
-        "tests/nucleus_model/network/test_memory.py",
-        "tests/nucleus_model/network/test_parity.py",
+        "tests/nucleus_model/data/test_latents.py",
+        "tests/nucleus_model/network/",
         "tests/nucleus_model/sampling/",
         "tests/nucleus_model/settings/test_presets.py",
         "tests/nucleus_model/test_main.py",

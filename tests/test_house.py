@@ -35,13 +35,14 @@ def test_few_modules_lie_loose(package):
     assert len(loose) <= MOST_LOOSE_MODULES, loose
 
 
-@pytest.mark.parametrize("command", quick(LIGHT, fast=2))
+@pytest.mark.parametrize("command", quick(LIGHT, fast=1))
 def test_nothing_heavy_is_imported(command):
     script = f"import sys; {command}; print('loaded', [m for m in {HEAVY} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert found.stdout.endswith("loaded []\n"), found.stdout + found.stderr
 
 
+@pytest.mark.slow
 def test_the_fetcher_holds_no_database():
     # It runs beside many others on a node: DuckDB and Arrow would be half of its memory.
     script = (

@@ -19,6 +19,7 @@ from scripts.verdict.lines import Lines
 from scripts.verdict.pool import pool
 from scripts.verdict.table import arms_of, drawn_share, fitting_halves, table
 from scripts.verdict_self_test import LINES, main
+from tests.support.quick import quick
 
 ROOT = Path(__file__).resolve().parents[2]
 MEASURED = ROOT / "scripts/verdict/measured"
@@ -59,6 +60,7 @@ def chosen(part, kind=None, dose=None):
     ]
 
 
+@pytest.mark.slow
 def test_the_table_counts_alarms_of_the_verdict_and_of_the_control():
     lines = [line(case, alarms=["loss"]) for case in chosen("aa")]
     lines[3] = line(chosen("aa")[3], "worse", ["loss"], ["loss"])
@@ -72,6 +74,7 @@ def test_the_table_counts_alarms_of_the_verdict_and_of_the_control():
     assert len(fitting_halves(lines)) == 60
 
 
+@pytest.mark.slow
 def test_the_share_that_a_set_s_choice_adds_is_found_again():
     rng, known = np.random.default_rng(0), Drawn(0.5, 400, 0)
     lines = []
@@ -85,6 +88,7 @@ def test_the_share_that_a_set_s_choice_adds_is_found_again():
     assert (found.pictures, found.comparisons) == (400, len(lines))
 
 
+@pytest.mark.slow
 def test_what_is_committed_is_what_its_lines_say():
     """The share that comparisons count with, and the tables of the docs."""
     lines = list(Lines(MEASURED / LINES))
@@ -145,7 +149,7 @@ def test_all_cases_have_keys_of_their_own_and_share_the_clean_sets_seeds():
     assert replace(every[0], pictures=7).key != every[0].key
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", quick(KINDS.values(), 2), ids=lambda kind: kind.name)
 def test_a_larger_dose_has_the_faults_of_a_smaller_one(kind):
     pictures = pool(40)
     true = {item.key: item for item in clean(pictures)}

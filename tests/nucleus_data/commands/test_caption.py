@@ -45,6 +45,7 @@ def test_options_that_do_not_go_together_are_refused(arguments, said, tmp_path):
     assert said in nucleus(*arguments, f"corpus={tmp_path}", code=2)
 
 
+@pytest.mark.slow
 def test_a_dry_run_tells_the_costs(corpus):
     said = nucleus("caption", "--dry-run", f"corpus={corpus.uri}", BARE, "caption.rate=2")
     assert "  short: 6 captions, " in said

@@ -41,6 +41,7 @@ def nucleus(*arguments, code=0):
     return result
 
 
+@pytest.mark.slow
 def test_nothing_that_a_command_prints_moves_the_terminal(corpus, tmp_path):
     where = f"corpus={corpus.uri}"
     said = nucleus("status", where).output

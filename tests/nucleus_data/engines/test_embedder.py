@@ -39,6 +39,7 @@ def test_the_batch_is_a_fixed_one_by_device():
     ]
 
 
+@pytest.mark.slow
 def test_pixels_have_the_bits_of_torchvision():
     transforms = pytest.importorskip("torchvision.transforms")
     mean, std = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)

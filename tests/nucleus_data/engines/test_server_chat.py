@@ -52,6 +52,7 @@ class TestWhatIsSent:
         assert set(first) == {"model", "messages", "max_tokens", "temperature", "top_p"}
         assert second["messages"] == [{"role": "user", "content": "Shorten: x"}]
 
+    @pytest.mark.slow
     def test_a_jpeg_where_the_setting_says_so(self, engine_for):
         with FakeServer() as server:
             caption(engine_for(server, jpeg_quality=90), ask("a"))

@@ -98,6 +98,7 @@ def drafts(corpus):
     return [name for name in corpus.store.find("runs") if "again." in name]
 
 
+@pytest.mark.slow
 def test_what_is_found_lies_below_the_run_only_while_it_is_needed(corpus, monkeypatch):
     options = (TWO, "caption.attempts=1", "caption.rounds=1")
     bad = {"0/0/short": {"text": LOOP}, "2/0/short": {"text": LOOP}}

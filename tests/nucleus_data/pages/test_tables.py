@@ -75,6 +75,7 @@ def test_the_page_is_the_same_however_many_shards_are_asked_at_a_time(several):
     assert set(workers.asked.values()) == {3}
 
 
+@pytest.mark.slow
 def test_survivors_of_any_shard_are_found(several):
     # 5 and 6 were dropped for 0, of another shard; 7 now for what is not there, 4 for elsewhere.
     selection = several.corpus.at("selection", several.tables["selection"])

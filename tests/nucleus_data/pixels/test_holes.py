@@ -46,6 +46,7 @@ def with_hole(data, share, count):
     return data[:at] + bytes(count) + data[at + count :], at
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(st.integers(0, 3), st.floats(0.05, 0.95), st.integers(HOLE, 400))
 def test_every_hole_under_the_usual_tables_is_found_where_it_is(seed, share, count):

@@ -93,6 +93,7 @@ def test_shuffled_pairs_agree_with_the_truth_that_they_imply(made, tmp_path):
     assert not any("too few" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_the_same_bytes_whatever_the_shards(made, tmp_path):
     images, texts = subjects(200)
     files = []

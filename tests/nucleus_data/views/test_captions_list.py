@@ -72,6 +72,7 @@ def test_the_status_calls_an_import_one(made):
     assert notes[OLD] == "of another configuration"
 
 
+@pytest.mark.slow
 def test_explain_names_each_set(made):
     corpus, run = made
     ident = sorted(i for (i,) in corpus.table("records").project("id").fetchall())[0]

@@ -78,6 +78,7 @@ def test_an_upstream_column_s_name_may_have_quotes_in_it(tmp_path):
     assert rows.to_pylist() == records.slice(0, 1).to_pylist()
 
 
+@pytest.mark.slow
 def test_the_selection_that_is_exported_is_told_with_its_sums_and_how_it_was_made(made, tmp_path):
     run = look(made)
     export(run.run, run.stages["select"], str(tmp_path / "x.csv"))
@@ -91,6 +92,7 @@ def test_the_selection_that_is_exported_is_told_with_its_sums_and_how_it_was_mad
     assert third == "  1 rules; of duplicates the best stays"
 
 
+@pytest.mark.slow
 def test_the_command_exports_states(made, tmp_path):
     where = [str(tmp_path / "x.csv"), f"corpus={made.uri}", RULES]
     said = nucleus("export", *where).splitlines()

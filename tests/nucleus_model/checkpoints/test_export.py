@@ -126,6 +126,7 @@ def test_the_card_of_half_the_bytes(diffusers, run, tmp_path, monkeypatch):
     assert np.abs(ours - theirs).mean() < 10
 
 
+@pytest.mark.slow
 def test_the_transformer_alone_in_half_the_bytes(diffusers, run, tmp_path):
     options = ("--transformer-only", "--precision=bfloat16", "--shard-gb=0.0001")
     done = nucleus("export-model", run[0] / "without", tmp_path / "t", *options)
@@ -138,6 +139,7 @@ def test_the_transformer_alone_in_half_the_bytes(diffusers, run, tmp_path):
     assert same_weights(loaded, wanted)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_exported_is_refused(run, tmp_path):
     for arguments, message in [
         ((run[0] / "without", tmp_path / "p"), "train with quick_train.codec=vae, or export"),

@@ -133,6 +133,7 @@ BUGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bug", quick(BUGS, 2))
 def test_the_run_finds(bug, folder, wanted, monkeypatch):
     STALE.clear()
@@ -150,6 +151,7 @@ def test_the_run_finds_another_text(changes, folder, wanted):
     assert (pack(run(folder, **changes), 2) - wanted[0]).abs().max() > 1e-2
 
 
+@pytest.mark.slow
 def test_the_run_finds_another_guidance(folder, wanted):
     assert (pack(run(folder, guidance=5.5), 2) - wanted[0]).abs().max() > 1e-2
 

@@ -52,6 +52,7 @@ def test_a_signal_of_ones_own(corpus):
     assert own_signal.group.name == "own"
 
 
+@pytest.mark.slow
 def test_a_recipe_changed(corpus, capsys):
     change_recipe.main(corpus.uri, "select.rules.wide=aspect > 2")
     said = capsys.readouterr().out

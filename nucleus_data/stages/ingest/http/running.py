@@ -5,6 +5,7 @@ import gc
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 
@@ -27,7 +28,7 @@ def _little_garbage() -> Iterator[None]:
     These are mostly from imports: 100,000 objects and more, which take 50 ms per full collection,
     and hardly any of them is garbage. New objects are collected as usual.
     """
-    if gc.get_freeze_count():  # frozen by other code, which will also unfreeze
+    if _frozen_by_others():
         yield
         return
     gc.freeze()
@@ -35,3 +36,12 @@ def _little_garbage() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
+
+
+@cache
+def _frozen_by_others() -> bool:
+    """Whether other code of this process excludes its objects, and will include them again.
+
+    It is asked once, as Python counts them one by one.
+    """
+    return gc.get_freeze_count() > 0

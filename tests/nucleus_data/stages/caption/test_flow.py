@@ -329,6 +329,7 @@ def test_a_picture_fits_the_longest_side_and_the_budget_of_pixels(size, limits, 
     assert made.shape[0] * made.shape[1] <= limits.get("max_pixels", 1 << 30)
 
 
+@pytest.mark.slow
 def test_what_inspect_was_told_to_read_is_captioned(monkeypatch):
     """A picture of more pixels than are read by themselves: `inspect.max_pixels` may say so."""
     stream = io.BytesIO()

@@ -204,6 +204,7 @@ def test_a_recipe_with_few_signals_is_compared_too(tmp_path):
     assert table_of(corpus, run, "selection")["b.png"]["state"] == "duplicate"
 
 
+@pytest.mark.slow
 def test_a_dry_run_counts(corpus):
     said = []
     run = curated.run(corpus.uri, "compare", dry_run=True, said=said)

@@ -10,6 +10,7 @@ from nucleus_data.stages.dedup.linked import Cut, find_components, pieces_of
 from nucleus_data.stages.dedup.partitioned import write_pairs
 from nucleus_data.stages.dedup.walk import components
 from tests.support.phases import inline
+from tests.support.quick import quick
 
 ROWS = 4  # of a shard
 FOREIGN = 10**6  # numbers of records of another corpus begin here
@@ -32,7 +33,7 @@ def cut_of(folder, pairs, parts, *, foreign):
 
 
 @pytest.mark.parametrize("foreign", [True, False])
-@pytest.mark.parametrize("parts", [1, 4, 10])
+@pytest.mark.parametrize("parts", quick([1, 4, 10], [4]))
 def test_labels_are_those_of_a_union(tmp_path, parts, foreign):
     rng = np.random.default_rng(parts)
     ends = np.sort(rng.choice(30 * ROWS, (60, 2)), axis=1)

@@ -187,6 +187,7 @@ def test_two_hundred_thousand_equal_codes():
     assert pairs["row"].to_numpy().max() == 0
 
 
+@pytest.mark.slow
 def test_different_pictures_of_one_64_bit_hash_cost_little_each():
     count = 10_000  # 50 million pairs
     rng = np.random.default_rng(3)

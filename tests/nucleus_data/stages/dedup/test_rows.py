@@ -41,6 +41,7 @@ def test_what_is_not_known_of_a_record_is_like_nobody_else_s():
     assert unmeasured["width"] == 0
 
 
+@pytest.mark.slow
 def test_a_pair_s_ids_become_texts_in_little_memory(monkeypatch):
     edges = np.zeros(200_000, EDGE)
     edges["other"] = np.arange(len(edges))[::-1]

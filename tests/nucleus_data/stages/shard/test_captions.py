@@ -49,6 +49,7 @@ def test_a_set_holds_older_and_imported_captions(made):
     assert plan["tables"]["caption.short"] != OLD  # the recipe's own stays pinned
 
 
+@pytest.mark.slow
 def test_two_tables_of_a_variant_are_told_apart(made):
     corpus, run = made
     now = run.tables["caption.short"][:8]

@@ -138,6 +138,7 @@ def test_the_own_caption_is_taken_where_preserve_is_true(corpus):
     assert shard(corpus, "shard.captions=[short]", rule)[0].pins.edition == one
 
 
+@pytest.mark.slow
 def test_what_preserve_waits_for_is_not_taken(corpus):
     """Similarity is not measured: nobody knows whose caption fits, and none is taken."""
     run, folder = shard(corpus, NAMES, "caption.preserve=caption_cosine > 0.3")

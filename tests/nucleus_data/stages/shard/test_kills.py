@@ -61,6 +61,7 @@ def dying(monkeypatch, after):
     monkeypatch.setattr(local_files, "link", dies)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", quick([4, 20], 1))
 def test_kills_while_a_set_is_written(corpus, monkeypatch, times):
     wanted = made(corpus, f"whole{times}")

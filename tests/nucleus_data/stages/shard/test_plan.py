@@ -23,6 +23,7 @@ def covers(picture, target):
     return scale >= 1, lost
 
 
+@pytest.mark.slow
 def test_every_record_is_in_each_resolution_or_left_out_with_the_reason(made, training_set):
     seen = {64: Counter(), 128: Counter()}
     for entry in manifest(training_set):
@@ -39,6 +40,7 @@ def test_every_record_is_in_each_resolution_or_left_out_with_the_reason(made, tr
             assert (ident in counts) == (reason is None)  # none lost
 
 
+@pytest.mark.slow
 def test_tars_are_filled_before_the_next_begins(training_set):
     by_bucket = {}
     for entry in manifest(training_set):
@@ -49,6 +51,7 @@ def test_tars_are_filled_before_the_next_begins(training_set):
         assert all(entry["samples"] == 3 for entry in entries[:-1])
 
 
+@pytest.mark.slow
 def test_the_bucket_is_the_nearest_one(training_set):
     seen = set()
     for entry in manifest(training_set):

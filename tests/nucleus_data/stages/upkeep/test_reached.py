@@ -83,6 +83,7 @@ def test_of_other_resolutions_and_samples_nothing_is_named(made, tmp_path):
     assert (done(corpus)["exports"], done(corpus)["trainings"]) == ([], [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", quick(KINDS, 1))
 def test_an_export_names_what_was_taken_down_and_is_not_taken_for_the_set(made, tmp_path, kind):
     corpus, folder = made

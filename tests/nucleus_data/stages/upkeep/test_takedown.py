@@ -127,6 +127,7 @@ def test_shards_without_one_of_them_stay_as_they_are(corpus):
     assert corpus2.keys() == {k for k in before if k.startswith(("images", "tables", "claims"))}
 
 
+@pytest.mark.slow
 def test_later_ingests_refuse_it(corpus, tmp_path):
     assert taken(corpus, ids=[ident(1)])
     before = tree(tmp_path / "c")

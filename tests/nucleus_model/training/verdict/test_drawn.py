@@ -45,6 +45,7 @@ def test_what_is_added_widens_the_interval_and_leaves_its_degrees(interval):
     assert wider.error == pytest.approx(2**0.5 * plain.error)
 
 
+@pytest.mark.slow
 def test_equal_sets_whose_pictures_differ_by_chance_are_told_apart_as_seldom_as_said():
     """Sets whose choice adds what is stored: by seeds alone more alarms than the level says."""
     known, _ = stored("debug")

@@ -54,6 +54,7 @@ def test_holm() -> None:
     assert bonferroni(0.95, 5) == pytest.approx(0.99)
 
 
+@pytest.mark.slow
 def test_holm_is_that_of_statsmodels() -> None:
     from statsmodels.stats.multitest import multipletests
 

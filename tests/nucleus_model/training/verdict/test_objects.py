@@ -40,6 +40,7 @@ def parts_of(tmp_path, pictures):
     return list(measured(plan))
 
 
+@pytest.mark.slow
 def test_the_reference_tells_whether_the_checker_knows_such_pictures(tmp_path):
     assert is_checked(parts_of(tmp_path / "own", [pixels(one) for one in SCENES]))
     # The same captions beside pictures that do not show them.
@@ -52,6 +53,7 @@ def test_a_caption_of_a_photo_names_no_objects_of_the_world():
     assert told("a red ring and a red ring") == {("ring", "red"): 2}
 
 
+@pytest.mark.slow
 def test_objects_are_counted_in_the_cells_of_the_grid(tmp_path):
     known = (one for one in SCENES if right(pixels(one), told(captions(one)["short"])))
     shown = list(islice(known, 4))

@@ -87,6 +87,7 @@ def test_a_reference_is_the_yardstick_and_nobody_trains_on_it(sets):
     assert len(column(found, "id", lambda row: row["a"])) == 15 - len(unseen)
 
 
+@pytest.mark.slow
 def test_what_is_trained_on_under_another_id_is_measured_by_nobody(sets, tmp_path):
     items = colored_items(60)
     # Each of the last 20 is one of the first 20 once more.

@@ -43,6 +43,7 @@ def test_sets_that_lack_pictures_leave_the_order_of_training_as_it_is(arms):
     assert not same_training(less, again, 0)
 
 
+@pytest.mark.slow
 def test_another_draw_of_clusters_is_another_training(arms):
     settings = SETTINGS.model_copy(update={"claim": "recipes"})
     ids = planned(arms, "less").pictures.column("id").to_pylist()

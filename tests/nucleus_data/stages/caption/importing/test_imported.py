@@ -270,6 +270,7 @@ def test_captions_of_failed_records_are_none(corpus, tmp_path):
     assert states(imported(corpus, tmp_path / "x.csv")) == {"matched": 1, "no_picture": 1}
 
 
+@pytest.mark.slow
 def test_a_killed_import_goes_on_to_the_same_bytes(corpus, tmp_path, monkeypatch):
     file = as_parquet(tmp_path)
     other = Corpus(str(tmp_path / "other"), create=True)

@@ -109,6 +109,7 @@ def test_what_is_refused(url, tmp_path, path, reason):
     assert (found.reason, found.data) == (reason, None)
 
 
+@pytest.mark.slow
 def test_large_bodies_do_not_lie_in_memory(url, tmp_path):
     fetched([url + "/plain"], tmp_path / "warm")
     urls = [f"{url}/large?{n}" for n in range(12)]

@@ -42,6 +42,7 @@ def columns(draw):
     return kind, draw(st.lists(numbers, max_size=6))
 
 
+@pytest.mark.slow
 @given(columns(), st.sampled_from(["plain", "list", "struct"]), st.booleans())
 def test_what_duckdb_cannot_hold_costs_itself_alone(tmp_path_factory, column, shape, told):
     folder = tmp_path_factory.mktemp("held")

@@ -156,6 +156,7 @@ def test_numbers_in_one_parquet_file_and_structures_in_another(connection, tmp_p
     assert connection.sql(table.query).fetchall() == [found[name] for name in order]
 
 
+@pytest.mark.slow
 def test_line_ends_of_two_kinds_and_long_cells(read):
     rows, table = read("url,caption\nu0,x\r\nu1,y\n")
     assert (rows, table.damaged) == ([("u0", "x"), ("u1", "y")], [])

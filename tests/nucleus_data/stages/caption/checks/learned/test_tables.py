@@ -57,6 +57,7 @@ def slow(text, known):
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(ODD_TEXTS | st.text(max_size=60))
 @example("")
