@@ -10,11 +10,13 @@ partition: records by their bytes, pictures by their pHash, leaders by a block o
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from nucleus_data.errors import RequestError
 from nucleus_data.stages.dedup.classes import Members, first_of_runs, runs_of
 from nucleus_data.stages.dedup.codes import Distances, Indices
 from nucleus_data.stages.dedup.confirm import aspect_difference, rounded_aspect
@@ -31,6 +33,10 @@ from nucleus_data.stages.dedup.search import iterate_near_pairs
 from nucleus_data.stages.dedup.settings import DedupSettings
 
 CodePairs = Iterable[tuple[Indices, Indices, Distances]]
+
+# Pairs that a process holds, for each of `partition_records`: by default 128 million, 7 GB.
+PAIRS_A_RECORD = 64
+LOOKED_AT = 1 << 20  # pairs among which the record with the most is looked for
 
 
 def find_duplicates(
@@ -73,16 +79,18 @@ def find_pairs(records: Rows, settings: DedupSettings) -> tuple[pa.Table, Counte
     Returns:
         The pairs, and counts: `pairs`, `exact` (pairs of equal files), and `candidates` (pairs of
         different pictures whose pHashes are near, confirmed or not).
+
+    Raises:
+        RequestError: There are more pairs than a process can hold (`collected`).
     """
     counts: Counter[str] = Counter()
     exact, pictures = by_bytes(records)
     links, leaders = by_class(pictures)
     groups = group_equal(leaders["phash"])
-    edges = [exact, links, *equal_codes(leaders, groups, settings, counts)]
-    near = iterate_near_pairs(groups.codes, settings.distance)
-    edges += confirmed(leaders, groups, near, settings, counts)
-    joined = np.concatenate(edges)
-    edges.clear()  # if there are very many pairs, this is most of the memory
+    equal = equal_codes(leaders, groups, settings, counts)
+    codes = iterate_near_pairs(groups.codes, settings.distance)
+    near = confirmed(leaders, groups, codes, settings, counts)
+    joined = collected(chain([exact, links], equal, near), settings)
     pairs = pairs_table(joined, tuple(settings.against))
     counts.update(pairs=pairs.num_rows, exact=len(exact))
     return pairs, counts
@@ -162,9 +170,43 @@ def confirmed(
             yield told(edges)
 
 
+def collected(parts: Iterable[Rows], settings: DedupSettings) -> Rows:
+    """Concatenates `EDGE` rows, unless there are more than a process can hold.
+
+    K near but unequal pictures have up to K^2 / 2 pairs. Without a limit, the process would be
+    killed for its memory, and nobody could tell why.
+
+    Raises:
+        RequestError: There are more than `PAIRS_A_RECORD` pairs for each of `partition_records`.
+    """
+    limit = PAIRS_A_RECORD * settings.partition_records
+    kept, count = [np.empty(0, EDGE)], 0
+    for part in parts:
+        kept.append(part)
+        count += len(part)
+        if count > limit:
+            raise RequestError(_too_many(kept, settings))
+    return np.concatenate(kept)
+
+
 def told(edges: Rows) -> Rows:
     """Returns the edges without those of which both records are from other corpora."""
     return edges[corpus_of(edges["place"]) == 0]
+
+
+def _too_many(edges: list[Rows], settings: DedupSettings) -> str:
+    """Returns what to do about too many pairs, with a record that has many of them."""
+    last = np.concatenate([rows[-LOOKED_AT:] for rows in edges[-16:]])
+    _, first, counts = np.unique(last["place"], return_index=True, return_counts=True)
+    ident = last["id"][first[np.argmax(counts)]].tobytes().hex()
+    most = settings.partition_records
+    return (
+        f"dedup: one process found more than {PAIRS_A_RECORD * most:,} pairs of near duplicates. "
+        "Near but unequal copies of a picture are listed pair by pair; one picture with very many "
+        f"is that of record {ident}. Lower dedup.distance or dedup.hash256_distance, so that fewer "
+        f"pictures count as copies. Or raise dedup.partition_records, which is {most:,}, if there "
+        f"is memory: a process holds {PAIRS_A_RECORD} times as many pairs, of {EDGE.itemsize} bytes"
+    )
 
 
 def _size(rows: Rows) -> NDArray[np.int64]:

@@ -18,6 +18,7 @@ numbers and counts go through Ray. A task holds one partition of the records: ab
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -154,14 +155,15 @@ class _Work:
     def classes(self, number: int) -> dict[str, int]:
         """Links equal pictures, writes each class's leader, and counts the bits of pHashes."""
         from nucleus_data.stages.dedup.groups import group_equal
-        from nucleus_data.stages.dedup.pairs import by_class, equal_codes
+        from nucleus_data.stages.dedup.pairs import by_class, collected, equal_codes
 
         pictures = by_place(self._read("pictures", number, PICTURE))
         links, leaders = by_class(pictures)
         groups = group_equal(leaders["phash"])
         candidates: Counter[str] = Counter()
-        edges = [links, *equal_codes(leaders, groups, self.settings, candidates)]
-        count = self._write_edges(f"classes-{number:06d}", np.concatenate(edges))
+        equal = equal_codes(leaders, groups, self.settings, candidates)
+        edges = collected(chain([links], equal), self.settings)
+        count = self._write_edges(f"classes-{number:06d}", edges)
         # Not partitioned yet: the bits of each block are only known once all leaders are counted.
         self._write("leaders", number, leaders, np.zeros(len(leaders)), 1)
         bits = np.unpackbits(groups.codes.astype(">u8").view(np.uint8).reshape(-1, 8), axis=1)
@@ -179,16 +181,16 @@ class _Work:
     def search(self, number: int) -> dict[str, int]:
         """Finds and confirms the near pairs among the leaders that share values of the block."""
         from nucleus_data.stages.dedup.groups import group_equal
-        from nucleus_data.stages.dedup.pairs import confirmed
+        from nucleus_data.stages.dedup.pairs import collected, confirmed
         from nucleus_data.stages.dedup.search import pairs_of_block
 
         leaders = by_place(self._read(self._dealt(), number, PICTURE))
         groups = group_equal(leaders["phash"])
-        near = pairs_of_block(groups.codes, self._layout(), self.phase.block)
+        codes = pairs_of_block(groups.codes, self._layout(), self.phase.block)
         candidates: Counter[str] = Counter()
-        edges = list(confirmed(leaders, groups, near, self.settings, candidates))
-        name = f"{self.phase.label}-{number:06d}"
-        count = self._write_edges(name, np.concatenate([np.empty(0, EDGE), *edges]))
+        near = confirmed(leaders, groups, codes, self.settings, candidates)
+        edges = collected(near, self.settings)
+        count = self._write_edges(f"{self.phase.label}-{number:06d}", edges)
         return {"pairs": count, **candidates}
 
     def write(self, number: int) -> dict[str, int]:

@@ -1,4 +1,6 @@
+import re
 import time
+from itertools import combinations, islice
 
 import numpy as np
 import pyarrow as pa
@@ -6,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nucleus_data.errors import RequestError
 from nucleus_data.stages.dedup.pairs import find_duplicates
 from nucleus_data.stages.dedup.rows import INPUT, PAIRS
 from nucleus_data.stages.dedup.settings import DedupSettings
@@ -198,6 +201,17 @@ def test_different_pictures_of_one_64_bit_hash_cost_little_each():
     pairs = find_duplicates(table)
     assert time.process_time() - started < 5
     assert places(pairs) == [((0, 17), (0, count - 1))]
+
+
+def test_more_pairs_than_a_process_holds_are_refused():
+    two_bits = islice(combinations(range(64), 2), 100)
+    near = np.array([1 << one | 1 << other for one, other in two_bits], np.uint64)
+    table = copies(100, phash=near)
+    ids = set(table["id"].to_pylist())
+    assert len(find_duplicates(table, DedupSettings(partition_records=78))) == 4950
+    with pytest.raises(RequestError, match=r"more than 4,928 pairs .* dedup.distance or") as told:
+        find_duplicates(table, DedupSettings(partition_records=77))
+    assert re.search(r"that of record (\w+)", str(told.value))[1] in ids
 
 
 def test_wrong_tables_are_refused():

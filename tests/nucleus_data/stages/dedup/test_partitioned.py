@@ -1,6 +1,7 @@
 """The partitioned search against the one in memory, on tables without pictures."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -116,6 +117,21 @@ def test_a_failed_task_ends_the_search_and_publishes_nothing(tmp_path):
     )
     settings = DedupSettings(partition_records=50)
     assert compare(corpus, "dedup", [source(corpus)], settings, inline) is None
+    assert not corpus.store.exists("tables/dedup/dedup/_published.json")
+
+
+def test_more_pairs_than_a_process_holds_end_the_search_with_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr("nucleus_data.stages.dedup.pairs.PAIRS_A_RECORD", 1)
+    corpus = write_corpus(tmp_path, clustered_table(9, 200, centres=2))
+    reports = []
+
+    def noting(name, task, items, total):
+        reports.append(inline(name, task, items, total))
+        return reports[-1]
+
+    settings = DedupSettings(partition_records=150)
+    assert compare(corpus, "dedup", [source(corpus)], settings, noting) is None
+    assert re.search("more than 150 pairs of .* Lower dedup.distance", reports[-1].failed[0].error)
     assert not corpus.store.exists("tables/dedup/dedup/_published.json")
 
 
