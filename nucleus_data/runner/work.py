@@ -123,7 +123,7 @@ class Resources(BaseModel):
     num_cpus: float = Field(1, ge=0, description="Number of CPUs per worker.")
     num_gpus: float = Field(0, ge=0, description="Number of GPUs per worker.")
     memory_gb: float | None = Field(
-        None, gt=0, description="Memory, in GB, that Ray reserves per worker; null: none."
+        None, gt=0, description="Memory, in GiB, that Ray reserves per worker; null: none."
     )
     row_timeout_s: float = Field(
         300,
@@ -133,7 +133,7 @@ class Resources(BaseModel):
     row_memory_gb: float = Field(
         8,
         gt=0,
-        description="Memory limit, in GB, of the child process that handles each image of a "
+        description="Memory limit, in GiB, of the child process that handles each image of a "
         "guarded shard (one that failed twice, by a dying worker or an error of the stage).",
     )
 
