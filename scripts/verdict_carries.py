@@ -20,7 +20,7 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nucleus_model.settings.verdict import PresetName
@@ -99,8 +99,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, metavar="DIR", help="keep everything there, and go on")
     parser.add_argument("--quick", action="store_true", help="few steps of few sets; no verdict")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N")
+    parser.add_argument("--seeds", type=int, metavar="N", help="seeds of each set and length [3]")
     options = parser.parse_args(arguments)
     size = QUICK if options.quick else Size()
+    size = replace(size, seeds=options.seeds or size.seeds)
     with tempfile.TemporaryDirectory(prefix="carries-") as folder:
         out = (options.out or Path(folder)).resolve()
         found = carries(out, size, options.workers)
