@@ -37,7 +37,10 @@ def test_the_command_fits_and_changes_no_table(corpus, tmp_path):
     known = load_fit(str(file))
     lines = said.splitlines()
     assert f"fitted on {known.records} kept records of selection" in said
-    assert f"  {300 - known.records} more have no tier or no size, and will have no bucket" in lines
+    assert (
+        f"  {300 - known.records} more have no tier or no size, so they will have no bucket"
+        in lines
+    )
     assert f"use it with select.curriculum.fitted={file}" in lines
     assert lines[-1] == str(file)
     assert {t: corpus.config_hashes(t) for t in corpus.store.list("tables")} == before
@@ -83,7 +86,7 @@ def test_it_fits_again_where_the_curriculum_is_set(corpus, tmp_path):
     ("changed", "said"),
     [
         (["select.tiers.score=null"], "select.curriculum needs quality tiers"),
-        (["rules.more=width < 5"], "to fit on; run: nucleus select"),
+        (["rules.more=width < 5"], "from the current tables and rules; run: nucleus select"),
         (["select.curriculum.size=widht"], "reads 'widht', which no table has"),
     ],
 )
