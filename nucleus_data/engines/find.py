@@ -108,7 +108,7 @@ def resolve_model(model: str, revision: str | None, kind: ModelKind = CAPTIONER)
     files = sorted(p for p in folder.iterdir() if p.suffix in CONTENT and p.is_file())
     if not any(p.suffix == ".safetensors" for p in files) or not (folder / kind.config).is_file():
         raise RequestError(
-            f"{key}: {folder} must have {kind.config} and *.safetensors; one of them is missing"
+            f"{key}: {folder} needs {kind.config} and *.safetensors, but one of them is missing"
         )
     # The hash is cached by the files' sizes and times, since weights may take seconds to read.
     stamp = tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files)
