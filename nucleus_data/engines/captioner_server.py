@@ -64,7 +64,7 @@ class ServerEngine:
         }
         self._meeting = Meeting(model, settings, self._text, self._key)
         if not pictures:
-            self._meeting.blind = "caption: a server that is used without pictures was asked about one"
+            self._meeting.blind = "caption: a server used without pictures was asked about one"
         self._counts = Counts()
         self._done: queue.SimpleQueue[Generated] = queue.SimpleQueue()
         self._pending = 0

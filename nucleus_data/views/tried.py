@@ -104,7 +104,7 @@ def _check(page: Path) -> None:
     if page.is_dir():
         raise RequestError(f"--out {page} can't be written: it is a folder; give a file")
     if not page.parent.is_dir():
-        raise RequestError(f"--out {page} can't be written: {page.parent} is not a folder")
+        raise RequestError(f"--out {page} can't be written: there is no folder {page.parent}")
 
 
 def _chosen(run: Run, count: int) -> dict[int, list[int]]:

@@ -84,7 +84,9 @@ class WorldServer:
             parse_fault(fault)
         for file in self._faults:
             if self.folder.find(file) is None:
-                raise ValueError(f"faults names {file!r}, which is no file in {self.folder.path}")
+                raise ValueError(
+                    f"faults names {file!r}, which is not a file in {self.folder.path}"
+                )
         self._host, self._port = host, port
         self._seed, self._share, self._drawn = seed, fault_share, tuple(drawn)
         self._lock = threading.Lock()

@@ -45,8 +45,8 @@ class Metrics:
         # With missing lines, the summary would silently be wrong.
         if steps != list(range(1, step + 1)):
             raise CorpusError(
-                f"{folder / METRICS} must have each of the steps 1 to {step} once, as the "
-                "checkpoint has done them; put it back, or remove the folder and train again"
+                f"{folder / METRICS} lacks or repeats some of the steps 1 to {step} that the "
+                "checkpoint has done; put it back, or remove the folder and train again"
             )
         # Lines after the checkpoint are dropped here, as their steps will be repeated. The file is
         # written under another name and renamed, so that a kill in between leaves the old one.

@@ -147,8 +147,8 @@ def test_loopback_has_several_names(folder, host):
     ("settings", "message"),
     [
         ({"faults": {"a.jpg": "nonsense"}}, "unknown fault 'nonsense'; known: none, 403"),
-        ({"faults": {"absent.jpg": "404"}}, "'absent.jpg', which is no file"),
-        ({"faults": {"../secret.jpg": "404"}}, "which is no file"),
+        ({"faults": {"absent.jpg": "404"}}, "'absent.jpg', which is not a file"),
+        ({"faults": {"../secret.jpg": "404"}}, "which is not a file"),
         ({"drawn": ["slow:x"], "fault_share": 0.1}, "an argument of slow must match"),
         ({"drawn": [], "fault_share": 0.1}, "drawn must name a fault"),
         ({"fault_share": 1.5}, "fault_share must be 0 to 1, got 1.5"),

@@ -104,7 +104,7 @@ def test_what_decides_losses_may_not_change_and_the_rest_may(whole, inputs, tmp_
     with pytest.raises(CorpusError):
         quick_train(str(other), out, made(inputs[1]))
     (out / "metrics.jsonl").write_text("")
-    with pytest.raises(CorpusError, match="must have each of the steps 1 to 11 once"):
+    with pytest.raises(CorpusError, match="lacks or repeats some of the steps 1 to 11 that"):
         quick_train(str(inputs[0]), out, made(inputs[1]))
 
 
