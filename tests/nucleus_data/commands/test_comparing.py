@@ -88,7 +88,7 @@ def here(monkeypatch):
 def test_a_recipe_is_compared_with_itself_varied(corpus, tmp_path, here):
     settings = (f"corpus={corpus.uri}", *compared.SETTINGS)
     dry = nucleus("quick-train", *VARY, *DEBUG, "--dry-run", *settings)
-    assert "its set, made by select, shard unless it exists" in dry
+    assert "its set, made by select, shard as far as it is not there" in dry
     assert "up to 6 runs of debug; nothing was made or trained" in dry
     assert len(corpus.config_hashes("selection")) == 1
     out = tmp_path / "out"
