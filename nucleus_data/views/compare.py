@@ -121,8 +121,8 @@ def _selection_of(run: Run, select: Select) -> Mapping[str, str]:
     pins = select.named(run)
     if not select.published(run, pins):
         raise RequestError(
-            "nothing to compare with: no selection was made from the current tables and rules "
-            "(without the changes given here); "
+            "there is no selection for the current tables and rules (without the changes given "
+            "here) to compare with; "
             f"run: {told('select', run.corpus.uri, options=run.choice.options())}"
         )
     return pins

@@ -144,6 +144,6 @@ def _selection(run: Run, recipe: Recipe) -> tuple[Select, str]:
         if select.published(run, {TABLE: hashed}):
             return select, hashed
     raise RequestError(
-        "nothing to fit on: no selection was made from the current tables and rules; run: "
+        "there is no selection for the current tables and rules to fit on; run: "
         f"{told('select', run.corpus.uri, 'select.curriculum=null')}"
     )

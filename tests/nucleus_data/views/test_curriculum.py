@@ -86,7 +86,7 @@ def test_it_fits_again_where_the_curriculum_is_set(corpus, tmp_path):
     ("changed", "said"),
     [
         (["select.tiers.score=null"], "select.curriculum needs quality tiers"),
-        (["rules.more=width < 5"], "from the current tables and rules; run: nucleus select"),
+        (["rules.more=width < 5"], "to fit on; run: nucleus select"),
         (["select.curriculum.size=widht"], "reads 'widht', which no table has"),
     ],
 )
