@@ -70,7 +70,7 @@ def read_settings(config: Path | None, overrides: Sequence[str]) -> Given:
 def _local_path(text: str) -> Path:
     """Returns a local path; rejects URLs, of which `pathlib` would make a folder called `s3:`."""
     if "://" in text or not text:
-        raise argparse.ArgumentTypeError(f"{text!r} is no path on this machine; give one")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a path on this machine; give one")
     return Path(text)
 
 

@@ -56,14 +56,15 @@ class Calibration:
         scores, values = np.asarray(self.scores, float), np.asarray(self.values, float)
         if scores.ndim != 1 or scores.shape != values.shape or len(scores) < 2:
             raise ValueError(
-                f"{scores.size} scores and {values.size} values; needed: as many of each, 2 or more"
+                f"got {scores.size} scores and {values.size} values; "
+                "both must have the same number, at least 2"
             )
         if not (np.isfinite(scores).all() and np.isfinite(values).all()):
             raise ValueError("scores and values must be finite numbers")
         if not ((np.diff(scores) > 0).all() and (np.diff(values) > 0).all()):
-            raise ValueError("scores and values must rise from each knot to the next")
+            raise ValueError("scores and values must increase from each knot to the next")
         if values[0] < 0 or values[-1] > 1:
-            raise ValueError(f"values must lie in 0 to 1, got {values[0]:g} to {values[-1]:g}")
+            raise ValueError(f"values must be within 0 to 1, got {values[0]:g} to {values[-1]:g}")
 
     def apply(self, raw: Scores) -> NDArray[np.float32]:
         """Maps raw scores, [N], to probabilities, float32[N]; NaN stays NaN."""
@@ -112,8 +113,8 @@ def fit_calibration(
     kinds = [np.asarray(scores, np.float64) for scores in (matched, mismatched)]
     if min(map(len, kinds)) < FEWEST:
         raise ValueError(
-            f"{len(kinds[0])} matched and {len(kinds[1])} mismatched pairs; needed: {FEWEST} or "
-            "more of each"
+            f"got {len(kinds[0])} matched and {len(kinds[1])} mismatched pairs; at least {FEWEST} "
+            "of each are needed"
         )
     if not all(np.isfinite(scores).all() for scores in kinds):
         raise ValueError("a raw score is not a finite number")
@@ -157,12 +158,17 @@ def calibration_of(content: Mapping[str, Any], place: str = "calibration") -> Ca
     if unknown or missing:
         raise RequestError(
             f"{place}: "
-            + "; ".join([*(f"no key {k!r}" for k in missing), *(f"{k!r} is none" for k in unknown)])
+            + "; ".join(
+                [
+                    *(f"missing key {k!r}" for k in missing),
+                    *(f"unknown key {k!r}" for k in unknown),
+                ]
+            )
             + f"; the keys of a calibration are {', '.join(_KEYS)}"
         )
     if content["version"] != VERSION:
         raise RequestError(
-            f"{place}: version {content['version']!r}; this program reads {VERSION}; "
+            f"{place}: version {content['version']!r} is not supported, only {VERSION}; "
             "run: nucleus calibrate"
         )
     try:
@@ -187,9 +193,11 @@ def load_calibration(path: str | Path) -> Calibration:
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise RequestError(f"{path} is no calibration: {error}") from error
+        raise RequestError(f"{path} is not a calibration: {error}") from error
     if not isinstance(content, dict):
-        raise RequestError(f"{path} is no calibration: {type(content).__name__}, not an object")
+        raise RequestError(
+            f"{path} is not a calibration: it must hold an object, got {type(content).__name__}"
+        )
     return calibration_of(content, str(path))
 
 

@@ -64,7 +64,7 @@ class ServerEngine:
         }
         self._meeting = Meeting(model, settings, self._text, self._key)
         if not pictures:
-            self._meeting.blind = "caption: a server is asked about no picture, and was"
+            self._meeting.blind = "caption: a server used without pictures was asked about one"
         self._counts = Counts()
         self._done: queue.SimpleQueue[Generated] = queue.SimpleQueue()
         self._pending = 0
@@ -82,8 +82,8 @@ class ServerEngine:
             raise
         if not self._text.exact and not self._meeting.counts_tokens:
             logging.getLogger(__name__).warning(
-                "caption.servers: neither the model's tokenizer nor /tokenize is there: a text is"
-                " taken to have as many tokens as bytes, which is an upper bound"
+                "caption.servers: neither the model's tokenizer nor /tokenize is available; the"
+                " number of tokens of a text is assumed to be its number of bytes, an upper bound"
             )
         met = {one.url: one.told for one in self._pool.servers if one.told is not None}
         for note in notes(met, settings):
@@ -243,6 +243,6 @@ def _key(settings: EngineSettings) -> str:
     if not key:
         raise RequestError(
             f"caption.servers.key_env: the environment variable {servers.key_env} is not set where"
-            " the stage runs; export it before Ray is started, or leave key_env out"
+            " the stage runs; export it before starting Ray, or remove key_env"
         )
     return key

@@ -70,8 +70,8 @@ class TransformersEngine:
         self._chats = Chats(copy.deepcopy(self._tokenizer), self._render, pictures=pictures)
         if not self._chats.usual.divides:
             raise RequestError(
-                "caption.engine=transformers: the model's chat template must have tokens that end"
-                f" where the user's text stands; it gives {self._chats.usual.frame!r}. Use"
+                "caption.engine=transformers: the model's chat template must have token boundaries"
+                f" around the user's text, but it gives {self._chats.usual.frame!r}. Use"
                 " caption.engine=vllm"
             )
         loads = (
@@ -180,7 +180,7 @@ class TransformersEngine:
             import xgrammar
         except ImportError:
             raise RequestError(
-                "a schema needs the package xgrammar: pip install xgrammar"
+                "a schema needs the package xgrammar; run: pip install xgrammar"
             ) from None
         size = self._model.get_output_embeddings().weight.shape[0]
         compiler = xgrammar.GrammarCompiler(
@@ -194,7 +194,7 @@ class TransformersEngine:
             try:
                 return compiler.compile_grammar(bounded_grammar(schema))
             except Exception as error:  # the package does not document what it raises
-                raise RequestError(f"the schema can't be obeyed: {error}") from None
+                raise RequestError(f"the schema can't be enforced: {error}") from None
 
         return compiled
 

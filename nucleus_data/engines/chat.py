@@ -54,8 +54,8 @@ class Chat:
         self._parts = rendered.split(STAND_IN)
         if len(self._parts) != 2:
             raise RequestError(
-                "caption.model: its chat template must have one place for the user's text; it gives"
-                f" {rendered!r}"
+                "caption.model: its chat template must contain the user's text exactly once, but it"
+                f" gives {rendered!r}"
             )
         self.frame = "".join(self._parts)
         self.thinks = opens_thinking(self.frame)
@@ -128,7 +128,7 @@ class Chats:
         except Exception as error:  # templates may raise any exception
             raise RequestError(
                 "caption.model: its chat template"
-                + (" takes no system prompt" if system else " can't be applied")
+                + (" does not accept a system prompt" if system else " can't be applied")
                 + f" ({type(error).__name__}: {error})"
             ) from None
 

@@ -51,8 +51,8 @@ class TransformersClip(TorchEmbedder):
         lacking = [name for name in METHODS if not hasattr(loaded, name)]
         if lacking:
             raise RequestError(
-                f"{model.name} is a {type(loaded).__name__}, which lacks {', '.join(lacking)}:"
-                " give a model such as CLIPModel or SiglipModel"
+                f"{model.name} is a {type(loaded).__name__}, which has no {', '.join(lacking)};"
+                " use a model such as CLIPModel or SiglipModel"
             )
         self._model: Any = loaded.eval().to(device)
         self._processor: Any = transformers.AutoImageProcessor.from_pretrained(

@@ -97,7 +97,7 @@ def resolve_model(model: str, revision: str | None, kind: ModelKind = CAPTIONER)
         if model == NANO or model.startswith((".", "/", "~")) or model.count("/") != 1:
             named = model if "://" in model else folder  # a `Path` would merge a URL's slashes
             raise RequestError(
-                f"{key}: {named} is not a folder; allowed are nano, a folder, a hub name"
+                f"{key}: {named} is not a folder; allowed: nano, a folder or a hub name"
             )
         if not revision:
             raise RequestError(
@@ -108,15 +108,15 @@ def resolve_model(model: str, revision: str | None, kind: ModelKind = CAPTIONER)
     files = sorted(p for p in folder.iterdir() if p.suffix in CONTENT and p.is_file())
     if not any(p.suffix == ".safetensors" for p in files) or not (folder / kind.config).is_file():
         raise RequestError(
-            f"{key}: {folder} needs {kind.config} and *.safetensors, and lacks one of them"
+            f"{key}: {folder} needs {kind.config} and *.safetensors, but one of them is missing"
         )
     # The hash is cached by the files' sizes and times, since weights may take seconds to read.
     stamp = tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files)
     content = _content_hash(stamp)
     if revision and revision != content:
         raise RequestError(
-            f"{kind.revision_key} is {revision!r}, but the content of {folder} is {content!r}:"
-            " leave the revision out, or give the folder that was meant"
+            f"{kind.revision_key} is {revision!r}, but the content of {folder} is {content!r};"
+            " remove the revision, or give the right folder"
         )
     name = NANO if model == NANO else folder.resolve().name
     return ModelReference(name, str(folder), content, local=True)
@@ -153,10 +153,10 @@ def check_reachable(model: str, revision: str | None, kind: ModelKind) -> None:
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
         raise RequestError(
             f"{kind.key}: the hub model {model!r} (revision {revision}) is not in this machine's "
-            f"cache and can't be asked for ({type(error).__name__}: {first[:200]}). Give a folder "
-            f"with {kind.config} and *.safetensors; or, where there is a network, fetch it (hf "
-            "download) and set HF_HOME to where it was put, HF_ENDPOINT for a mirror, HF_TOKEN for "
-            "a model with limited access"
+            f"cache, and the hub can't be asked ({type(error).__name__}: {first[:200]}). Give a "
+            f"folder with {kind.config} and *.safetensors; or download the model on a machine with "
+            "network access (hf download) and set HF_HOME to the cache with it; set HF_ENDPOINT "
+            "for a mirror, HF_TOKEN for a gated model"
         ) from None
 
 

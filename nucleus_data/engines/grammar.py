@@ -41,32 +41,32 @@ def read_schema(source: str | Path | Mapping[str, Any], where: str) -> str:
         try:
             schema = json.loads(text)
         except ValueError as error:
-            raise RequestError(f"{where}: {source} is no JSON: {error}") from None
+            raise RequestError(f"{where}: {source} is not valid JSON: {error}") from None
     return check_schema(schema, where)
 
 
 def check_schema(schema: Any, where: str) -> str:
     """Checks a JSON schema that is already parsed; otherwise like `read_schema`."""
     if not isinstance(schema, Mapping):
-        raise RequestError(f"{where}: a JSON schema is an object, got {type(schema).__name__}")
+        raise RequestError(f"{where}: a JSON schema must be an object, got {type(schema).__name__}")
     try:
         text = json.dumps(schema, sort_keys=False, ensure_ascii=False, allow_nan=False)
         text.encode()
     except (TypeError, ValueError) as error:
         raise RequestError(f"{where}: the schema can't be written as JSON: {error}") from None
     if len(text.encode()) > MOST_BYTES:
-        raise RequestError(f"{where}: a schema has at most {MOST_BYTES} bytes")
+        raise RequestError(f"{where}: the schema exceeds the maximum of {MOST_BYTES} bytes")
     from jsonschema import SchemaError, validators
 
     try:
         validators.validator_for(schema).check_schema(schema)
     except SchemaError as error:
         raise RequestError(
-            f"{where}: no valid JSON schema, at {error.json_path}: {error.message}"
+            f"{where}: not a valid JSON schema, at {error.json_path}: {error.message}"
         ) from None
     if outside := _references(schema):
         raise RequestError(
-            f"{where}: $ref {outside[0]!r} is in another file; allowed are those that begin with #"
+            f"{where}: $ref {outside[0]!r} refers to another file; references must begin with #"
         )
     # Only objects and arrays can contain white space, whose bound is the purpose of the grammar.
     if schema.get("type") not in ("object", "array"):
@@ -164,5 +164,5 @@ def check_grammar(schema: str, where: str) -> None:
     except Exception as error:  # RuntimeError for anything that xgrammar does not support
         first = str(error).splitlines()[-1][:300]
         raise RequestError(
-            f"{where}: no grammar can be made of the schema (xgrammar: {first})"
+            f"{where}: the schema can't be turned into a grammar (xgrammar: {first})"
         ) from None

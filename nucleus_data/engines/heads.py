@@ -133,8 +133,8 @@ class Heads:
         if self.revision != model.revision:
             raise RequestError(
                 f"these heads were trained on the embeddings of {self.model!r}, revision "
-                f"{self.revision!r}, and not on those of {model.name!r}, revision "
-                f"{model.revision!r}. Their scores would mean nothing"
+                f"{self.revision!r}, not on those of {model.name!r}, revision "
+                f"{model.revision!r}; their scores would be meaningless"
             )
 
     def scores(self, vectors: Vectors) -> dict[str, Vectors]:
@@ -171,7 +171,7 @@ def load_heads(folder: str | Path = NANO) -> Heads:
         return Heads(described["model"], described["revision"], heads)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise RequestError(
-            f"{path} holds no heads ({DESCRIPTION} and {WEIGHTS}): {error!r}"
+            f"{path} has no valid heads ({DESCRIPTION} and {WEIGHTS}): {error!r}"
         ) from error
 
 
@@ -234,19 +234,19 @@ def heads_beside(folder: Path, name: str, width: int, model: ModelReference) -> 
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise RequestError(
-            f"a head's name becomes a column: {name!r} is none; "
-            "allowed: a letter, then letters, digits and _, all small"
+            f"{name!r} can't be the name of a head, which becomes a column; "
+            "allowed: a letter, then letters, digits and _, all lower case"
         )
     heads = Heads(model.name, model.revision, {})
     if (folder / DESCRIPTION).exists():
         heads = load_heads(folder)
         heads.check(model)
     if name in heads.heads:
-        raise RequestError(f"{folder} has a head {name!r} already; give another name or folder")
+        raise RequestError(f"{folder} already has a head {name!r}; give another name or folder")
     widths = {other.width for other in heads.heads.values()} - {width}
     if widths:
         raise RequestError(
-            f"{folder} has heads on vectors of {min(widths)} numbers, this one takes {width}"
+            f"{folder} has heads for vectors of {min(widths)} numbers, but this one takes {width}"
         )
     return heads
 
@@ -264,20 +264,22 @@ def stacked(
         ValueError: The layers do not fit together or are not finite, or an activation is unknown.
     """
     if not layers or len(layers) != len(activations):
-        raise ValueError(f"{len(layers)} layers with {len(activations)} activations")
+        raise ValueError(f"{len(layers)} layers, but {len(activations)} activations")
     for (weight, bias), activation in zip(layers, activations, strict=True):
         if activation not in ACTIVATIONS:
-            raise ValueError(f"activation {activation!r}; allowed: {', '.join(ACTIVATIONS)}")
+            raise ValueError(
+                f"unknown activation {activation!r}; allowed: {', '.join(ACTIVATIONS)}"
+            )
         if weight.ndim != 2 or bias.shape != weight.shape[:1]:
-            raise ValueError(f"a weight of shape {weight.shape} with a bias of {bias.shape}")
+            raise ValueError(f"a weight of shape {weight.shape} has a bias of shape {bias.shape}")
         if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
-            raise ValueError("weights that are no finite numbers")
+            raise ValueError("some weights are not finite numbers")
     sizes = [weight.shape for weight, _ in layers]
     for (outputs, _), (_, inputs) in pairwise(sizes):
         if outputs != inputs:
-            raise ValueError(f"a layer of {outputs} outputs before one of {inputs} inputs")
+            raise ValueError(f"a layer with {outputs} outputs precedes one with {inputs} inputs")
     if sizes[-1][0] != 1:
-        raise ValueError(f"{sizes[-1][0]} numbers at the end, not one")
+        raise ValueError(f"the last layer has {sizes[-1][0]} outputs, not one")
     return tuple(Layer(*pair, name) for pair, name in zip(layers, activations, strict=True))
 
 
@@ -293,6 +295,6 @@ def _head(name: str, about: Any, tensors: Mapping[str, Vectors]) -> Head:
         kind, activations = about["kind"], about["activations"]
         places = list(range(len(activations)))
     if kind not in KINDS:
-        raise ValueError(f"kind {kind!r}; allowed: {', '.join(KINDS)}")
+        raise ValueError(f"unknown kind {kind!r}; allowed: {', '.join(KINDS)}")
     pairs = [(tensors[f"{name}.{i}.weight"], tensors[f"{name}.{i}.bias"]) for i in places]
     return Head(kind, stacked(pairs, activations))

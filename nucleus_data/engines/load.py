@@ -52,7 +52,7 @@ def load_engine(settings: EngineSettings, *, pictures: bool = True) -> Engine:
         or importlib.util.find_spec("torch") is None
     ):
         raise RequestError(
-            'captioning needs torch and transformers: pip install "nucleus-data[caption]"'
+            'captioning needs torch and transformers; run: pip install "nucleus-data[caption]"'
         )
     from nucleus_data.engines.captioner_transformers import TransformersEngine
 

@@ -77,16 +77,15 @@ def read_state(file: Path) -> dict[str, Vectors]:
             state = state["state_dict"]  # Lightning's format
         return {str(name): value.float().numpy() for name, value in state.items()}
     except FileNotFoundError:
-        raise RequestError(f"there is no file {file}") from None
+        raise RequestError(f"{file} does not exist") from None
     except ModuleNotFoundError as error:
         raise RequestError(
-            f"{file} needs torch to be read; run: pip install 'nucleus-data[embed]' ({error})"
+            f"reading {file} needs torch; run: pip install 'nucleus-data[embed]' ({error})"
         ) from error
     except Exception as error:  # unpickling may raise any exception
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RequestError(
-            f"{file} is no state dict (a .safetensors file, or tensors as torch saves them): "
-            f"{reason}"
+            f"{file} is not a state dict (a .safetensors file, or tensors saved by torch): {reason}"
         ) from error
 
 
@@ -112,10 +111,10 @@ def head_of(state: Mapping[str, Vectors], style: str) -> Head:
     missing = sorted(known - set(state))
     if unknown or missing:
         raise RequestError(
-            f"a head of style {style!r} is linear layers (NAME.weight and NAME.bias); "
+            f"a head of style {style!r} consists of linear layers (NAME.weight and NAME.bias); "
             + "; ".join(
                 [
-                    *(f"{name!r} is none" for name in unknown),
+                    *(f"{name!r} is unknown" for name in unknown),
                     *(f"{n!r} is missing" for n in missing),
                 ]
             )
@@ -128,7 +127,7 @@ def head_of(state: Mapping[str, Vectors], style: str) -> Head:
     try:
         return Head(about.kind, stacked(layers, activations))
     except ValueError as error:
-        raise RequestError(f"these tensors are no head of style {style!r}: {error}") from error
+        raise RequestError(f"the tensors are not a head of style {style!r}: {error}") from error
 
 
 def _numbers(name: str) -> list[int]:

@@ -27,8 +27,8 @@ def check_sees(model: str, *, sees: bool, pictures: bool) -> None:
     """
     if pictures and not sees:
         raise RequestError(
-            f"caption.model is {model!r}, which reads texts alone, and variants show it pictures;"
-            " give a vision model, or let these variants be made of another one's caption (from:)"
+            f"caption.model is {model!r}, which only reads text, but variants show it pictures;"
+            " use a vision model, or make these variants from another one's caption (from:)"
         )
 
 

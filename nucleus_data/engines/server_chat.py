@@ -234,7 +234,7 @@ def _judged_status(error: Any) -> Verdict:
     if 300 <= status < 400:
         to = str(error.response.headers.get("location", ""))[:200]
         return Verdict(
-            "server", f"HTTP {status}: it sends to {to!r}; give that URL, if it is right"
+            "server", f"HTTP {status}: redirects to {to!r}; use that URL if it is correct"
         )
     if status in NOT_ONE_REQUEST:
         return Verdict("server", detail)

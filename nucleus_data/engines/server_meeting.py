@@ -38,7 +38,8 @@ def client_of(url: str, key: str, settings: ServerSettings) -> Any:
         import openai
     except ImportError:
         raise RequestError(
-            'caption.engine=server needs the package openai: pip install "nucleus-data[caption]"'
+            "caption.engine=server needs the package openai; run: "
+            'pip install "nucleus-data[caption]"'
         ) from None
 
     # The client would take these headers from environment variables meant for OpenAI's servers.
@@ -140,8 +141,8 @@ class Meeting:
                 return str(one.id)
         shown = [f"{one.id} (of {getattr(one, 'root', None) or 'unknown'})" for one in listed]
         raise RequestError(
-            f"caption.model is {self._model.name!r}, but {server.url} serves {', '.join(shown)}:"
-            " start it with the model, or, if one of these is the model, say"
+            f"caption.model is {self._model.name!r}, but {server.url} serves {', '.join(shown)};"
+            " start it with the model, or, if one of these is the model, set"
             " caption.servers.model=ITS_NAME"
         )
 
@@ -194,8 +195,8 @@ class Meeting:
             own = self._text.tokens(self._text.sample)
             if tokens != own:
                 raise RequestError(
-                    f"{server.url} reads a text as other tokens than the tokenizer of caption.model"
-                    f" ({self._model.name!r}) does: it serves another model as {server.model!r}"
+                    f"{server.url} and the tokenizer of caption.model ({self._model.name!r}) split"
+                    f" a text into different tokens: it serves another model as {server.model!r}"
                 )
 
     async def _tokens(self, server: Server, text: str) -> list[int] | None:
@@ -230,7 +231,8 @@ class Meeting:
                 verdict = judged(error)
                 if verdict.kind != "own":
                     raise
-                why = f"{server.url} ({server.model}) reads no pictures: {self._helping(verdict)}"
+                reason = self._helping(verdict)
+                why = f"{server.url} ({server.model}) can't read pictures: {reason}"
             await self._one_token(server, None)
             self.blind = f"caption.servers: {why}. Start it with a vision model"
             return None

@@ -68,7 +68,7 @@ def unlike(url: str, found: Told, settings: EngineSettings) -> str:
         if setting not in (None, AUTO) and actual is not None and str(setting) != actual:
             option = f"--{key.rpartition('.')[2].replace('_', '-')} {setting}"
             return (
-                f"{key} is {setting!r}, but {url} has {actual!r}: start it with {option}, or say"
+                f"{key} is {setting!r}, but {url} has {actual!r}; start it with {option}, or set"
                 f" {key}={actual} (which makes other tables)"
             )
     return ""
@@ -81,8 +81,8 @@ def differing(servers: Mapping[str, Told]) -> str:
         if len(set(values.values())) > 1:
             shown = ", ".join(f"{url} has {value!r}" for url, value in values.items())
             return (
-                f"caption.servers: {name} is not the same ({shown}); captions of one table are made"
-                " in one way: start them with the same arguments"
+                f"caption.servers: {name} differs ({shown}), but all captions of a table must be"
+                " made in the same way; start the servers with the same arguments"
             )
     return ""
 
@@ -97,13 +97,13 @@ def notes(servers: Mapping[str, Told], settings: EngineSettings) -> Iterator[str
     versions = {url: one.version for url, one in servers.items() if one.version}
     if len(set(versions.values())) > 1:
         shown = ", ".join(f"{url} is {version}" for url, version in versions.items())
-        yield f"caption.servers: several versions ({shown}); some texts may differ"
+        yield f"caption.servers: the versions differ ({shown}); some texts may differ"
     for url, one in servers.items():
         if one.max_model_len is not None and one.max_model_len < settings.max_model_len:
             yield (
-                f"caption.servers: {url} has room for {one.max_model_len} tokens, and"
-                f" caption.max_model_len is {settings.max_model_len}: what needs more fails as"
-                " too_long there"
+                f"caption.servers: {url} has room for {one.max_model_len} tokens, but"
+                f" caption.max_model_len is {settings.max_model_len}; requests that need more fail"
+                " there as too_long"
             )
     hidden = set()
     if settings.dtype != AUTO and any(one.dtype is None for one in servers.values()):
@@ -114,7 +114,7 @@ def notes(servers: Mapping[str, Told], settings: EngineSettings) -> Iterator[str
             hidden.add(f"{name}={value}")
     if hidden:
         yield (
-            f"caption.servers: {', '.join(sorted(hidden))}: not every server tells it (vLLM does of"
-            " dtype and quantization with VLLM_SERVER_DEV_MODE=1), so nobody compared it; start"
-            " each with the same"
+            f"caption.servers: {', '.join(sorted(hidden))}: not compared, as not every server"
+            " reports it (vLLM reports dtype and quantization with VLLM_SERVER_DEV_MODE=1); start"
+            " all servers with the same value"
         )

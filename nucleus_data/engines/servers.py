@@ -76,7 +76,7 @@ class ServerSettings(BaseModel):
     def _addresses(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
         found = tuple(address(url) for url in urls)
         if len(set(found)) < len(found):
-            raise ValueError("a URL is there twice; each server is named once")
+            raise ValueError("a URL is listed twice; list each server once")
         return found
 
     @field_validator("key_env")
@@ -85,7 +85,7 @@ class ServerSettings(BaseModel):
         if name is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             # With this type of error, the configuration's reader does not print the value.
             raise PydanticCustomError(
-                "secret", "it is the name of an environment variable, never the key itself"
+                "secret", "must be the name of an environment variable, never the key itself"
             )
         return name
 
@@ -99,14 +99,14 @@ def address(url: str) -> str:
     parts = urlsplit(url.strip())
     if parts.username is not None or parts.password is not None:
         raise PydanticCustomError(
-            "secret", "a URL has no name and password in it: give a key by key_env"
+            "secret", "a URL must not contain a user name or password; pass a key with key_env"
         )
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"{url!r} is no URL that begins with http:// or https://, and a host")
+        raise ValueError(f"{url!r} must begin with http:// or https:// and have a host")
     if parts.query or parts.fragment:
-        raise ValueError(f"{url!r} has a query or a fragment; a base URL ends with its path")
+        raise ValueError(f"{url!r} has a query or a fragment; a base URL must end with its path")
     if parts.port == 0:  # the property itself raises ValueError for other invalid ports
-        raise ValueError(f"{url!r} has port 0, on which no server listens")
+        raise ValueError(f"{url!r} has port 0, but no server can listen on it")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/') or '/v1'}"
 
 
@@ -243,8 +243,8 @@ class ServerPool:
             return ""
         return (
             f"caption.servers: no server has worked for {self.settings.gives_up_s:g} s"
-            f" ({self.states()}). Start one of them, and run the same command again: what was"
-            " committed stays, and nothing is lost"
+            f" ({self.states()}). Start one of them and run the same command again; nothing that"
+            " was committed is lost"
         )
 
     def states(self) -> str:

@@ -54,7 +54,7 @@ class CsvRows:
         self._delimiter = ","
         head = next(self._lines, Line(1, ""))
         if head.problem:
-            raise OSError(f"its head: {head.problem}")
+            raise OSError(f"line 1: {head.problem}")
         self._delimiter = max(DELIMITERS, key=head.text.count)
         self.names = list(names) if names is not None else self._head(head)
         if names is not None:

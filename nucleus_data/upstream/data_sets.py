@@ -29,7 +29,7 @@ def splits_of(root: Store, names: Sequence[str]) -> list[str]:
     splits = [str(split) for split in named_by(root, SPLITS, "splits")]
     if missing := [split for split in splits if split not in names]:
         raise RequestError(
-            f"{root.uri}: {SPLITS} names {len(missing)} folders that are missing: "
+            f"{root.uri}: {SPLITS} lists {len(missing)} missing folders: "
             f"{', '.join(missing[:SHOWN])}"
         )
     return splits
@@ -49,12 +49,11 @@ def saved_files(root: Store, folder: str) -> list[str]:
     try:
         files = [str(item["filename"]) for item in named_by(root, name, "_data_files")]
     except TypeError as error:
-        raise RequestError(f"{root.uri}/{name} cannot be read: {error!r}") from error
+        raise RequestError(f"{root.uri}/{name} can't be read: {error!r}") from error
     existing = set(root.list(folder.rstrip("/")))
     if missing := [file for file in files if file not in existing]:
         raise RequestError(
-            f"{root.uri}: {name} names {len(missing)} files that are missing: "
-            f"{', '.join(missing[:SHOWN])}"
+            f"{root.uri}: {name} lists {len(missing)} missing files: {', '.join(missing[:SHOWN])}"
         )
     return [f"{folder}{file}" for file in files]
 
@@ -64,7 +63,7 @@ def named_by(root: Store, name: str, key: str) -> list[Any]:
     try:
         values = json.loads(root.read(name))[key]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RequestError(f"{root.uri}/{name} cannot be read: {error!r}") from error
+        raise RequestError(f"{root.uri}/{name} can't be read: {error!r}") from error
     return list(values)
 
 

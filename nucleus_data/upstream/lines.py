@@ -39,7 +39,7 @@ def lines(file: IO[bytes]) -> Iterator[Line]:
         number += 1
         if number == 1:
             if line.startswith(WIDE):
-                raise OSError("it is UTF-16; write it as UTF-8")
+                raise OSError("it is UTF-16; convert it to UTF-8")
             line = line.removeprefix(BOM)
         if len(line) == MOST_LINE and not line.endswith(b"\n"):
             while (more := file.readline(MOST_LINE)) and not more.endswith(b"\n"):

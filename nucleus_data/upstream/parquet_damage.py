@@ -37,6 +37,6 @@ def damaged_rows(file: IO[bytes], columns: Sequence[str] | None = None) -> str:
         return ""
     more = f" and in {len(found) - SHOWN:,} more row groups" if len(found) > SHOWN else ""
     return (
-        f"; damage is in its rows {', '.join(found[:SHOWN])}{more}, of {first - 1:,}: "
-        "write the others to a new file, and give that"
+        f"; the damage is in rows {', '.join(found[:SHOWN])}{more}, of {first - 1:,}: "
+        "write the others to a new file, and use that"
     )

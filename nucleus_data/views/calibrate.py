@@ -76,8 +76,8 @@ def calibrate(
     yield from _counted(about)
     if min(min(count.values()) for count in counts.values()) < FEWEST:
         raise RequestError(
-            f"too few pairs: {counts}; needed: {FEWEST} of each kind in each half, some thousands "
-            "for an error of 0.05 to show"
+            f"too few pairs: {counts}; at least {FEWEST} of each kind are needed in each half, and "
+            "some thousands to detect an error of 0.05"
         )
     fitted = fit_calibration(
         fit.matched, fit.mismatched, model=model.model, revision=model.revision, prior=prior
@@ -150,10 +150,10 @@ def _counted(about: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"{about['records']:,} records; fitted on {fit['matched']:,} matched and "
         f"{fit['mismatched']:,} mismatched pairs, checked on {held['matched']:,} and "
-        f"{held['mismatched']:,} of other records"
+        f"{held['mismatched']:,} pairs of other records"
     )
     if about.get("without_vector"):
-        yield f"  {about['without_vector']:,} more lack the vector of a picture, or of a caption"
+        yield f"  {about['without_vector']:,} more have no picture or caption vector"
     left_out = {why: count for why, count in about.get("left_out", {}).items() if count}
     if left_out:
         counts = ", ".join(f"{count:,} {why.replace('_', ' ')}" for why, count in left_out.items())
@@ -168,19 +168,20 @@ def _lines(made: Calibration) -> Iterator[str]:
         f"Brier score {found['brier']:.3f} (raw {found['brier_raw']:.3f})"
     )
     yield (
-        f"largest error of a decile: {found['largest_error']:.3f}; 95 % of chance gives up to "
-        f"{found['half_interval']:.3f}"
+        f"largest error of a decile: {found['largest_error']:.3f}; up to "
+        f"{found['half_interval']:.3f} is expected by chance (95 %)"
     )
     if found["half_interval"] > TARGET_ERROR:
-        yield f"too few pairs to tell an error of {TARGET_ERROR} from chance; label or embed more"
+        yield f"too few pairs to tell an error of {TARGET_ERROR} from chance: label or embed more"
     routed = found["routed"]
     total = sum(routed.values())
     shares = ", ".join(f"{why} {100 * n / max(total, 1):.1f} %" for why, n in routed.items())
-    yield f"of {total:,} own captions, {THRESHOLDS[0]:.2f} and {THRESHOLDS[1]:.2f} would: {shares}"
+    low, high = THRESHOLDS
+    yield f"thresholds {low:.2f} and {high:.2f} would, of {total:,} own captions: {shares}"
     for cut in found["cuts"]:
         yield (
             f"mismatched below {cut['threshold']:.2f} (raw {cut['raw']:.3f}): precision "
-            f"{cut['precision']:.3f}, recall {cut['recall']:.3f}; the best of any threshold: "
-            f"{cut['best_precision']:.3f} at this recall, {cut['best_recall']:.3f} at this "
-            "precision"
+            f"{cut['precision']:.3f}, recall {cut['recall']:.3f}; best over all thresholds: "
+            f"precision {cut['best_precision']:.3f} at this recall, recall "
+            f"{cut['best_recall']:.3f} at this precision"
         )

@@ -127,7 +127,7 @@ def labelled_pairs(
     scores: dict[str, float] = {}
     if own:
         scores = _own_cosines(run, model, sorted({ident for ident in found if ident}))
-    used, left_out = [], {"are of no record": 0, "say neither true nor false": 0}
+    used, left_out = [], {"match no record": 0, "are neither true nor false": 0}
     left_out |= {"have no vectors" if own else "have no finite similarity": 0}
     reasons = list(left_out)
     for row, ident in zip(rows, found, strict=True):

@@ -135,12 +135,12 @@ def lines(content: Mapping[str, Any]) -> Iterator[str]:
     if counts["both"]:
         share = 100 * counts["same"] / counts["both"]
         yield (
-            f"the same text: {counts['same']:,} ({share:.1f} %), but for case and spaces: "
+            f"same text: {counts['same']:,} ({share:.1f} %), same except for case and spaces: "
             f"{counts['same_but_case']:,}; words in common: {content['overlap']['mean']:.3f}"
         )
     first, second = lengths["first"], lengths["second"]
     yield (
-        f"words a caption: {first['mean']:.1f} ({first['p5']} to {first['p95']}) -> "
+        f"words per caption: {first['mean']:.1f} ({first['p5']} to {first['p95']}) -> "
         f"{second['mean']:.1f} ({second['p5']} to {second['p95']})"
     )
     for kind in ("gained", "lost"):
@@ -153,12 +153,12 @@ def lines(content: Mapping[str, Any]) -> Iterator[str]:
     yield from _similarity_lines(content)
     for side, name in zip(SIDES, (one, other), strict=True):
         failed = content["failures"][side]
-        for kind, words in (("reasons", ""), ("retryable", ", which may pass")):
+        for kind, words in (("reasons", ""), ("retryable", ", temporarily")):
             if failed[kind]:
                 shown = ", ".join(f"{n:,} {reason}" for reason, n in failed[kind].items())
                 yield f"{name} without a caption{words}: {shown}"
         if failed["cut"]:
-            yield f"{name} cut at the limit of tokens: {failed['cut']:,}"
+            yield f"{name} cut at the token limit: {failed['cut']:,}"
     yield from without_lines(content["left_out"])
     yield str(content["page"])
 
@@ -178,7 +178,7 @@ def _similarity_lines(content: Mapping[str, Any]) -> Iterator[str]:
             if asked
             else "; run: nucleus score"
         )
-        yield f"similarity with the picture: not stored of {names}{how}"
+        yield f"similarity with the picture: not stored for {names}{how}"
     elif found["pairs"]:
         mean = found["mean"]
         yield (
@@ -187,4 +187,4 @@ def _similarity_lines(content: Mapping[str, Any]) -> Iterator[str]:
         )
     if vectors := content["vectors"]:
         mean, pairs = vectors["mean"], vectors["pairs"]
-        yield f"cosine of both captions' vectors: {mean:.3f} ({pairs:,} pairs)"
+        yield f"cosine between the captions' vectors: {mean:.3f} ({pairs:,} pairs)"

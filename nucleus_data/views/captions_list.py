@@ -126,14 +126,14 @@ def _variant(table: str) -> str:
 def lines(content: Mapping[str, Any]) -> Iterator[str]:
     """Yields the sets as lines for people."""
     source = content["source"]
-    yield f"{SOURCE}: {source['captions']:,} captions that records came with"
+    yield f"{SOURCE}: {source['captions']:,} captions that came with the records"
     for one in content["sets"]:
         kind = "of the recipe" if one["recipe"] else "imported" if one["imported"] else "older"
         parts = [f"{one['captions']:,} captions", f"{one['failed']:,} failed"]
         if one["failed_retryable"]:
-            parts.append(f"{one['failed_retryable']:,} more may pass")
+            parts.append(f"{one['failed_retryable']:,} more failed temporarily")
         if not one["ended"]:
-            parts.append("begun and not ended")
+            parts.append("not finished")
         yield f"{one['name']} ({kind}): {', '.join(parts)}"
         if one["not_ended"]:
             yield f"  {one['not_ended']}"

@@ -121,8 +121,8 @@ def _selection_of(run: Run, select: Select) -> Mapping[str, str]:
     pins = select.named(run)
     if not select.published(run, pins):
         raise RequestError(
-            "there is no selection for the tables and rules as they are now (without what is "
-            "changed here) to compare with; "
+            "there is no selection for the current tables and rules (without the changes given "
+            "here) to compare with; "
             f"run: {told('select', run.corpus.uri, options=run.choice.options())}"
         )
     return pins
@@ -172,7 +172,7 @@ def find_selection(corpus: Corpus, text: str, plans: Mapping[str, Mapping[str, A
         pinned = _selection(plans[text])
         if pinned in hashes:
             return str(pinned)
-        problem = f"the run {text} pinned no selection that is there"
+        problem = f"the run {text} has no selection that still exists"
     else:
         found = [h for h in hashes if text and h.startswith(text)]
         if len(found) == 1:
@@ -180,7 +180,7 @@ def find_selection(corpus: Corpus, text: str, plans: Mapping[str, Mapping[str, A
         if found:
             problem = f"several selections begin with {text!r}: {', '.join(found)}"
         else:
-            problem = f"{text!r} is neither the beginning of a selection's config hash nor a run"
+            problem = f"{text!r} matches no run and no beginning of a selection's config hash"
     more = f" and {len(runs) - SHOWN_RUNS} older ones" if len(runs) > SHOWN_RUNS else ""
     raise RequestError(
         f"{problem}. Selections: {', '.join(hashes) or 'none'}. "
@@ -292,4 +292,4 @@ def _remove(run: Run) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise CorpusError(f"{folder} could not be removed: {error}") from error
+        raise CorpusError(f"{folder} can't be removed: {error}") from error

@@ -21,7 +21,7 @@ def lines(content: Mapping[str, Any]) -> Iterator[str]:
         f"kept {kept['before']:,} -> {kept['after']:,}"
     )
     if content["otherwise"]:
-        yield f"{content['otherwise']:,} stay as they are for other reasons"
+        yield f"{content['otherwise']:,} keep their state, but for other reasons"
     for change in content["changes"]:
         yield f"  {change['key']}: {change['before']} -> {change['after']}"
     moves = [s for s in content["states"] if s["before"] != s["after"]]

@@ -31,7 +31,7 @@ def clusters_of(sides: Sequence[Side]) -> tuple[dict[str, str], list[str]]:
         if clusterings:
             found |= joined(clusterings)
     notes = [
-        f"{side.arm.name or side.arm.folder}: {why}: each of its pictures counts as its own "
+        f"{side.arm.name or side.arm.folder}: {why}, so each of its pictures counts as its own "
         "cluster of copies"
         for side in sides
         if (why := _alone(side))
@@ -62,5 +62,5 @@ def ids_of(folder: SetFolder) -> Iterable[str]:
 
 def _alone(side: Side) -> str:
     if not side.corpus:
-        return "this set lies in no corpus"
+        return "this set is not in a corpus"
     return "" if side.pairs else f"{side.corpus} has no table of duplicates (nucleus dedup)"

@@ -16,7 +16,7 @@ def pairs_found(run: Run, dedup: Dedup, asker: str) -> Table | None:
     try:
         pins = dedup.found(run, asker)
     except RequestError as error:
-        run.say(f"copies are not told apart: {error}")
+        run.say(f"duplicates are counted as different pictures: {error}")
         return None
     return run.corpus.at(TABLE, pins[TABLE])
 

@@ -97,7 +97,7 @@ def lines(content: dict[str, Any]) -> Iterator[str]:
         f"mean {content['mean']:.4f}, deviation {content['deviation']:.4f}"
     )
     if without:
-        yield f"  {without:,} more have no tier or no size, and will have no bucket"
+        yield f"  {without:,} more have no tier or no size, so they will have no bucket"
     total = content["records"]
     filling = (f"{name} {100 * n / total:.1f} %" for name, n in content["expected"].items())
     yield f"  expected filling: {', '.join(filling)}"
@@ -115,8 +115,8 @@ def _decisions(
     names = Names(run.pins.catalog(), [n.removeprefix("source.") for n in upstream])
     if tiers is None:
         raise RequestError(
-            f"{KEY} needs quality tiers, and select.tiers.score is not set: give the SQL of a "
-            "score, for example select.tiers.score=pleasantness"
+            f"{KEY} needs quality tiers, but select.tiers.score is not set; give a score in SQL, "
+            "for example select.tiers.score=pleasantness"
         )
     # The premium condition does not matter here, so its tables need not exist.
     curriculum = check_curriculum(own, tiers, names, drawing=False)
@@ -144,6 +144,6 @@ def _selection(run: Run, recipe: Recipe) -> tuple[Select, str]:
         if select.published(run, {TABLE: hashed}):
             return select, hashed
     raise RequestError(
-        "there is no selection for the tables and rules as they are now to fit on; run: "
+        "there is no selection for the current tables and rules to fit on; run: "
         f"{told('select', run.corpus.uri, 'select.curriculum=null')}"
     )

@@ -80,7 +80,7 @@ def _story(corpus: Corpus, name: str) -> dict[str, Any]:
 def _record(corpus: Corpus, name: str) -> dict[str, Any]:
     """Finds a record by name. Raises RequestError if there is none, or several."""
     if not corpus.records.whole_parts():
-        raise RequestError(f"no record of {corpus.uri} can be read, or there is none yet")
+        raise RequestError(f"{corpus.uri} has no records yet, or none of them can be read")
     if place := PLACE.fullmatch(name):
         return _at(corpus, *map(int, place.groups()))
     records = corpus.rows(corpus.records)
@@ -95,8 +95,8 @@ def _record(corpus: Corpus, name: str) -> dict[str, Any]:
         return found[0]
     if not found:
         raise RequestError(
-            f"no record begins with id {name!r}, or has this key, file name or URL; ids are 32 hex "
-            "digits, as in the table `records`"
+            f"no record has an id that begins with {name!r}, or this key, file name or URL; ids "
+            "are 32 hex digits, as in the table `records`"
             + "".join(f"\nleft out: {error}" for error in corpus.left_out)
         )
     more = ", ..." if len(found) > SHOWN_FOUND else ""

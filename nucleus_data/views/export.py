@@ -58,13 +58,11 @@ def export(run: Run, select: Select, target: str, states: Sequence[str] = (KEPT,
     with run.corpus.store.listing_once():
         run.pin(select.found(run))
         if not target.endswith((".parquet", ".csv")):
-            raise RequestError(
-                f"cannot export to {target!r}; allowed: a path that ends in .parquet or .csv"
-            )
+            raise RequestError(f"can't export to {target!r}: the path must end in .parquet or .csv")
         if "://" in target:
             raise RequestError(
-                f"cannot export to {target!r}: records are written to a local path; give one, and "
-                "copy the file to the store"
+                f"can't export to {target!r}: records can only be written to a local path; give "
+                "one, then copy the file to the store"
             )
         corpus, selection = run.corpus, run.corpus.at(SELECTION, run.tables[SELECTION])
         none, shards = _no_records(corpus), selection.shards()
@@ -85,7 +83,7 @@ def export(run: Run, select: Select, target: str, states: Sequence[str] = (KEPT,
             if found := find_damaged(corpus):
                 raise found[0] from error
             why = visible(reason(error).replace(str(part), target))
-            raise RequestError(f"cannot export to {target!r}: {why}") from None
+            raise RequestError(f"can't export to {target!r}: {why}") from None
         finally:
             with suppress(OSError):  # it was renamed, or never written
                 part.unlink()
@@ -204,13 +202,13 @@ def made_lines(run: Run) -> Iterator[str]:
     yield f"selection {hashed}: {made['records']:,} records = {sums}"
     found = maker(run.corpus.store, SELECTION, hashed)
     if found is None:
-        yield "  no run tells how it was made"
+        yield "  no run records how it was made"
         return
     name, plan = found
     yield f"  made by the run {name}: {plan.get('told') or plan.get('command')}"
     settings = plan.get("config", {}).get("select", {})
     walked = settings.get("drop_duplicates", True)
-    copies = "of duplicates the best stays" if walked else "duplicates were not looked for"
+    copies = "the best of duplicates is kept" if walked else "duplicates were not searched for"
     yield f"  {len(settings.get('rules', {}))} rules; {copies}"
 
 

@@ -54,7 +54,7 @@ def asked(
     joining = Joining(parts[-2], folder, edition, found, captioned)
     if out is None:
         if not corpus:
-            raise RequestError("say where the export is written: --out FOLDER, or corpus=CORPUS")
+            raise RequestError("no place for the export; give --out FOLDER or corpus=CORPUS")
         # The folder's name depends on the content, so that different exports do not collide.
         more = [f"-{found.hash}"] if found else []
         more += ["-captioned"] if captioned else []
@@ -84,15 +84,15 @@ def find_set(target: str, corpus: str, storage_options: Mapping[str, Any]) -> Se
             return folder
         if not corpus:
             raise RequestError(
-                f"{target!r} is no training set (it has no {MANIFEST}); give the folder of one, "
-                "sets/NAME/HASH of a corpus, or its name with corpus=CORPUS"
+                f"{target!r} is not a training set (it has no {MANIFEST}); give its folder "
+                "(sets/NAME/HASH in a corpus), or its name and corpus=CORPUS"
             )
     fitting, every = sets_called(target, Store(corpus, storage_options))
     if len(fitting) == 1:
         return fitting[0]
-    what = "which is several training sets" if fitting else "and there is no such training set"
+    what = "matches several training sets" if fitting else "is not a training set"
     known = ", ".join(each.path.removeprefix(f"{ROOT}/") for each in fitting or every) or "none"
-    raise RequestError(f"{corpus}: {target!r} is asked for, {what}; there are: {known}")
+    raise RequestError(f"{corpus}: {target!r} {what}; available: {known}")
 
 
 def sets_called(target: str, store: Store) -> tuple[list[SetFolder], list[SetFolder]]:

@@ -85,7 +85,7 @@ class SetExport:
         entries = self._entries()
         whole = self._is_whole(entries)
         if whole:
-            say("export: it is there already")
+            say("export: already complete")
         if lost := self._noted():
             say(lost)
         if whole:
@@ -105,7 +105,7 @@ class SetExport:
         if unknown := [r for r in self.resolutions if r not in known]:
             raise RequestError(
                 f"{self.joining.folder.url()} has no resolution {unknown[0]}; "
-                f"it has: {', '.join(map(str, known))}"
+                f"available: {', '.join(map(str, known))}"
             )
         return [e for e in every if not self.resolutions or e.resolution in self.resolutions]
 
@@ -114,7 +114,7 @@ class SetExport:
         folder = self.joining.folder
         corpus = corpus_of_set(folder.store, folder.path)
         if corpus is None:
-            return "export: the set lies in no corpus: no takedown will name this export"
+            return "export: the set is not in a corpus, so no takedown will name this export"
         store, path = corpus
         about = {"as": self.kind, "set": path, "resolutions": sorted(self.resolutions)}
         return note_export(store, self.out.url("").rstrip("/"), about)
@@ -129,19 +129,19 @@ class SetExport:
             if (mine := found.get("identity")) != self.identity:
                 odd = [k for k, v in self.identity.items() if not mine or mine.get(k) != v]
                 raise RequestError(
-                    f"{self.out.uri} holds another export: another {', '.join(odd)}; "
-                    "give another folder (--out), or remove that one"
+                    f"{self.out.uri} holds another export (different: {', '.join(odd)}); "
+                    "give another folder (--out), or remove this one"
                 )
             made = {file["path"] for file in found.get("files", ())}
             if name == WHOLE and made != {name_of(self.kind, entry) for entry in entries}:
                 raise RequestError(
-                    f"{self.out.uri} holds the set as it was before something was taken down; "
-                    "remove that folder, and run the same command again"
+                    f"{self.out.uri} holds the set as it was before a takedown; "
+                    "remove the folder, and run the same command again"
                 )
             return name == WHOLE
         if self.out.list(""):
             raise RequestError(
-                f"{self.out.uri} is not empty, and holds no export; give another folder (--out)"
+                f"{self.out.uri} is not empty, but holds no export; give another folder (--out)"
             )
         self.out.create(BEGUN, _encode({"identity": self.identity}))
         return False
@@ -182,13 +182,13 @@ class SetExport:
                 made.update(write(self.kind, self.joining, entry, file))
             except FileNotFoundError as error:  # what is written to was made before
                 raise CorpusError(
-                    f"{error.filename or entry.path} is missing; put a copy back, or make the set "
-                    "again: nucleus shard"
+                    f"{error.filename or entry.path} is missing; put a copy back, or remake the "
+                    "set with nucleus shard"
                 ) from error
             if made["samples"] + made["left_out"] != entry.samples:
                 raise CorpusError(
-                    f"the index has {made['samples'] + made['left_out']} samples, the manifest "
-                    f"{entry.samples}; run: nucleus verify"
+                    f"the index has {made['samples'] + made['left_out']} samples, but the manifest "
+                    f"says {entry.samples}; run: nucleus verify"
                 )
             if not made["samples"]:
                 raise _EmptyError
@@ -199,8 +199,8 @@ class SetExport:
             new, made["bytes"] = True, 0
         if not new and self.out.size(name) != made["bytes"]:
             raise CorpusError(
-                f"{self.out.url(name)} is there with other content; remove it and run the same "
-                "command again"
+                f"{self.out.url(name)} already exists with other content; remove it and run the "
+                "same command again"
             )
         about = {"path": name, "resolution": entry.resolution, "aspect": entry.aspect}
         size = {"width": entry.width, "height": entry.height}
@@ -249,7 +249,7 @@ class SetExport:
         said = f"captions {edition.name} ({edition.hash})"
         yield f"export: {self.joining.name} as {self.kind}, {said}"
         for resolution, sums in whole["sums"].items():
-            out = f", {sums['left_out']:,} left out for that" if self.joining.captioned else ""
+            out = f", {sums['left_out']:,} left out for this" if self.joining.captioned else ""
             yield (
                 f"  {resolution}: {sums['samples']:,} of "
                 f"{sums['samples'] + sums['left_out']:,} samples; "

@@ -35,8 +35,9 @@ def read_labels(file: Path, needed: str, optional: Sequence[str] = ()) -> list[d
         names = [name for name in NAMES if name in table.column_names]
         if needed not in table.column_names or not names:
             raise RequestError(
-                f"{file} has the columns {', '.join(table.column_names) or 'none'}; needed: id (or "
-                f"key) and {needed}" + (f"; read too: {', '.join(optional)}" if optional else "")
+                f"{file} has the columns {', '.join(table.column_names) or 'none'}; required: id "
+                f"(or key) and {needed}"
+                + (f"; optional: {', '.join(optional)}" if optional else "")
             )
         columns = [names[0], needed, *(c for c in optional if c in table.column_names)]
         rows: list[dict[str, Any]] = table.select(columns).to_pylist()

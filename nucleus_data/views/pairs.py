@@ -51,11 +51,11 @@ def show_pairs(run: Run, dedup: Dedup, select: Select, each: int) -> Iterator[st
     assert counts is not None, "found() says so"
     try:
         hashes |= select.found(run)
-        decided = f"who stays is as in selection {hashes[SELECTION]}"
+        decided = f"which copy is kept is decided by selection {hashes[SELECTION]}"
     except RequestError as error:
-        decided = f"who stays is not decided: {error}"
+        decided = f"which copy is kept is not decided: {error}"
     except DamagedError as error:
-        decided = f"who stays is not told: {error}"
+        decided = f"which copy is kept can't be shown: {error}"
     undecided = "" if SELECTION in hashes else told("select", run.corpus.uri)
 
     def lines(corpus: Corpus) -> Iterator[str]:

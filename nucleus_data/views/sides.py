@@ -115,8 +115,8 @@ class Sides:
         if text.startswith("@"):
             if other is None or not edition:
                 raise RequestError(
-                    f"{text!r} names captions of the other side's set, for B alone; A is a set, a "
-                    "selection or a recipe: A@EDITION"
+                    f"{text!r} names captions of the other side's set, which only B can do; A must "
+                    "be a set, a selection or a recipe: A@EDITION"
                 )
             side = replace(other, arm=replace(other.arm, edition=edition))
         elif name.endswith(RECIPES):
@@ -142,8 +142,8 @@ class Sides:
         """
         if self._corpus and recipe.corpus != self._corpus:
             raise RequestError(
-                f"{label}: its corpus is {recipe.corpus or 'not set'}, and the other's is "
-                f"{self._corpus}: recipes that are compared are of one corpus; give corpus=PATH"
+                f"{label}: its corpus is {recipe.corpus or 'not set'}, but the other's is "
+                f"{self._corpus}; recipes to compare must have the same corpus: give corpus=PATH"
             )
         self._corpus = recipe.corpus
         made = make_set(
@@ -186,10 +186,10 @@ class Sides:
             return f"{text}: other captions of the same set"
         if name.endswith(RECIPES):
             load_recipe(located(Path(name)), self.overrides)
-            return f"{name}: the recipe's set, made by {', '.join(STEPS)} as far as it is not there"
+            return f"{name}: the recipe's set, made by {', '.join(STEPS)} unless it exists"
         if (side := self._of_set(name)) is not None:
             return f"{name}: the set {side.folder.url()}"
-        return f"selection {self._selection(name)[0]}: its set, made by shard unless it is there"
+        return f"selection {self._selection(name)[0]}: its set, made by shard unless it exists"
 
     def _of_made(self, made: MadeSet, recipe: Recipe, label: str) -> Side:
         name = f"{label} ({made.folder.path.removeprefix(f'{ROOT}/')})"
@@ -205,15 +205,16 @@ class Sides:
                 return in_corpus(folder, self.options, name)
         if not self.recipe.corpus:
             raise RequestError(
-                f"{name!r} is no training set (it has no {MANIFEST}); give the folder of one, "
-                "sets/NAME/HASH of a corpus, a recipe's file (.yaml), or a name with corpus=CORPUS"
+                f"{name!r} is not a training set (it has no {MANIFEST}); give its folder "
+                "(sets/NAME/HASH in a corpus), a recipe's file (.yaml), or a name and corpus=CORPUS"
             )
         store = Store(self.recipe.corpus, self.recipe.storage_options)
         fitting, _ = sets_called(name, store)
         if len(fitting) > 1:
             known = ", ".join(each.path.removeprefix(f"{ROOT}/") for each in fitting)
             raise RequestError(
-                f"{self.recipe.corpus}: {name!r} is several training sets: {known}; give NAME/HASH"
+                f"{self.recipe.corpus}: {name!r} matches several training sets: {known}; "
+                "give NAME/HASH"
             )
         if not fitting:
             return None
@@ -239,8 +240,8 @@ class Sides:
             _, every = sets_called(name, corpus.store)
             sets = ", ".join(each.path.removeprefix(f"{ROOT}/") for each in every) or "none"
             raise RequestError(
-                f"{corpus.uri} has no training set {name!r} (sets: {sets}), and {error}. A "
-                "recipe's file ends in .yaml"
+                f"{corpus.uri} has no training set {name!r} (sets: {sets}), and {error}. The file "
+                "of a recipe must end in .yaml"
             ) from None
         pinned = (p for p in known.values() if (p.get("tables") or {}).get(SELECTION) == found)
         return found, next(pinned, {})
@@ -278,8 +279,8 @@ def check_differ(a: Side, b: Side) -> None:
     """Refuses to compare a set with itself. Raises RequestError."""
     if same(a, b):
         raise RequestError(
-            f"{a.folder.url()} and {b.folder.url()} are the same pictures with the captions "
-            f"{a.edition}: there is nothing to compare"
+            f"nothing to compare: {a.folder.url()} and {b.folder.url()} have the same pictures "
+            f"and the same captions {a.edition}"
         )
 
 

@@ -14,7 +14,7 @@ from nucleus_data.printed import visible
 from nucleus_data.stages.caption.settings import Mix
 from nucleus_data.stages.dedup.stage import TABLE as PAIRS
 
-NOW, OTHER = "of the tables and rules as they are now", "of other tables or rules"
+NOW, OTHER = "of the current tables and rules", "of other tables or rules"
 
 
 def status_lines(content: dict[str, Any]) -> Iterator[str]:
@@ -27,17 +27,17 @@ def status_lines(content: dict[str, Any]) -> Iterator[str]:
     again = bool(content["failed_records_retryable"])
     if failed := content["failed_records"]:
         passing = content["failed_records_retryable"]
-        yield f"  {failed:,} of them failed: they have no image" + _passing(passing)
+        yield f"  {failed:,} of them failed and have no image" + _passing(passing)
     if content["claimed_shards"] > content["shards"]:
         unfinished = content["claimed_shards"] - content["shards"]
         yield (
-            f"  {unfinished} claimed shards are not ingested yet; "
+            f"  {unfinished} claimed shards are not yet ingested; "
             f"run: {ingesting(content['corpus'])}"
         )
     elif not content["records"]:
-        yield f"  nothing was ingested yet; run: {ingesting(content['corpus'])}"
+        yield f"  nothing ingested yet; run: {ingesting(content['corpus'])}"
     if not content["several_writers"]:
-        yield "  this store cannot refuse to overwrite: one writer at a time"
+        yield "  this store can't prevent overwriting; use only one writer at a time"
     rows = [*_tables(content), *_selections(content)]
     names = [name for name, _, _ in rows]
     names += ["training set"] * bool(content["training_sets"] or content["unfinished_sets"])
@@ -62,7 +62,7 @@ def status_lines(content: dict[str, Any]) -> Iterator[str]:
         for name, table in content["tables"].items()
     )
     if again:
-        yield f"to do again what may pass: {told('retry', content['corpus'])}"
+        yield f"to retry temporary failures, run: {told('retry', content['corpus'])}"
     yield from without_lines(content["left_out"])
 
 
@@ -75,7 +75,7 @@ def _tables(content: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         if table["failed"]:
             text += f", {table['failed']:,} of them failed"
         if table["failed_retryable"]:
-            text += f", {table['failed_retryable']:,} more failed for now"
+            text += f", {table['failed_retryable']:,} more failed temporarily"
         if table.get("missing"):
             text += f", {table['missing']:,} images not done yet"
         text += _not_counted(table)
@@ -109,12 +109,12 @@ def _did(last: Mapping[str, Any]) -> Iterable[str]:
     if idle := last.get("nothing_to_retry"):
         yield f"nothing to retry in {', '.join(idle)}"
     elif not last["done"]:
-        yield "no stage ended in it"
+        yield "no stage finished"
     if last["not_done"]:
-        yield f"not done: {', '.join(last['not_done'])} (it is still going, or ended early)"
+        yield f"not done: {', '.join(last['not_done'])} (still running, or ended early)"
     if last["failed_shards"]:
         yield f"{last['failed_shards']:,} shards failed"
 
 
 def _passing(count: int) -> str:
-    return f", {count:,} in a way that may pass" if count else ""
+    return f", {count:,} of these temporarily" if count else ""

@@ -67,13 +67,13 @@ def stored_model(
             if not known and (missing := embed.missing()):
                 raise RequestError(missing)
             raise RequestError(
-                f"--model {name}: the configuration has no such model of vectors; "
-                f"it has {', '.join(known) or 'none'}"
+                f"--model {name}: the configuration has no such embedding model; "
+                f"available: {', '.join(known) or 'none'}"
             )
         found = run.corpus.at(table, run.tables[table])
         if not found.whole_parts():
             raise RequestError(
-                f"{run.corpus.uri} has no vectors ({table}) of {spec.settings['model']!r}, "
+                f"{run.corpus.uri} has no vectors ({table}) by {spec.settings['model']!r}, "
                 f"revision {spec.settings['revision']!r}; run: {told('embed', run.corpus.uri)}"
             )
         column = next(c for c in spec.schema.names if c.endswith(f"{kind}_embedding"))

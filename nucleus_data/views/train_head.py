@@ -95,11 +95,13 @@ def train(
     smallest = int(np.bincount(parts, minlength=folds).min())
     if len(rated.ids) < FEWEST or smallest < 2:
         raise RequestError(
-            f"{len(rated.ids)} rated pictures, {smallest} in the smallest of {folds} folds; "
-            f"needed: {FEWEST} or more, and 2 in each"
+            f"too few rated pictures: {len(rated.ids)}, {smallest} in the smallest of {folds} "
+            f"folds; at least {FEWEST} are needed, and 2 in each fold"
         )
     if np.ptp(rated.ratings) == 0:
-        raise RequestError(f"{ratings}: every picture is rated {rated.ratings[0]:g}")
+        raise RequestError(
+            f"{ratings}: every picture is rated {rated.ratings[0]:g}; different ratings are needed"
+        )
     trained = train_head(rated.vectors, rated.ratings, rated.clusters, parts, kind, seed)
     try:
         heads = add_head(out, name, trained.head, reference)
@@ -119,13 +121,13 @@ def _rated(run: Run, model: StoredModel, copies: Table | None, file: Path, kind:
     places, vectors = unit_vectors(run.corpus, model.tables["image"], known)
     ids = [known[place] for place in places]
     with_vector = set(ids)
-    left_out = {"are of no record": 0, "have no finite rating": 0, "have no vector": 0}
+    left_out = {"match no record": 0, "have no finite rating": 0, "have no vector": 0}
     by_id: dict[str, list[tuple[str | None, float]]] = defaultdict(list)
     outside = 0
     for row, ident in zip(rows, records, strict=True):
         rating = number_of(row["rating"])
         if ident is None:
-            left_out["are of no record"] += 1
+            left_out["match no record"] += 1
         elif rating is None:
             left_out["have no finite rating"] += 1
         elif ident not in with_vector:
@@ -135,8 +137,8 @@ def _rated(run: Run, model: StoredModel, copies: Table | None, file: Path, kind:
             by_id[ident].append((row.get("rater"), rating))
     if kind == "probability" and outside:
         raise RequestError(
-            f"{file}: {outside:,} ratings are not in 0 to 1, as those of --kind probability are; "
-            "give 0 and 1, or --kind value"
+            f"{file}: {outside:,} ratings are not within 0 to 1, which --kind probability "
+            "requires; give ratings of 0 and 1, or use --kind value"
         )
     line = check_used(file.name, len(rows), sum(map(len, by_id.values())), left_out)
     here = [place for place, ident in enumerate(ids) if ident in by_id]
@@ -204,14 +206,14 @@ def _add_card(folder: Path, model: StoredModel, text: str) -> None:
 def _lines(rated: Rated, trained: Trained) -> Iterator[str]:
     """Yields lines about the head's cross-validated accuracy."""
     yield (
-        f"{len(rated.ids):,} pictures; rank correlation with ratings of pictures that it did not "
-        f"see: {trained.correlation:.3f} (95 %: {trained.low:.3f} to {trained.high:.3f})"
+        f"{len(rated.ids):,} pictures; rank correlation with the ratings of unseen pictures: "
+        f"{trained.correlation:.3f} (95 %: {trained.low:.3f} to {trained.high:.3f})"
     )
     yield (
-        f"off by {trained.error:.3g} (root of the mean square); the mean of all would be by "
+        f"root mean square error {trained.error:.3g}; that of the mean rating would be "
         f"{rated.ratings.std():.3g}"
     )
     if rated.agreement is not None:
-        yield f"raters agree with each other at {rated.agreement:.3f}"
+        yield f"agreement between raters: {rated.agreement:.3f}"
     if trained.low <= 0:
-        yield "this may be chance: the interval reaches 0; more ratings are needed"
+        yield "this may be chance, as the interval reaches 0; more ratings are needed"

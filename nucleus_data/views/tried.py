@@ -51,7 +51,7 @@ def try_captions(
     pin_chosen(run, stages, stage)
     chosen = _chosen(run, count)
     if not chosen:
-        raise RequestError(f"nothing is kept; run: {told('select', run.corpus.uri)}")
+        raise RequestError(f"no record is kept; run: {told('select', run.corpus.uri)}")
     usual = run.job(stage)
     tables = {name: h for name, h in run.tables.items() if not name.startswith(AGAIN)}
     tables |= {spec.name: NOWHERE for spec in stage.tables()}
@@ -81,7 +81,7 @@ def try_captions(
         ),
     }
     captions = [v.caption is not None for one in tried for v in one.variants]
-    yield f"caption: {sum(captions)} of {len(captions)} captions of {len(tried)} pictures"
+    yield f"caption: made {sum(captions)} of {len(captions)} captions for {len(tried)} pictures"
     try:
         write_tried_page(run.corpus, page, facts, tried)
     except OSError as error:

@@ -157,7 +157,7 @@ def lines(content: dict[str, Any], out: Path) -> list[str]:
     alone = [", ".join(r["changes"]) for r in content["values"] if r.get("a_runs") == OWN][1:]
     if alone:
         found.append(
-            "the recipe as it is was trained anew for "
-            f"{'; '.join(alone)}: with other pictures beside it, its own are met in another order"
+            f"the recipe as it is was trained again for {'; '.join(alone)}: "
+            "compared with other pictures, its own are seen in another order"
         )
     return [*found, str(out / SWEEP_PAGE)]

@@ -115,8 +115,8 @@ def foresee(
     pairs, counts = are_pairs(planned), shared(planned)
     found = forecast(planned, workers)
     text = [
-        f"{counts['both']:,} pictures in both, {counts['a_only']:,} in A alone, "
-        f"{counts['b_only']:,} in B alone: seeds are {'pairs' if pairs else 'no pairs'}",
+        f"{counts['both']:,} pictures in both, {counts['a_only']:,} only in A, "
+        f"{counts['b_only']:,} only in B: seeds are {'paired' if pairs else 'not paired'}",
         *planned.notes,
         said(settings.trains, pairs=pairs, replicates=settings.replicates),
         found.sentence(),
@@ -148,16 +148,16 @@ def lines(content: Mapping[str, Any], out: Path) -> Iterator[str]:
     seeds = content["power"]["by_seeds"]
     if seeds:
         counts = ", ".join(f"{row['seeds']} seeds {row['sees']:.2g} %" for row in seeds)
-        yield f"smallest difference of the loss that is seen in four of five: {counts}"
+        yield f"smallest difference in loss that four of five runs would detect: {counts}"
     if not content["pairs"]:
-        yield "most pictures are in one set alone, so seeds are no pairs and see less"
+        yield "most pictures are in only one set, so seeds are not paired and detect less"
         yield content["pictures_note"]
     if content["reference"]["note"]:
         yield content["reference"]["note"]
     if UNREAD in content["sentence"] and content["text"]["name"] == NANO:
         yield (
-            "the packaged text encoder knows the synthetic world's words alone: name one that "
-            "knows yours (--text MODEL, a sentence encoder such as all-MiniLM)"
+            "the packaged text encoder only knows the synthetic world's words; choose one that "
+            "knows yours (--text MODEL, for example a sentence encoder such as all-MiniLM)"
         )
     yield str(out / PAGE)
 

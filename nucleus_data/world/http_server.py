@@ -157,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _wait(self, seconds: float) -> None:
         if seconds and self.server.stopping.wait(seconds):
-            raise ConnectionAbortedError("the server stops")
+            raise ConnectionAbortedError("the server is stopping")
 
     def log_request(self, code: int | str = 0, size: int | str = 0) -> None:
         path = self.path if self.command else self.requestline

@@ -63,7 +63,9 @@ class WorldSettings:
         if not 0 <= self.fault_share <= 0.9:
             raise ValueError(f"fault_share must be 0 to 0.9, got {self.fault_share}")
         if self.seed < 0 or self.images < 1:
-            raise ValueError(f"seed >= 0 and images >= 1, got {self.seed} and {self.images}")
+            raise ValueError(
+                f"seed must be >= 0 and images >= 1, got {self.seed} and {self.images}"
+            )
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ class WorldPlan:
         self._clean = np.flatnonzero(self._turn < 0)
         self._turns = turns
         if not len(self._clean):
-            raise ValueError(f"no clean picture among {settings.images} is left to copy")
+            raise ValueError(f"none of {settings.images} pictures is left without a fault to copy")
         self._starts = [
             place
             for place in np.flatnonzero(self._turn >= 0)

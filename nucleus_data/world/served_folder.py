@@ -27,7 +27,7 @@ class ServedFolder:
     def __init__(self, folder: Path | str) -> None:
         self.path = Path(folder).resolve()
         if not self.path.is_dir():
-            raise ValueError(f"folder must be a folder that exists, got {str(folder)!r}")
+            raise ValueError(f"folder must be an existing folder, got {str(folder)!r}")
 
     def files(self) -> list[str]:
         """The files served, sorted; those behind a link to a folder are served but not listed."""

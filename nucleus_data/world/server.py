@@ -71,20 +71,22 @@ class WorldServer:
         if not allow_public and not _is_loopback(host):
             raise ValueError(
                 f"host must be a loopback address such as 127.0.0.1, got {host!r}; "
-                "allow_public=True lets other machines in"
+                "set allow_public=True to allow other machines"
             )
         if not 0 <= port <= 65_535:
             raise ValueError(f"port must be 0 to 65535, got {port}")
         if not 0 <= fault_share <= 1:
             raise ValueError(f"fault_share must be 0 to 1, got {fault_share}")
         if fault_share and not drawn:
-            raise ValueError(f"drawn must name a fault where fault_share is {fault_share}")
+            raise ValueError(f"drawn must name a fault if fault_share is {fault_share}")
         self._faults = dict(faults or {})
         for fault in (*self._faults.values(), *drawn):
             parse_fault(fault)
         for file in self._faults:
             if self.folder.find(file) is None:
-                raise ValueError(f"faults names {file!r}, which is no file of {self.folder.path}")
+                raise ValueError(
+                    f"faults names {file!r}, which is not a file in {self.folder.path}"
+                )
         self._host, self._port = host, port
         self._seed, self._share, self._drawn = seed, fault_share, tuple(drawn)
         self._lock = threading.Lock()
@@ -107,12 +109,12 @@ class WorldServer:
             RuntimeError: It runs already.
         """
         if self._server:
-            raise RuntimeError(f"the server runs already, at {self.url}")
+            raise RuntimeError(f"the server is already running at {self.url}")
         try:
             self._server = HttpServer(self._host, self._port, self)
         except OSError as error:
             where = f"{self._host}, port {self._port}"
-            raise OSError(error.errno, f"cannot listen on {where}: {error.strerror}") from error
+            raise OSError(error.errno, f"can't listen on {where}: {error.strerror}") from error
         serve = self._server.serve_forever
         self._thread = Thread(target=serve, args=(POLL_S,), name="world-server", daemon=True)
         self._thread.start()

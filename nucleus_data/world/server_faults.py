@@ -137,7 +137,7 @@ def parse_fault(fault: str) -> tuple[str, str, int | None]:
     """
     found = re.fullmatch(r"(?P<name>\w+)(:(?P<argument>[^*]*))?(\*(?P<first>[0-9]{1,9}))?", fault)
     if not found or found["name"] not in FAULTS:
-        raise ValueError(f"fault {fault!r} is not known; known are {', '.join(FAULTS)}")
+        raise ValueError(f"unknown fault {fault!r}; known: {', '.join(FAULTS)}")
     name, argument = found["name"], found["argument"] or ""
     default, form = ARGUMENTS.get(name, ("", ""))
     if argument and not re.fullmatch(form, argument):

@@ -150,7 +150,7 @@ def empty_model(folder: Path, record: Mapping[str, Any]) -> NucleusTransformer:
             f"transformer.{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
             for problem in error.errors()
         )
-        raise ValueError(f"{folder / RECORD} has no configuration of ours ({problems})") from None
+        raise ValueError(f"{folder / RECORD} has no valid configuration ({problems})") from None
     with torch.device("meta"):
         return NucleusTransformer(config)
 
@@ -170,7 +170,7 @@ def weights_of(folder: Path) -> Path:
 def damaged(file: Path, why: object) -> ValueError:
     """Makes the error for a damaged file of a checkpoint."""
     first = str(why).strip().partition("\n")[0]
-    return ValueError(f"{file} is damaged ({first}); put a copy back, or take another checkpoint")
+    return ValueError(f"{file} is damaged ({first}); put a copy back, or use another checkpoint")
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -188,15 +188,15 @@ def read_record(folder: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise damaged(folder / RECORD, error) from error
     if not isinstance(record, dict):
-        raise damaged(folder / RECORD, "it holds no object")
+        raise damaged(folder / RECORD, "it does not hold an object")
     if record.get("format") != FORMAT:
         raise ValueError(
-            f"{folder} has the checkpoint format {record.get('format')}; "
-            f"this version reads {FORMAT}"
+            f"{folder} has the checkpoint format {record.get('format')}, "
+            f"but this version reads {FORMAT}"
         )
     for name in ("transformer", "settings"):
         if not isinstance(record.get(name, None if name == "transformer" else {}), dict):
-            raise damaged(folder / RECORD, f"its {name!r} is no object")
+            raise damaged(folder / RECORD, f"its {name!r} is not an object")
     return record
 
 

@@ -101,7 +101,7 @@ def load_transformer(folder: Path, dtype: torch.dtype | None = None) -> NucleusT
         folder = folder / "transformer"
     content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if content.get("_class_name", CLASS_NAME) != CLASS_NAME:
-        raise ValueError(f"{folder} holds a {content['_class_name']!r}, allowed is {CLASS_NAME!r}")
+        raise ValueError(f"{folder} must hold a {CLASS_NAME!r}, got a {content['_class_name']!r}")
     # Keys with a leading underscore are metadata of diffusers, such as its version.
     config = {key: value for key, value in content.items() if not key.startswith("_")}
     with torch.device("meta"):
@@ -117,9 +117,7 @@ def load_transformer(folder: Path, dtype: torch.dtype | None = None) -> NucleusT
     try:
         model.load_state_dict(tensors, strict=True, assign=True)
     except RuntimeError as error:
-        raise ValueError(
-            f"{folder}: its weights are not those of its config.json: {error}"
-        ) from error
+        raise ValueError(f"{folder}: the weights do not match config.json: {error}") from error
     return model.eval()
 
 
@@ -167,15 +165,15 @@ def save_pipeline(
     )
     if decoder.config.z_dim != model.config.out_channels:
         raise ValueError(
-            f"the VAE has {decoder.config.z_dim} latent channels, the transformer "
-            f"{model.config.out_channels}: give the one that it was trained with"
+            f"the VAE has {decoder.config.z_dim} latent channels, but the transformer has "
+            f"{model.config.out_channels}; give the VAE that it was trained with"
         )
     encoder = resolve_model(text.model, text.revision, TEXT_ENCODER)
     kind = AutoConfig.from_pretrained(encoder.location, **encoder.options()).model_type
     if kind != QWEN:
         raise RequestError(
-            f"{TEXT_ENCODER.key}: {encoder.name} is a {kind!r}, and diffusers' pipeline has a "
-            f"{QWEN!r}: a model that was trained with another text encoder can't be exported so"
+            f"{TEXT_ENCODER.key}: {encoder.name} is a {kind!r}, but diffusers' pipeline needs a "
+            f"{QWEN!r}; a model trained with another text encoder can't be exported as a pipeline"
         )
     processor: Any = Qwen3VLProcessor.from_pretrained(
         tokenizer_place(encoder.location), **encoder.options()

@@ -43,7 +43,7 @@ def export(
         ValueError: It has another format, or is damaged.
     """
     if not (checkpoint / "checkpoint.json").is_file():
-        raise RequestError(f"{checkpoint} is no checkpoint: it has no checkpoint.json")
+        raise RequestError(f"{checkpoint} is not a checkpoint: it has no checkpoint.json")
     model, record = load_checkpoint(checkpoint)
     settings, dtype = settings_of(record), PRECISIONS[precision]
     if transformer_only:
@@ -51,9 +51,9 @@ def export(
         return {}
     if settings.codec != "vae":
         raise RequestError(
-            f"{checkpoint} was trained on quick_train.codec={settings.codec}, whose latents no VAE "
-            "of diffusers decodes; train with quick_train.codec=vae, or export the transformer "
-            "alone (--transformer-only)"
+            f"{checkpoint} was trained with quick_train.codec={settings.codec}, whose latents no "
+            "VAE of diffusers can decode; train with quick_train.codec=vae, or export only the "
+            "transformer (--transformer-only)"
         )
     return save_pipeline(
         out,

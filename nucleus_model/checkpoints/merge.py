@@ -39,7 +39,7 @@ def merge_checkpoints(folders: Sequence[Path], weights: Sequence[float], out: Pa
     """
     if not folders or len(folders) != len(weights) or not 0 < sum(weights) < math.inf:
         raise ValueError(
-            f"merging needs as many weights as checkpoints, of a finite sum above 0; got "
+            f"merging needs one weight per checkpoint, with a finite sum above 0; got "
             f"{len(folders)} checkpoints and the weights {list(weights)}"
         )
     # Capacity factors are compared, too: with other factors, the same weights are another model.
@@ -48,8 +48,8 @@ def merge_checkpoints(folders: Sequence[Path], weights: Sequence[float], out: Pa
         mine, last = record["transformer"], records[-1]["transformer"]
         if odd := sorted(k for k in mine.keys() | last.keys() if mine.get(k) != last.get(k)):
             raise ValueError(
-                f"{folder} has another configuration than {folders[-1]} ({', '.join(odd)}); merge "
-                "checkpoints of one model and one phase"
+                f"the configurations of {folder} and {folders[-1]} differ ({', '.join(odd)}); only "
+                "checkpoints of the same model and phase can be merged"
             )
     _check_lineage(folders, records)
     shares = [weight / sum(weights) for weight in weights]
@@ -81,8 +81,8 @@ def _check_lineage(folders: Sequence[Path], records: Sequence[Mapping[str, Any]]
             odd += [] if same_data(record["data"], records[-1]["data"]) else ["the training set"]
         if odd:
             raise ValueError(
-                f"{folder} is of another run than {folders[-1]}: {', '.join(odd)}; merge "
-                "checkpoints of one run, or of a run and its extension, oldest first"
+                f"{folder} and {folders[-1]} are of different runs: {', '.join(odd)}; only "
+                "checkpoints of one run, or of a run and its extension, can be merged, oldest first"
             )
 
 

@@ -44,7 +44,7 @@ def alone(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise RequestError(
-                f"another process is training in {folder}; wait until it is done, or end it"
+                f"another process is training in {folder}; wait for it to finish, or stop it"
             ) from None
         yield
 
@@ -81,8 +81,8 @@ class Checkpoints:
                 return path
         if existing:
             raise ValueError(
-                f"{self.folder} holds checkpoints of another run, without {TRAINER} to go on from; "
-                "choose another folder, or remove them"
+                f"{self.folder} has checkpoints of another run, which can't be continued without "
+                f"{TRAINER}; choose another folder, or remove them"
             )
         return None
 
@@ -196,15 +196,15 @@ def read_facts(folder: Path, settings: QuickTrainSettings, data: Sequence[str]) 
     if not same_data(facts["data"], data):
         old = not all(digest.startswith(SETS) for digest in facts["data"])
         odd.append(
-            "the training set (of the older layout, with captions in its tars, which no run goes "
-            "on with)"
+            "the training set (in the old layout, with captions in its tars, which can't be "
+            "continued)"
             if old
             else "the training set"
         )
     if odd:
         raise ValueError(
-            f"{folder} is of a run with other settings: {', '.join(odd)}; go on with those, choose "
-            "another folder, or remove it"
+            f"{folder} is of a run with other settings: {', '.join(odd)}; continue with those, "
+            "choose another folder, or remove it"
         )
     extended = facts.get("extended", [])
     if before.steps != settings.steps:

@@ -63,19 +63,19 @@ def load_saved(folder: Path, device: str = "cpu") -> Saved:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # AssertionError: torch without CUDA
         first = str(error).partition("\n")[0]
-        raise RequestError(f"device {device!r} can't be used: {first}; cpu always can") from error
+        raise RequestError(f"device {device!r} can't be used: {first}; cpu always works") from error
     if (folder / "model_index.json").is_file():
         return _load_pipeline(folder, device)
     if not (folder / "checkpoint.json").is_file():
         raise RequestError(
-            f"{folder} is no checkpoint (it has no checkpoint.json) and no pipeline in diffusers' "
-            "layout (no model_index.json)"
+            f"{folder} is neither a checkpoint (it has no checkpoint.json) nor a pipeline in "
+            "diffusers' layout (it has no model_index.json)"
         )
     model, record = load_checkpoint(folder)
     if lacking := [name for name in ("settings", "resolution") if name not in record]:
         raise RequestError(
-            f"{folder}/checkpoint.json does not say what draws with it: {', '.join(lacking)}; take "
-            "a checkpoint that quick-train wrote"
+            f"{folder}/checkpoint.json lacks what drawing needs: {', '.join(lacking)}; use a "
+            "checkpoint written by quick-train"
         )
     settings = settings_of(record, device)
     codec, text = load_codec(settings), load_text_encoder(settings)

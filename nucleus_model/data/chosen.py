@@ -42,7 +42,7 @@ def choose_samples(training_set: TrainingSet, settings: QuickTrainSettings) -> C
         if settings.limit is not None:
             raise RequestError(
                 f"quick_train.limit: {training_set.store.uri} has {training_set.count:,} samples, "
-                f"and takes the first of them by id below {settings.exact_below:,} alone; use "
+                f"but only sets of fewer than {settings.exact_below:,} can be limited; use "
                 "quick_train.sample"
             )
         return Chosen(np.empty(0, np.int64), _first_held_out(training_set, settings))

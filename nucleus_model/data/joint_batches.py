@@ -23,7 +23,7 @@ class JointBatches:
         seed: int,
     ) -> None:
         if not training_set.exact or not all(used):
-            raise ValueError("a joint order is of sets whose order is exact, with all aspects")
+            raise ValueError("a joint order needs sets with an exact order and all their aspects")
         self._set, self._joint, self._size, self._seed = training_set, joint, batch_size, seed
         ids = training_set.tables.whole()["id"][chosen.numbers]
         self._numbers = chosen.numbers[joint.has(ids)]

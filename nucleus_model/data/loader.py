@@ -91,7 +91,7 @@ class TrainingSet:
         sides = sorted(set(manifest.column("resolution").to_pylist()))
         if resolution is not None and resolution not in sides:
             raise ValueError(
-                f"resolution: {folder} has no resolution {resolution}; allowed here: "
+                f"resolution: {folder} has no resolution {resolution}; available: "
                 f"{', '.join(map(str, sides)) or 'none, the set is empty'}"
             )
         self.resolution = resolution if resolution is not None else min(sides, default=0)
@@ -154,7 +154,7 @@ class TrainingSet:
         if len(twice := np.flatnonzero((ids[1:] == ids[:-1]).all(axis=1))):
             first, second = (self.sample(int(order[twice[0] + n])) for n in (0, 1))
             raise CorpusError(
-                f"{self.store.uri}: sample {first.id} is in {first.tar} and in {second.tar}; "
+                f"{self.store.uri}: sample {first.id} is in both {first.tar} and {second.tar}; "
                 "write the set again"
             )
         if self.edition.without:

@@ -253,7 +253,7 @@ def _check_phase(data: PhaseData, phase: Phase) -> None:
     where += f"{data.set.resolution}"
     if data.set.exact and not len(data.chosen.numbers):
         raise CorpusError(
-            f"{where} and none of them is left to train on; import more images, or lower "
+            f"{where}, but none of them is left to train on; ingest more images, or lower "
             "quick_train.holdout_share"
         )
     if not data.plans(phase).samples:
@@ -264,8 +264,8 @@ def _check_phase(data: PhaseData, phase: Phase) -> None:
         aspects = sorted({bucket.aspect for bucket in data.set.buckets})
         mixture = "" if phase.mixture is None else f" in the mixture of {_names(phase.mixture)}"
         raise CorpusError(
-            f"{where}, and none for the phase of {phase.steps} steps with the aspects "
-            f"{_names(phase.aspects)} and captions {_names(phase.captions)}{mixture}; there are "
+            f"{where}, but none for the phase of {phase.steps} steps with the aspects "
+            f"{_names(phase.aspects)} and captions {_names(phase.captions)}{mixture}; available: "
             f"the aspects {_names(aspects)} and captions {_names(sources)}"
         )
 
@@ -279,6 +279,6 @@ def _check_buckets(training_set: TrainingSet, multiple: int) -> None:
         if bucket.width % multiple or bucket.height % multiple:
             raise ValueError(
                 f"{training_set.store.uri}: the aspect bucket {bucket.width} x {bucket.height} is "
-                f"no multiple of {multiple} (codec factor times patch); choose other buckets in "
-                "shard, or another quick_train.codec_factor"
+                f"not a multiple of {multiple} (codec factor times patch); choose other buckets "
+                "in shard, or another quick_train.codec_factor"
             )

@@ -42,8 +42,8 @@ class Read(Generic[T]):
                     self._reads.threads += 1
                     self._future = self._reads.submit(self._call)
         raise CorpusError(
-            f"{self._what} was not read in {self._reads.timeout_s:g} s, {ATTEMPTS} times; look "
-            "after the store, or raise quick_train.loader.timeout_s"
+            f"reading {self._what} took longer than {self._reads.timeout_s:g} s, {ATTEMPTS} times; "
+            "check the store, or raise quick_train.loader.timeout_s"
         )
 
 

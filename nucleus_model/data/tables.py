@@ -127,8 +127,8 @@ class Tables:
             # Captions of other samples would not cause an error, but ruin the training.
             if not np.array_equal(as_bytes(table["id"].to_pylist()), self.places(tar)["id"]):
                 raise CorpusError(
-                    f"{self.store.url(edition.file(self.path(tar)))} has other ids than the index "
-                    "of its tar, or another order; run: nucleus verify"
+                    f"{self.store.url(edition.file(self.path(tar)))} and the index of its tar have "
+                    "different ids, or a different order; run: nucleus verify"
                 )
             return as_ipc(table)
 
@@ -180,7 +180,7 @@ class Tables:
             known = ", ".join(table.column_names)
             raise ValueError(
                 f"quick_train.mixture: {self.folder.url()} has no column {missing[0]!r} beside its "
-                f"tars; there are: {known}"
+                f"tars; available: {known}"
             )
         return table.select(list(names))
 
@@ -202,7 +202,7 @@ class Tables:
         ends, size = places["offset"] + places["size"], self.tars["bytes"][tar].as_py()
         if len(places) and not (places["offset"].min() >= 0 and ends.max() <= size):
             raise CorpusError(
-                f"{self.folder.url(name)}: its index names places outside; run: nucleus verify"
+                f"{self.folder.url(name)}: its index points outside of it; run: nucleus verify"
             )
         return places
 
@@ -251,6 +251,6 @@ class Tables:
     def _check(self, tar: int, table: pa.Table, what: str) -> None:
         if len(table) != self.samples(tar):
             raise CorpusError(
-                f"{self.folder.url(self.path(tar))}: its {what} has {len(table)} rows, the "
-                f"manifest says {self.samples(tar)} samples; run: nucleus verify"
+                f"{self.folder.url(self.path(tar))} has {len(table)} rows in its {what}, but "
+                f"{self.samples(tar)} samples in the manifest; run: nucleus verify"
             )

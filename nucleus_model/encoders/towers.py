@@ -67,9 +67,7 @@ def load_tower(model: ModelReference, settings: TextSettings) -> Tower:
 
 
 def _unknown(model: str, kind: object) -> RequestError:
-    return RequestError(
-        f"{TEXT_ENCODER.key}: {model} is a {kind!r}, allowed are {', '.join(ALLOWED)}"
-    )
+    return RequestError(f"{TEXT_ENCODER.key}: {model} is a {kind!r}; allowed: {', '.join(ALLOWED)}")
 
 
 def _qwen(model: ModelReference, settings: TextSettings, config: Any) -> Tower:

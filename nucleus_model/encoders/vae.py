@@ -34,7 +34,7 @@ class VaeCodec:
         name = AutoencoderKLQwenImage.load_config(reference.location, **options)["_class_name"]
         if name != "AutoencoderKLQwenImage":
             raise RequestError(
-                f"{VAE.key}: {model} is a {name!r}, allowed is 'AutoencoderKLQwenImage'"
+                f"{VAE.key}: {model} is a {name!r}; allowed: 'AutoencoderKLQwenImage'"
             )
         vae: Any = AutoencoderKLQwenImage.from_pretrained(
             reference.location, use_safetensors=True, low_cpu_mem_usage=False, **options

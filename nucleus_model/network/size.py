@@ -106,7 +106,7 @@ def _tokens(resolution: int | None, pixels: int) -> int | None:
     side, rest = divmod(resolution, pixels)
     if rest:
         raise RequestError(
-            f"quick_train.resolution must be a multiple of the side of a token, {pixels} pixels; "
+            f"quick_train.resolution must be a multiple of a token's side, {pixels} pixels, "
             f"got {resolution}"
         )
     return side**2
@@ -119,7 +119,7 @@ def _config(model: str, revision: str | None, kind: ModelKind) -> dict[str, Any]
         return content
     if reference.name not in PUBLISHED:
         raise RequestError(
-            f"{kind.key}: the sizes of {model!r} are not known here; give a folder that has its "
+            f"{kind.key}: the sizes of {model!r} are not known; give a folder with its "
             f"{kind.config}, or one of {', '.join(PUBLISHED)}"
         )
     return PUBLISHED[reference.name]

@@ -246,11 +246,12 @@ class NucleusTransformer(nn.Module):
         # Without this check, text of another grid would be accepted: its keys have other positions,
         # and pictures would be subtly wrong.
         if grid[0] * grid[1] != tokens:
-            raise ValueError(f"a grid of {grid[0]} x {grid[1]} is not that of {tokens} tokens")
+            raise ValueError(f"a grid of {grid[0]} x {grid[1]} does not match {tokens} tokens")
         if text.batch != batch or text.start != text_start(*grid):
             raise ValueError(
-                f"the text is for {text.batch} images and positions from {text.start}; these are "
-                f"{batch}, from {text_start(*grid)}: call encode_text for their prompts and grid"
+                f"the text is for {text.batch} images and positions from {text.start}, but there "
+                f"are {batch} images, from {text_start(*grid)}; call encode_text for their prompts "
+                "and grid"
             )
         x_BSD = self.img_in(tokens_BSP)
         time_BD = self.time_text_embed(sigma_B)

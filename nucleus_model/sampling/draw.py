@@ -65,12 +65,12 @@ def draw(
     sized = [side for side in (width, height) if side is not None]
     if len(sized) == 1 or (sized and (aspect, resolution) != (None, None)):
         raise ValueError(
-            f"a size is width and height, or aspect and resolution; got width {width}, height "
-            f"{height}, aspect {aspect}, resolution {resolution}"
+            "give the size as width and height, or as aspect and resolution; got width "
+            f"{width}, height {height}, aspect {aspect}, resolution {resolution}"
         )
     for prompt in (*prompts, negative):
         if has_surrogate(prompt):
-            raise ValueError(f"the prompt {prompt!r} is no text in UTF-8")
+            raise ValueError(f"the prompt {prompt!r} is not valid UTF-8")
     saved = load_saved(folder, device)
     if width is None or height is None:
         ratio = (aspect or "1:1").replace(":", "x")

@@ -68,7 +68,7 @@ def sample_latents(
         ValueError: Guidance needs a negative prompt, or there is no such solver.
     """
     if guidance != 1 and negative is None:
-        raise ValueError(f"a guidance of {guidance} needs a negative prompt, if only the empty one")
+        raise ValueError(f"a guidance of {guidance} needs a negative prompt, which may be empty")
     patch = model.config.patch_size
     height, width = noise_BCHW.shape[2:]
     dtype = text.layers[0][0].dtype  # that of the model; the latents keep that of the noise
@@ -153,8 +153,8 @@ def sample_images(
     negatives = [negative] * len(prompts) if isinstance(negative, str) else list(negative)
     if not len(prompts) == len(seeds) == len(negatives):
         raise ValueError(
-            f"{len(prompts)} prompts need as many seeds and negative prompts, got {len(seeds)} and "
-            f"{len(negatives)}"
+            f"{len(prompts)} prompts need the same number of seeds and negative prompts, got "
+            f"{len(seeds)} and {len(negatives)}"
         )
     grid, shape = shapes(model, codec, width, height)
     device = next(model.parameters()).device

@@ -47,7 +47,7 @@ def choose(ids: Sequence[str], settings: QuickTrainSettings) -> tuple[list[str],
             least = max(min(units[i] for i in part) for part in needed)
             raise RequestError(
                 f"a sample of {settings.sample:g} "
-                f"{_found(sampled, whole, settings)}; allowed here: a share of "
+                f"{_found(sampled, whole, settings)}; use a share of "
                 f"{(math.floor(least * 1e4) + 1) / 1e4:.2%} or more{_instead(held)}"
             )
     chosen = sampled[: settings.limit]
@@ -55,7 +55,7 @@ def choose(ids: Sequence[str], settings: QuickTrainSettings) -> tuple[list[str],
         least = 1 + max(next(n for n, i in enumerate(sampled) if i in part) for part in needed)
         raise RequestError(
             f"a limit of {settings.limit} {_found(chosen, whole, settings)}; "
-            f"allowed here: {least} or more{_instead(held)}"
+            f"use {least} or more{_instead(held)}"
         )
     return split_holdout(chosen, settings.holdout_share, settings.holdout_limit)
 

@@ -434,7 +434,7 @@ class QuickTrainSettings(BaseModel):
             return content  # the field's own validation will report the error
         if content.get("steps", total) != total:
             raise ValueError(
-                f"steps is {content['steps']}, the phases' sum is {total}; leave steps out"
+                f"steps is {content['steps']}, but the phases' sum is {total}; remove steps"
             )
         return {**content, "steps": total}
 

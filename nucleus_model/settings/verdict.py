@@ -89,7 +89,7 @@ class VerdictSettings(BaseModel):
     def _consistent(self) -> "VerdictSettings":
         if self.most < self.replicates:
             raise ValueError(
-                f"most {self.most} is below the pilot's replicates {self.replicates}; raise most"
+                f"most must be at least the pilot's {self.replicates} replicates, got {self.most}"
             )
         return self
 

@@ -80,8 +80,8 @@ class Guard:
         if self.bad >= self.settings.max_bad_steps:
             raise FloatingPointError(
                 f"quick-train diverged at step {step}: loss {loss}, gradient norm {norm}; "
-                f"{self.bad} steps in a row were not taken (quick_train.max_bad_steps). Lower "
-                f"quick_train.lr, or look at the samples of this step: "
+                f"{self.bad} steps in a row were skipped (quick_train.max_bad_steps). Lower "
+                f"quick_train.lr, or check the samples of this step: "
                 f"{', '.join(ids[:SHOWN_IDS])}"
             )
         return Verdict(reason, None)

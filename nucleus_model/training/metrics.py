@@ -45,8 +45,8 @@ class Metrics:
         # With missing lines, the summary would silently be wrong.
         if steps != list(range(1, step + 1)):
             raise CorpusError(
-                f"{folder / METRICS} has not each of the steps 1 to {step} once, which the "
-                "checkpoint says were done; put it back, or remove the folder and train anew"
+                f"{folder / METRICS} lacks or repeats some of the steps 1 to {step} that the "
+                "checkpoint has done; put it back, or remove the folder and train again"
             )
         # Lines after the checkpoint are dropped here, as their steps will be repeated. The file is
         # written under another name and renamed, so that a kill in between leaves the old one.
@@ -154,7 +154,7 @@ def open_board(folder: Path, step: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise RequestError(
-            f"quick_train.tensorboard needs the package tensorboard ({error}); install it: "
+            f"quick_train.tensorboard needs the package tensorboard ({error}); run: "
             "pip install 'nucleus-data[train]'"
         ) from error
     writer: Any = SummaryWriter
@@ -168,9 +168,9 @@ def describe(summary: Mapping[str, Any]) -> str:
     if "holdout_loss" in summary.get("merged", {}):
         held_text += f", merged {summary['merged']['holdout_loss']:.3f}"
     skipped = summary.get("skipped_steps", 0)
-    skipped_text = f", {skipped} of them odd" if skipped else ""
+    skipped_text = f", {skipped} of them skipped" if skipped else ""
     extended = ", ".join(map(str, summary.get("extended", [])))
-    extended_text = f" (given more after step {extended})" if extended else ""
+    extended_text = f" (extended after step {extended})" if extended else ""
     return (
         f"{summary['steps']} steps{extended_text}{skipped_text}, {summary['images']} images of "
         f"{summary['train_samples']} samples: loss {_figure(summary['first_loss'])} to "

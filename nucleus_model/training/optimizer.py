@@ -113,7 +113,7 @@ class Muon(torch.optim.Optimizer):
             for parameter in group["params"]:
                 if parameter.ndim not in (2, 3):
                     raise ValueError(
-                        "Muon is for matrices and stacks of them, got a parameter of shape "
+                        "Muon only takes matrices and stacks of them, got a parameter of shape "
                         f"{tuple(parameter.shape)}"
                     )
 
@@ -121,7 +121,7 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
         """Updates every parameter that has a gradient."""
         if closure is not None:
-            raise ValueError("Muon takes no closure")
+            raise ValueError("Muon does not accept a closure")
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
@@ -156,7 +156,7 @@ def grouped(model: NucleusTransformer) -> dict[str, list[torch.nn.Parameter]]:
                 groups[kind].append(parameter)
                 break
         else:
-            raise ValueError(f"no rule says which optimizer the parameter {name} has")
+            raise ValueError(f"no rule assigns an optimizer to the parameter {name}")
     return groups
 
 

@@ -175,8 +175,8 @@ class Trainer:
         failed = {k: v for phase in self.parts.failures() for k, v in phase.items()}
         key, reason = next(iter(failed.items()))
         return (
-            f"{data.set.store.uri}: none of the {data.trained(phase)} images can be decoded; the "
-            f"first: {key}: {reason}"
+            f"{data.set.store.uri}: none of the {data.trained(phase)} images can be decoded; "
+            f"first error: {key}: {reason}"
         )
 
     def _take(self, loaded: EncodedBatch) -> dict[str, Any] | None:

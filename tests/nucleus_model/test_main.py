@@ -56,4 +56,4 @@ def test_what_is_trained_lies_on_this_machine(out, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["set", out, "steps=1"])
     assert ended.value.code == 2
-    assert f"{out!r} is no path on this machine; give one" in capsys.readouterr().err
+    assert f"{out!r} is not a path on this machine; give one" in capsys.readouterr().err

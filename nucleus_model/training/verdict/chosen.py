@@ -50,8 +50,8 @@ class Unseen:
         if not self.copies:
             return ()
         return (
-            f"{len(self.copies)} pictures that were held out show what an arm trains on under "
-            "another id, and are not measured",
+            f"{len(self.copies)} held-out pictures show what an arm trains on under another id, "
+            "and are not measured",
         )
 
 
@@ -114,13 +114,13 @@ def notes_of(read: Read, measured: list[str], given: bool) -> tuple[str, ...]:
     }
     if any(alone.values()):
         notes.append(
-            f"No reference was given: of the {len(measured)} reference pictures {alone[A]} are in "
-            f"A alone and {alone[B]} in B alone, and a set does better on pictures like its own"
+            f"No reference was given: of the {len(measured)} reference pictures, {alone[A]} are "
+            f"only in A and {alone[B]} only in B, and a set does better on pictures like its own"
         )
     if read.differ:
         notes.append(
-            f"No reference was given: {read.differ} measured pictures have another caption in A "
-            "than in B, and each is measured with one of the two by chance. Give a reference whose "
+            f"No reference was given: {read.differ} measured pictures have different captions in A "
+            "and B, and each is measured with one of the two at random. Give a reference whose "
             "captions you trust"
         )
     return tuple(notes)

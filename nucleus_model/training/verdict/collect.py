@@ -80,7 +80,7 @@ def memory_pictures(
     if len(both[0]) < 2:
         raise ValueError(
             f"the arms share {len(both[0])} pictures, and have {len(seen[0])} and {len(seen[1])} "
-            f"of their own; {ENOUGH} of each arm's own or 2 that both have are needed"
+            f"of their own; at least 2 shared pictures, or {ENOUGH} of each arm's own, are needed"
         )
     return Memory(tuple(both[0]), tuple(both[1] if len(both[1]) > 1 else reference), False)
 

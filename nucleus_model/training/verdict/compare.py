@@ -114,7 +114,7 @@ def _pin(planned: Planned, out: Path) -> None:
         return
     if existing.pin() != planned.pin() or not existing.pictures.equals(planned.pictures):
         raise RequestError(
-            f"{out} holds a comparison of other sets, or with other settings; name another folder"
+            f"{out} holds a comparison of other sets or with other settings; give another folder"
         )
 
 

@@ -84,7 +84,7 @@ class Forecast:
         )
         if self.most_runs > self.runs:
             text += (
-                f"; with all {self.most_runs} that the half-width may ask for "
+                f"; all {self.most_runs} runs that the half-width may require would take "
                 f"{_minutes(self.most_processor_seconds)}"
             )
         return text

@@ -100,7 +100,7 @@ def crossed(differences: ArrayLike, level: float = 0.95) -> Interval:
     table = np.asarray(differences, dtype=np.float64)
     if table.ndim != 2 or min(table.shape) < 2 or not np.isfinite(table).all():
         raise ValueError(
-            f"differences: a finite table of 2 x 2 or more is needed, got {table.shape}"
+            f"differences must be a table of finite numbers, at least 2 x 2, got {table.shape}"
         )
     seeds, pictures = table.shape
     by_seed, by_picture, mean = table.mean(axis=1), table.mean(axis=0), table.mean()
@@ -166,7 +166,9 @@ def joint_sign_flips(differences: ArrayLike, seed: int = 0) -> list[float]:
 
     table = np.asarray(differences, dtype=np.float64)
     if table.ndim != 2 or len(table) < 2 or not np.isfinite(table).all():
-        raise ValueError(f"differences: (R, M), finite, R of 2 or more; got {table.shape}")
+        raise ValueError(
+            f"differences must be (R, M) finite numbers, with R at least 2, got {table.shape}"
+        )
     observed = np.abs(_t(table, axis=0))
 
     def largest(flipped: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
@@ -235,5 +237,5 @@ def numbers(values: ArrayLike, name: str, least: int) -> Numbers:
     """Checks that values are a row of at least `least` finite numbers. Raises ValueError."""
     row = np.asarray(values, dtype=np.float64)
     if row.ndim != 1 or len(row) < least or not np.isfinite(row).all():
-        raise ValueError(f"{name}: {least} or more finite numbers in a row are needed, got {row!r}")
+        raise ValueError(f"{name} must be a list of at least {least} finite numbers, got {row!r}")
     return row

@@ -108,7 +108,10 @@ def judge(
     values_a, values_b = _values(a, "a"), _values(b, "b")
     sizes = len(values_a[0]), len(values_b[0])
     if pairs and sizes[0] != sizes[1]:
-        raise ValueError(f"pairs need as many replicates of both arms, got {sizes[0]}, {sizes[1]}")
+        raise ValueError(
+            "with pairs, both arms must have the same number of replicates, got "
+            f"{sizes[0]} and {sizes[1]}"
+        )
     intervals = [
         difference(x, y, JOINT, pairs=pairs, pilot=pilot, drawn=drawn)
         for x, y in zip(values_a, values_b, strict=True)
@@ -212,10 +215,10 @@ def _values(arm: Mapping[str, ArrayLike], name: str) -> list[Numbers]:
     """Returns an arm's values in the order of the measures. Raises ValueError."""
     missing = [measure for measure in NAMES if measure not in arm]
     if missing:
-        raise ValueError(f"{name} lacks the measures {', '.join(missing)}; all six decide together")
+        raise ValueError(f"{name} lacks the measures {', '.join(missing)}; all six are needed")
     values = [np.asarray(arm[measure], dtype=np.float64) for measure in NAMES]
     if len({of_measure.shape for of_measure in values}) != 1 or values[0].ndim != 1:
-        raise ValueError(f"{name}: one value a replicate is needed of each measure")
+        raise ValueError(f"{name} must have one value per replicate for each measure")
     return values
 
 

@@ -121,7 +121,9 @@ def measure(
     by_kind = dict(zip(captions, every, strict=True))
     true = by_kind["true"]
     if not true.ids:
-        raise ValueError(f"{training_set.store.uri}: none of {len(samples)} pictures is decodable")
+        raise ValueError(
+            f"{training_set.store.uri}: none of the {len(samples)} pictures can be decoded"
+        )
     nothing = np.full(true.losses.shape, np.nan)
     shuffled, empty = (
         by_kind[name].losses.numpy() if name in by_kind else nothing

@@ -163,7 +163,7 @@ def plan_comparison(
     if len({opened.resolution for opened in sets.values()}) > 1:
         resolutions = ", ".join(f"{name}: {opened.resolution}" for name, opened in sets.items())
         raise RequestError(
-            f"the sets have other resolutions ({resolutions}); name one that all have"
+            f"the sets have different resolutions ({resolutions}); choose one that all have"
         )
     of = {name: _buckets(opened) for name, opened in sets.items()}
     held = {name: _held_out(of[name], settings.holdout_share, clusters or {}) for name in (A, B)}
@@ -174,15 +174,15 @@ def plan_comparison(
         if not train[name]:
             apart = "in the reference or held out" if given else "held out"
             raise RequestError(
-                f"{arms[name].folder}: no picture is left to train on; all {len(of[name]):,} with "
-                f"a caption are {apart}"
+                f"{arms[name].folder}: no picture is left to train on, as all {len(of[name]):,} "
+                f"with a caption are {apart}"
             )
     measured_by = Read(sets, of)
     new = Unseen(measured_by, train, clusters or {})
     measured = new.first(given or set().union(*held.values()), settings.pictures)
     if len(measured) < 2:
         raise RequestError(
-            f"{len(measured)} pictures are left to measure, and 2 are needed at least; give "
+            f"only {len(measured)} pictures are left to measure, but at least 2 are needed; give "
             + ("a larger reference" if given else "a reference, or compare larger sets")
         )
     unseen = [new.first(held[name] - given, None) for name in (A, B)]
@@ -196,8 +196,8 @@ def plan_comparison(
     notes = (*notes_of(measured_by, measured, GIVEN in sets), *new.notes())
     if given and not given.isdisjoint(memory.unseen):
         notes += (
-            "Too few pictures are held out of both to tell what is memorised: the reference stands "
-            "for them, and a set does better on pictures like its own",
+            "Too few pictures are held out of both sets to measure memorisation: the reference is "
+            "used instead, and a set does better on pictures like its own",
         )
     digests = {name: opened.digest for name, opened in sets.items()}
     return Planned(settings, arms, digests, pa.Table.from_pylist(rows, PICTURES), notes)
@@ -206,10 +206,10 @@ def plan_comparison(
 def _why_empty(opened: TrainingSet) -> str:
     """Returns why a set has no samples to compare."""
     if not opened.without:
-        return "has no pictures: there is nothing to compare"
+        return "has no pictures, so there is nothing to compare"
     return (
-        f"has {opened.without:,} pictures, and none of them has a caption; a comparison is of "
-        "pictures with captions (@EDITION chooses others)"
+        f"has {opened.without:,} pictures, but none of them has a caption, which a comparison "
+        "needs (choose other captions with @EDITION)"
     )
 
 
@@ -251,8 +251,8 @@ def _buckets(opened: TrainingSet) -> dict[str, tuple[int, tuple[int, int]]]:
     """Returns id -> (number in the set, bucket size) of the samples that have a caption."""
     if not opened.exact:
         raise RequestError(
-            f"{opened.store.uri} has {opened.count:,} samples, too many for a comparison; make a "
-            "smaller set (shard with --sample)"
+            f"{opened.store.uri} has {opened.count:,} samples, which is too many for a comparison; "
+            "make a smaller set (nucleus shard --sample)"
         )
     numbers = opened.by_id
     tars, _ = opened.place(numbers)

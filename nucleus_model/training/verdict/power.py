@@ -101,12 +101,13 @@ def said(preset: str, *, pairs: bool, replicates: int) -> str:
     known = stored(preset, pairs=pairs)
     if known is None:
         return (
-            f"{replicates} seeds; what they can see is not known of {preset} and {_of(pairs=pairs)}"
+            f"{replicates} seeds; what they can detect with {preset} and {_of(pairs=pairs)} "
+            "is not known"
         )
     least = sees(known.percent, replicates, pairs=pairs)
     once = "by an older probe" if known.probe else "measured once"
     return (
-        f"{replicates} seeds of {preset} see differences of {least:.2g} % of the loss, with "
+        f"{replicates} seeds of {preset} can detect differences of {least:.2g} % of the loss, with "
         f"{_of(pairs=pairs)} ({once}, on {known.replicates} seeds)"
     )
 

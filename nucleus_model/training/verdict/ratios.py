@@ -50,7 +50,7 @@ def ratio(
     values_a, values_b = numbers(a, "a", 2), numbers(b, "b", 2)
     if pairs and len(values_a) != len(values_b):
         raise ValueError(
-            f"a and b: as many of each are needed, got {len(values_a)} and {len(values_b)}"
+            f"a and b must have the same length, got {len(values_a)} and {len(values_b)}"
         )
     first, second = values_a[:pilot], values_b[:pilot]
     top, bottom = float(values_b.mean()), float(values_a.mean())

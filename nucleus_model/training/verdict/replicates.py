@@ -37,8 +37,8 @@ def stein(deviation: float, pilot: int, half_width: float, most: int, level: flo
 
     if pilot < 2 or half_width <= 0 or most < pilot or not deviation >= 0:
         raise ValueError(
-            f"a pilot of 2 or more, a half-width above 0 and at least the pilot as budget are "
-            f"needed; got pilot={pilot}, half_width={half_width}, most={most}, "
+            f"pilot must be at least 2, half_width above 0, most at least pilot, and deviation 0 "
+            f"or more; got pilot={pilot}, half_width={half_width}, most={most}, "
             f"deviation={deviation}"
         )
     t = special.stdtrit(pilot - 1, (1 + level) / 2)

@@ -237,7 +237,7 @@ def test_what_an_ingest_that_took_nothing_leaves_is_not_curated(files, tmp_path,
         assert "corpus='c' has no records (nothing was ingested), so there is nothing for " in said
         assert "run: nucleus ingest corpus=c ingest.source=PATH" in said
     said = nucleus("status", "corpus=c")
-    assert "nothing was ingested yet; run: nucleus ingest corpus=c ingest.source=PATH" in said
+    assert "nothing ingested yet; run: nucleus ingest corpus=c ingest.source=PATH" in said
     assert "nothing to retry" in nucleus("retry", "corpus=c")
     assert "inspect: nothing to retry" in nucleus("retry", "--dry-run", "corpus=c")
 
@@ -284,8 +284,12 @@ def test_a_record_is_explained(world):
     assert "too_small" in said
     story = json.loads(nucleus("explain", "--json", rows[key]["id"], world.corpus))
     assert story["record"]["key"] == key
-    assert "no record begins with id" in nucleus("explain", "0" * 32, world.corpus, code=2)
-    assert "no record begins with id 'tiny'" in nucleus("explain", "tiny", world.corpus, code=2)
+    assert "no record has an id that begins with" in nucleus(
+        "explain", "0" * 32, world.corpus, code=2
+    )
+    assert "no record has an id that begins with 'tiny'" in nucleus(
+        "explain", "tiny", world.corpus, code=2
+    )
 
 
 def test_the_kept_records_are_exported(world, tmp_path):
@@ -297,7 +301,7 @@ def test_the_kept_records_are_exported(world, tmp_path):
     with (tmp_path / "k.csv").open() as file:
         assert {row["key"] for row in csv.DictReader(file)} == kept
     said = nucleus("export", tmp_path / "k.json", world.corpus, code=2)
-    assert "allowed: a path that ends in .parquet or .csv" in said
+    assert "the path must end in .parquet or .csv" in said
 
 
 def test_every_setting_is_listed_with_its_value(tmp_path):

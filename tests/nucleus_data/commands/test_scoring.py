@@ -29,7 +29,7 @@ def test_calibrate_says_where_its_file_and_its_page_are(made, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     before = tables(made.corpus)
     said = nucleus("calibrate", *made.given)
-    assert "copies are not told apart" in said
+    assert "duplicates are counted as different pictures" in said
     assert "calibration.json; use it with score.calibration.main=calibration.json" in said
     page = said.strip().splitlines()[-1]
     assert page.endswith("calibration.html")
@@ -42,7 +42,7 @@ def test_calibrate_says_where_its_file_and_its_page_are(made, tmp_path, monkeypa
     said = nucleus("calibrate", "--pairs", "none.csv", *made.given, code=2)
     assert "none.csv can't be read" in said
     said = nucleus("calibrate", "--model", "clip", *made.given, code=2)
-    assert "it has main" in said
+    assert "available: main" in said
 
 
 @pytest.mark.slow

@@ -78,7 +78,7 @@ def test_the_order_of_pairs_changes_nothing():
 @pytest.mark.parametrize(
     ("matched", "options", "said"),
     [
-        (np.zeros(19), {}, "19 matched and 30 mismatched pairs; needed: 20"),
+        (np.zeros(19), {}, "got 19 matched and 30 mismatched pairs; at least 20"),
         (np.full(30, np.nan), {}, "not a finite number"),
         (np.zeros(30), {"prior": 1.0}, "prior must be above 0 and below 1"),
     ],
@@ -105,12 +105,12 @@ GOOD = Calibration("m", "r", (-1.0, 0.0, 1.0), (0.0, 0.5, 1.0)).content()
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"extra": 1}, "'extra' is none; the keys of a calibration are version"),
-        ({"model": None}, "no key 'model'"),
-        ({"version": 2}, "version 2; this program reads 1"),
+        ({"extra": 1}, "unknown key 'extra'; the keys of a calibration are version"),
+        ({"model": None}, "missing key 'model'"),
+        ({"version": 2}, "version 2 is not supported, only 1"),
         ({"values": [0.0, 0.5]}, "3 scores and 2 values"),
-        ({"values": [0.0, 0.5, 0.5]}, "must rise"),
-        ({"scores": [0.0, -1.0, 1.0]}, "must rise"),
+        ({"values": [0.0, 0.5, 0.5]}, "must increase"),
+        ({"scores": [0.0, -1.0, 1.0]}, "must increase"),
         ({"values": [0.0, 0.5, 1.5]}, "0 to 1, got 0 to 1.5"),
         ({"values": [0.0, 0.5, float("nan")]}, "finite"),
         ({"scores": "abc"}, "could not convert"),
@@ -126,10 +126,10 @@ def test_a_wrong_file_is_refused_with_its_name(tmp_path, change, said):
 
 
 def test_no_file_and_no_json_are_said(tmp_path):
-    with pytest.raises(RequestError, match="is no calibration"):
+    with pytest.raises(RequestError, match="is not a calibration"):
         load_calibration(tmp_path / "none.json")
     (tmp_path / "c.json").write_text("[1]")
-    with pytest.raises(RequestError, match="list, not an object"):
+    with pytest.raises(RequestError, match="must hold an object, got list"):
         load_calibration(tmp_path / "c.json")
 
 

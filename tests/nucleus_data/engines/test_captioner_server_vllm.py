@@ -88,7 +88,7 @@ def test_it_tells_what_is_compared(server, engine, capsys):
     assert (met.told.max_model_len, met.told.kv_cache_dtype) == (4096, "auto")
     assert met.told.version == met.vllm
     engine_of(server, settings={"dtype": "float32"}).close()
-    assert "dtype=float32: not every server tells it" in capsys.readouterr().err
+    assert "dtype=float32: not compared, as not every server reports it" in capsys.readouterr().err
     with pytest.raises(RequestError, match=r"kv_cache_dtype is 'fp8', but .* has 'auto'"):
         engine_of(server, settings={"vllm_args": {"kv_cache_dtype": "fp8"}})
 

@@ -116,7 +116,7 @@ def test_no_special_token_of_a_text_is_obeyed_in_a_chat(template):
 
 @pytest.mark.parametrize("template", ["TEXT<|im_end|>TEXT", "<|im_start|>no place"])
 def test_a_template_without_one_place_for_the_text_is_refused(template):
-    with pytest.raises(chat.RequestError, match="one place for the user's text"):
+    with pytest.raises(chat.RequestError, match="the user's text exactly once"):
         chat_of(template)
 
 
@@ -135,5 +135,7 @@ def test_each_chat_is_rendered_once():
         told = chats.of("Be brief.", sees_picture=False)
         assert told.tokens("a") == encode("Be brief.a<|im_end|>")
     assert rendered == [(None, True), ("Be brief.", False)]
-    with pytest.raises(chat.RequestError, match=r"no system prompt \(TypeError: roles must"):
+    with pytest.raises(
+        chat.RequestError, match=r"not accept a system prompt \(TypeError: roles must"
+    ):
         chats.of("no", sees_picture=True)

@@ -61,7 +61,7 @@ def test_a_batch_of_fixed_size_keeps_bits_from_their_company(clip, pictures, mon
 def test_a_folder_without_a_model_is_said(tmp_path):
     with pytest.raises(RequestError, match=r"needs open_clip_config\.json"):
         load_clip(str(tmp_path))
-    with pytest.raises(RequestError, match="holds no heads"):
+    with pytest.raises(RequestError, match="has no valid heads"):
         load_heads(tmp_path)
     with pytest.raises(RequestError, match="is not a folder"):
         load_clip("./gone")

@@ -139,7 +139,7 @@ def test_a_model_without_features_is_refused(tmp_path):
     text = {name: TEXT[name] for name in TOWER}
     transformers.BertModel(transformers.BertConfig(**text, vocab_size=9)).save_pretrained(tmp_path)
     (tables,) = model_tables(_settings(tmp_path))
-    with pytest.raises(RequestError, match="BertModel, which lacks get_image_features, get_text"):
+    with pytest.raises(RequestError, match="BertModel, which has no get_image_features, get_text"):
         load_clip(tables.found(), library="transformers")
     with pytest.raises(RequestError, match=r"embed\.model: .* needs open_clip_config\.json and"):
         model_tables(EmbedSettings(model=str(tmp_path)))[0].found()

@@ -144,9 +144,9 @@ def test_a_head_is_imported_beside_others_and_used(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--name", "a b"), "a head's name becomes a column: 'a b' is none"),
+        (("--name", "a b"), "'a b' can't be the name of a head, which becomes a column"),
         (("--style", "aesthetic_v2_5", "--name", "b"), None),
-        (("--name", "a"), "has a head 'a' already"),
+        (("--name", "a"), "already has a head 'a'"),
     ],
 )
 def test_what_is_wrong_is_told(tmp_path, options, message):
@@ -168,11 +168,11 @@ def test_heads_on_other_embeddings_are_not_mixed(tmp_path):
     model = ("--model", f"{tmp_path}/clip")
     nucleus("import-head", f"{tmp_path}/24.pth", *out, *model, "--name", "a")
     said = nucleus("import-head", f"{tmp_path}/25.pth", *out, *model, "--name", "b", code=2)
-    assert "heads on vectors of 24 numbers, this one takes 25" in said
+    assert "heads for vectors of 24 numbers, but this one takes 25" in said
     said = nucleus(
         "import-head", f"{tmp_path}/24.pth", *out, "--model", "nano", "--name", "b", code=2
     )
-    assert "Their scores would mean nothing" in said
+    assert "their scores would be meaningless" in said
 
 
 class Evil:
@@ -189,7 +189,7 @@ def test_nothing_but_tensors_is_read(tmp_path, capsys, kind):
         torch.save({"layers.0.weight": Evil()}, file)
     else:
         file.write_text("weights" if kind == "text" else "")
-    with pytest.raises(RequestError, match="is no state dict"):
+    with pytest.raises(RequestError, match="is not a state dict"):
         read_state(file)
     assert "ran" not in capsys.readouterr().out
 
@@ -208,11 +208,11 @@ def state(*layers):
 @pytest.mark.parametrize(
     ("found", "message"),
     [
-        (state(layer(3, 4), layer(1, 2)), "a layer of 3 outputs before one of 2 inputs"),
-        (state(layer(3, 4)), "3 numbers at the end, not one"),
-        (state(layer(1, 4, np.nan)), "no finite numbers"),
+        (state(layer(3, 4), layer(1, 2)), "a layer with 3 outputs precedes one with 2 inputs"),
+        (state(layer(3, 4)), "the last layer has 3 outputs, not one"),
+        (state(layer(1, 4, np.nan)), "not finite numbers"),
         ({}, "0 layers"),
-        ({**state(layer(1, 4)), "scale": np.ones(1)}, "'scale' is none"),
+        ({**state(layer(1, 4)), "scale": np.ones(1)}, "'scale' is unknown"),
         ({"layers.0.weight": np.ones((1, 4))}, "'layers.0.bias' is missing"),
     ],
 )

@@ -26,14 +26,14 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("url", "message"),
         [
-            ("ftp://gpu1/v1", "begins with http"),
-            ("file:///etc/passwd", "begins with http"),
-            ("gpu1:8000", "begins with http"),
-            ("http://", "and a host"),
+            ("ftp://gpu1/v1", "must begin with http"),
+            ("file:///etc/passwd", "must begin with http"),
+            ("gpu1:8000", "must begin with http"),
+            ("http://", "and have a host"),
             ("http://gpu1:99999/v1", "[Pp]ort"),
             ("http://gpu1:0/v1", "port 0"),
             ("http://gpu1/v1?key=x", "a query or a fragment"),
-            ("http://me:secret@gpu1/v1", "no name and password"),
+            ("http://me:secret@gpu1/v1", "must not contain a user name"),
         ],
     )
     def test_other_addresses_are_refused(self, url, message):
@@ -41,7 +41,7 @@ class TestSettings:
             ServerSettings(urls=[url])
 
     def test_a_server_is_named_once(self):
-        with pytest.raises(ValidationError, match="there twice"):
+        with pytest.raises(ValidationError, match="listed twice"):
             ServerSettings(urls=["http://a:1", "http://a:1/v1"])
 
     def test_where_it_is_asked_is_not_in_the_hash_and_what_it_sees_is(self):
@@ -53,8 +53,11 @@ class TestSettings:
     def test_a_key_in_the_place_of_its_variable_is_refused_and_not_shown(self, tmp_path):
         (tmp_path / "c.yaml").write_text("model: nano\n")
         for override, message in (
-            ("servers.key_env=sk-proj-123", "servers.key_env: it is the name of an environment"),
-            ("servers.urls=[http://me:sk-proj-123@gpu1/v1]", "no name and password in it"),
+            ("servers.key_env=sk-proj-123", "servers.key_env: must be the name of an environment"),
+            (
+                "servers.urls=[http://me:sk-proj-123@gpu1/v1]",
+                "must not contain a user name or password",
+            ),
         ):
             with pytest.raises(RequestError, match=message) as refused:
                 load(EngineSettings, tmp_path / "c.yaml", [override])

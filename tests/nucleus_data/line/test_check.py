@@ -129,7 +129,7 @@ def test_what_is_wrong_is_said_before_anything_runs(override, message):
 
 def test_a_hub_model_of_unknown_size_is_said():
     given = ["quick_train.text.model=some/model", "quick_train.text.revision=abc"]
-    with pytest.raises(RequestError, match="sizes of 'some/model' are not known here"):
+    with pytest.raises(RequestError, match="sizes of 'some/model' are not known; give"):
         list(check(load_recipe(NANO, given)))
 
 

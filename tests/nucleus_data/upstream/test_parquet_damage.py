@@ -21,7 +21,7 @@ from nucleus_data.upstream.rows import read_rows
 )
 def test_rows_of_damaged_row_groups_are_told(groups, columns, words):
     told = damaged_rows(io.BytesIO(parquet(groups)), columns)
-    assert told.startswith(f"; damage is in its {words}") if words else told == ""
+    assert told.startswith(f"; the damage is in {words}") if words else told == ""
 
 
 def test_of_what_is_no_parquet_no_rows_are_told():

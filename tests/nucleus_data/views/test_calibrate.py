@@ -64,7 +64,7 @@ def test_planted_wrong_captions_are_told_apart_as_well_as_by_any_threshold(plant
         assert cut["best_precision"] - cut["precision"] <= 0.02
         assert cut["best_recall"] - cut["recall"] <= 0.02
         assert cut["recall"] > 0.1
-    assert any("precision 0." in line and "the best of any" in line for line in planted[0])
+    assert any("precision 0." in line and "best over all thresholds" in line for line in planted[0])
 
 
 @pytest.mark.slow
@@ -144,8 +144,8 @@ def test_every_row_of_the_labels_is_accounted_for(made, tmp_path):
     rows += [("nobody", 1), ("", 0), (made.ids[500], "perhaps")]
     lines, calibration = calibrated(made, tmp_path / "c.json", labels=labels(tmp_path, rows))
     assert "403 rows, 400 used" in lines[0]
-    assert "2 are of no record" in lines[0]
-    assert "1 say neither true nor false" in lines[0]
+    assert "2 match no record" in lines[0]
+    assert "1 are neither true nor false" in lines[0]
     assert calibration.fitted["labels"] == lines[0]
 
 
@@ -163,13 +163,13 @@ def test_labels_may_bring_their_own_similarity(made, tmp_path):
 
 def test_what_is_missing_is_said(made, tmp_path):
     out = tmp_path / "c.json"
-    with pytest.raises(RequestError, match="no such model of vectors; it has main"):
+    with pytest.raises(RequestError, match="no such embedding model; available: main"):
         calibrated(made, out, name="clip")
-    with pytest.raises(RequestError, match=r"needed: id \(or key\) and matched"):
+    with pytest.raises(RequestError, match=r"required: id \(or key\) and matched"):
         calibrated(made, out, labels=labels(tmp_path, [], ("id", "rating")))
     with pytest.raises(RequestError, match=r"must end in \.csv or \.parquet"):
         calibrated(made, out, labels=tmp_path / "labels.txt")
-    with pytest.raises(RequestError, match="0 used; left out: 1 are of no record"):
+    with pytest.raises(RequestError, match="0 used; left out: 1 match no record"):
         calibrated(made, out, labels=labels(tmp_path, [("nobody", 1)]))
     bare = SimpleNamespace(corpus=small_corpus(tmp_path / "bare"))
     with pytest.raises(RequestError, match=r"has no vectors.*run: nucleus embed"):
@@ -183,4 +183,4 @@ def test_records_without_a_picture_s_vector_are_told(tmp_path):
     made = vector_corpus(tmp_path / "c", images, texts)
     lines, calibration = calibrated(made, tmp_path / "c.json")
     assert calibration.fitted["records"] == 200
-    assert "  3 more lack the vector of a picture, or of a caption" in lines
+    assert "  3 more have no picture or caption vector" in lines

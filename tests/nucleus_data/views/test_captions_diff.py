@@ -110,7 +110,7 @@ def test_failures_that_may_pass_are_counted_apart(made, tmp_path):
     first = found["failures"]["first"]
     assert (first["reasons"], first["retryable"]) == ({}, {"refusal": 1})
     assert found["failures"]["second"]["retryable"] == {}
-    assert "short@ffffffff without a caption, which may pass: 1 refusal" in [*lines(found)]
+    assert "short@ffffffff without a caption, temporarily: 1 refusal" in [*lines(found)]
     page = Text((tmp_path / "page.html").read_text("utf-8"))
     assert "no caption, may pass: refusal 1 0" in page.text
 
@@ -142,9 +142,9 @@ def test_the_page_shows_captions_and_runs_none_of_them(made, found):
 def test_the_numbers_are_said(found):
     said = "\n".join(lines(found))
     assert "7 records have both, 1 only short@01234567, 1 only short@" in said
-    assert "words a caption: 2.8 (0 to 6) -> " in said
+    assert "words per caption: 2.8 (0 to 6) -> " in said
     assert "add short@01234567, short@" in said
-    assert "not stored of" in said
+    assert "not stored for" in said
 
 
 def test_a_word_without_end_is_shortened(found):

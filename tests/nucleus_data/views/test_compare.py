@@ -244,15 +244,15 @@ def test_a_selection_that_is_not_known(corpus):
     assert "Selections: none. Runs with a selection: none" in message("abc")
     one = select(corpus)
     said = message("xyz")
-    assert "'xyz' is neither the beginning of a selection's config hash nor a run" in said
+    assert "'xyz' matches no run and no beginning of a selection's config hash" in said
     assert f"Selections: {one.tables['selection']}" in said
     assert f"Runs with a selection: {one.name}" in said
-    assert "neither" in message("")
+    assert "'' matches no run and no beginning" in message("")
     looked = curated.run(corpus.uri, "inspect")
-    assert f"the run {looked.name} pinned no selection that is there" in message(looked.name)
+    assert f"the run {looked.name} has no selection that still exists" in message(looked.name)
     # A selection that is not complete is none.
     Table(corpus.store, "selection", "f" * 16).append(0, decided(0, "kept"), {})
-    assert "'ffff' is neither" in message("ffff")
+    assert "'ffff' matches no run and no beginning" in message("ffff")
 
 
 @pytest.mark.slow

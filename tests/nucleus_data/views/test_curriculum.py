@@ -37,7 +37,10 @@ def test_the_command_fits_and_changes_no_table(corpus, tmp_path):
     known = load_fit(str(file))
     lines = said.splitlines()
     assert f"fitted on {known.records} kept records of selection" in said
-    assert f"  {300 - known.records} more have no tier or no size, and will have no bucket" in lines
+    assert (
+        f"  {300 - known.records} more have no tier or no size, so they will have no bucket"
+        in lines
+    )
     assert f"use it with select.curriculum.fitted={file}" in lines
     assert lines[-1] == str(file)
     assert {t: corpus.config_hashes(t) for t in corpus.store.list("tables")} == before

@@ -72,10 +72,10 @@ def test_a_story_is_found_by_the_beginning_of_its_id(made):
     shared = next(i[0] for i in ids if sum(j[0] == i[0] for j in ids) > 1)
     with pytest.raises(RequestError, match=f"several records begin with id '{shared}'"):
         explain(made, shared)
-    with pytest.raises(RequestError, match="no record begins with id"):
+    with pytest.raises(RequestError, match="no record has an id that begins with"):
         explain(made, "0" * 32)
     for wrong in ("", "xyz", "' OR true --", "%", "0" * 33):
-        with pytest.raises(RequestError, match="or has this key, file name or URL; ids are 32"):
+        with pytest.raises(RequestError, match="or this key, file name or URL; ids are 32"):
             explain(made, wrong)
 
 

@@ -30,18 +30,18 @@ def test_an_export_holds_the_kept_records(made, tmp_path):
         assert len(rows[0]["sha256"]) == 64
         assert {"source", "key"} < set(rows[0])
         assert {"offset", "file", "error"}.isdisjoint(rows[0])
-    with pytest.raises(RequestError, match=r"cannot export to '.*kept.txt'; allowed: .*csv"):
+    with pytest.raises(RequestError, match=r"can't export to '.*kept.txt': the path must .*csv"):
         export(run.run, run.stages["select"], str(tmp_path / "kept.txt"))
     (tmp_path / "file").write_text("x")
     for target, reason in {
         str(tmp_path / "absent/kept.csv"): "no such file or directory",
         str(tmp_path / "file/kept.csv"): "not a directory",
         str(tmp_path / f"{'x' * 300}.csv"): "file name too long",
-        "memory://kept.csv": "records are written to a local path; give one",
+        "memory://kept.csv": "records can only be written to a local path; give one",
     }.items():
         with pytest.raises(RequestError) as told:
             export(run.run, run.stages["select"], target)
-        assert str(told.value).startswith(f"cannot export to '{target}': {reason}")
+        assert str(told.value).startswith(f"can't export to '{target}': {reason}")
     assert isinstance(pq.read_schema(tmp_path / "kept.parquet"), pa.Schema)
 
 
@@ -89,7 +89,7 @@ def test_the_selection_that_is_exported_is_told_with_its_sums_and_how_it_was_mad
     sums = "21 kept + 1 rejected + 1 duplicate + 1 failed + 0 pending"
     assert first == f"selection {made.made.tables['selection']}: 24 records = {sums}"
     assert second == f"  made by the run {made.made.name}: curate"
-    assert third == "  1 rules; of duplicates the best stays"
+    assert third == "  1 rules; the best of duplicates is kept"
 
 
 @pytest.mark.slow

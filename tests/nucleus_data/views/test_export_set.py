@@ -152,7 +152,7 @@ def test_energon_gets_captions_alone_and_the_sets_tars_as_links(made, tmp_path):
 @pytest.mark.parametrize("kind", quick(KINDS, 1))
 def test_samples_without_a_caption_are_counted_and_left_out_if_asked(made, tmp_path, kind):
     _, said = export(made, tmp_path / "out", kind, captioned=True)
-    assert "  32: 5 of 6 samples; 1 have no caption, 1 left out for that" in said
+    assert "  32: 5 of 6 samples; 1 have no caption, 1 left out for this" in said
     whole = json.loads((tmp_path / "out/export.json").read_text())
     assert whole["sums"]["64"] == {"samples": 6, "without": 1, "left_out": 1}
     # The tar whose only sample has no caption becomes no file.
@@ -186,7 +186,7 @@ def test_the_same_set_gives_the_same_bytes_and_a_stopped_export_goes_on(
     assert first == {p: (tmp_path / "two" / p).stat().st_mtime_ns for p in done}
     before = content(tmp_path / "two")
     _, said = export(made, tmp_path / "two")
-    assert said[0] == "export: it is there already"
+    assert said[0] == "export: already complete"
     assert content(tmp_path / "two") == before
     assert not any(name.startswith(("_", ".")) for name in before)
 
@@ -262,17 +262,17 @@ def test_a_set_without_samples_is_an_export_without_files(made, tmp_path, kind):
 
 def test_what_is_there_is_not_mixed_with_another_export(made, tmp_path):
     export(made, tmp_path / "out")
-    with pytest.raises(RequestError, match="holds another export: another as"):
+    with pytest.raises(RequestError, match=r"holds another export \(different: as\)"):
         export(made, tmp_path / "out", "parquet")
     rows = [{"path": entry.path} for entry in made.manifest()]
     add_edition(made, rows, config_hash="f" * 16, name="other")
-    with pytest.raises(RequestError, match="another captions"):
+    with pytest.raises(RequestError, match=r"another export \(different: captions\)"):
         export(made, tmp_path / "out", captions="other")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/letter.txt").write_text("mine")
-    with pytest.raises(RequestError, match="is not empty, and holds no export"):
+    with pytest.raises(RequestError, match="is not empty, but holds no export"):
         export(made, tmp_path / "mine", captions="other")
-    with pytest.raises(RequestError, match="has no resolution 128; it has: 32, 64"):
+    with pytest.raises(RequestError, match="has no resolution 128; available: 32, 64"):
         export(made, tmp_path / "new", captions="other", resolutions=[128])
 
 
@@ -286,11 +286,9 @@ def test_a_set_its_edition_and_columns_are_found_by_name_hash_or_folder(made, tm
         name = f"{HASH}-{'e' * 16}-{'c' * 16}-parquet"
         assert one.out.uri == f"{corpus}/exports/train/{name}"
     assert asked("train", "parquet", corpus, {}, columns="none").joining.columns is None
-    with pytest.raises(
-        RequestError, match=f"there is no such training set; there are: train/{HASH}"
-    ):
+    with pytest.raises(RequestError, match=f"is not a training set; available: train/{HASH}"):
         asked("nano", "parquet", corpus, {})
-    with pytest.raises(RequestError, match="is no training set"):
+    with pytest.raises(RequestError, match="is not a training set"):
         asked(str(tmp_path), "parquet", "", {})
     with pytest.raises(RequestError, match="--out FOLDER"):
         asked(made.url(), "parquet", "", {})

@@ -47,7 +47,7 @@ def test_ids_and_keys_stay_texts_whatever_they_look_like(tmp_path):
         ("a.csv", b"\n", "can't be read"),
         ("a.parquet", b"id,rating", "can't be read"),
         ("a.json", b"{}", r"must end in \.csv or \.parquet"),
-        ("a.csv", b"name,rating\n1,2\n", r"has the columns name, rating; needed: id \(or key\)"),
+        ("a.csv", b"name,rating\n1,2\n", r"has the columns name, rating; required: id \(or key\)"),
     ],
 )
 def test_a_table_that_is_none_is_said(tmp_path, name, content, said):

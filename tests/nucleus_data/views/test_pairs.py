@@ -49,7 +49,7 @@ def test_the_page_says_who_stays_and_why(corpus):
     assert "is not decided for the tables and rules as they are now" in page
     run.do("select")
     lines, page = page_of(run)
-    assert lines[-1] == f"who stays is as in selection {run.tables['selection']}"
+    assert lines[-1] == f"which copy is kept is decided by selection {run.tables['selection']}"
     text = Text(page).text
     assert "largest.png stays: width * height desc: 38,400 against 9,600" in text
     # `tiny.png` is rejected by a rule, so it is dropped for nobody.

@@ -42,7 +42,7 @@ def test_the_status_counts_what_is_there(made):
     assert json.loads(json.dumps(content)) == content
     lines = "\n".join(status_lines(content))
     assert "24 records in 2 image shards" in lines
-    assert "21 kept, 1 rejected, 1 duplicate, 1 failed (of the tables and rules as they" in lines
+    assert "21 kept, 1 rejected, 1 duplicate, 1 failed (of the current tables and rules" in lines
     assert "24 rows, 1 of them failed" in lines
     assert f"last run             {made.made.name}: did inspect, dedup, select, shard" in lines
     assert "retry" not in lines
@@ -78,9 +78,9 @@ def test_the_status_tells_what_is_not_done(tmp_path):
     content = status(look(corpus))
     assert content["tables"]["inspect.file"]["failed_retryable"] == 3
     lines = "\n".join(status_lines(content))
-    assert "2 claimed shards are not ingested yet; run: nucleus ingest corpus=" in lines
-    assert "0 rows, 3 more failed for now, 3 images not done yet" in lines
-    assert f"to do again what may pass: nucleus retry corpus={corpus.uri}" in lines
+    assert "2 claimed shards are not yet ingested; run: nucleus ingest corpus=" in lines
+    assert "0 rows, 3 more failed temporarily, 3 images not done yet" in lines
+    assert f"to retry temporary failures, run: nucleus retry corpus={corpus.uri}" in lines
     assert "one writer at a time" in lines
     Table(corpus.store, "inspect.file", tables["inspect.file"]).append(0, rows.slice(0, 2), {})
     content = status(look(corpus))
@@ -93,7 +93,7 @@ def test_no_retry_is_told_that_would_find_nothing(tmp_path):
     lost = rows.append_column("reason", [["killed_sigkill"] * 2])
     Table(corpus.store, "inspect.file", "of another configuration").failed.append(0, lost, {})
     lines = "\n".join(status_lines(status(look(corpus))))
-    assert "0 rows, 2 more failed for now (of another configuration)" in lines
+    assert "0 rows, 2 more failed temporarily (of another configuration)" in lines
     assert "nucleus retry" not in lines
 
 
@@ -110,7 +110,7 @@ def test_records_without_an_image_are_told(tmp_path):
     corpus.records.append(0, records, {k: v for k, v in footer.items() if k.startswith("tar")})
     content = status(look(corpus))
     lines = list(status_lines(content))
-    assert "  2 of them failed: they have no image" in lines
+    assert "  2 of them failed and have no image" in lines
     assert "nucleus retry" not in "\n".join(lines)  # they are no downloads
 
 
@@ -150,7 +150,7 @@ def test_a_selection_of_other_rules_and_a_run_that_did_not_end_are_told(made):
         ["compare", "select", "embed", "score"],
     )
     text = "\n".join(status_lines(status(look(corpus))))
-    assert "not done: compare, select, embed, score (it is still going, or ended early)" in text
+    assert "not done: compare, select, embed, score (still running, or ended early)" in text
     begun.folder.add_failures([{"stage": "select", "shard": 1, "error": "x"}])
     text = "\n".join(status_lines(status(look(corpus))))
     assert "; 1 shards failed" in text
@@ -169,7 +169,7 @@ def test_the_last_run_is_one_that_worked(made):
         assert status(look(corpus))["last_run"] == before
     curated.run(corpus.uri, "retry", RULES)
     text = "\n".join(status_lines(status(look(corpus))))
-    assert "-retry: no stage ended in it" in text
+    assert "-retry: no stage finished" in text
 
 
 def test_a_retry_that_had_no_work_is_told_as_one(made):
@@ -181,7 +181,7 @@ def test_a_retry_that_had_no_work_is_told_as_one(made):
     assert (last["done"], last["nothing_to_retry"]) == ([], ["inspect", "ingest"])
     text = "\n".join(status_lines(status(look(corpus))))
     assert "-retry: nothing to retry in inspect, ingest" in text
-    assert "no stage ended" not in text
+    assert "no stage finished" not in text
     assert "not done" not in text
 
 

@@ -55,7 +55,7 @@ def test_a_head_is_trained_saved_and_told_on_a_card(made, tmp_path):
     lines = trained(made, tmp_path / "h", table(tmp_path, rows, HEAD))
     assert "600 rows, 600 used" in lines[0]
     assert "300 pictures; rank correlation" in lines[1]
-    assert any(line.startswith("raters agree with each other at 0.") for line in lines)
+    assert any(line.startswith("agreement between raters: 0.") for line in lines)
     heads = load_heads(tmp_path / "h")
     assert heads.model == "nano"
     images, _ = subjects(COUNT)
@@ -109,13 +109,13 @@ def refused(made, tmp_path):
 
 def test_bad_input_is_said(made, refused):
     good = [(i, float(t)) for i, t in zip(made.ids, made.truth, strict=True)]
-    refused(good, r"needed: id \(or key\) and rating; read too: rater", head=("id", "stars"))
+    refused(good, r"required: id \(or key\) and rating; optional: rater", head=("id", "stars"))
     refused(good, "columns name, rating", head=("name", "rating"))
-    refused([("nobody", 1)], "1 rows, 0 used; left out: 1 are of no record")
-    refused(good[:30], "30 rated pictures, .* needed: 50 or more")
+    refused([("nobody", 1)], "1 rows, 0 used; left out: 1 match no record")
+    refused(good[:30], "too few rated pictures: 30, .* at least 50 are needed")
     refused([(i, 3) for i, _ in good], "every picture is rated 3")
-    refused(good, "ratings are not in 0 to 1", kind="probability")
-    refused(good, "'Taste' is none", name="Taste")
+    refused(good, "ratings are not within 0 to 1", kind="probability")
+    refused(good, "'Taste' can't be the name of a head", name="Taste")
 
 
 @pytest.mark.slow
@@ -133,7 +133,7 @@ def test_every_row_is_accounted_for(made, tmp_path):
     rows.append((made.ids[2], "much", ""))
     lines = trained(made, tmp_path / "h", table(tmp_path, rows, HEAD))
     assert lines[0].endswith(
-        "304 rows, 300 used; left out: 1 are of no record, 3 have no finite rating"
+        "304 rows, 300 used; left out: 1 match no record, 3 have no finite rating"
     )
 
 

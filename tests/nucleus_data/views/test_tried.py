@@ -53,7 +53,7 @@ def test_the_page_shows_questions_attempts_and_checks_and_nothing_is_stored(
     assert "\x1b" not in html
     assert "\x00" not in html
     captions = sum(1 for _ in re.finditer("<blockquote", html)) - 6  # those that came with
-    assert lines[-2] == f"caption: {captions} of 18 captions of 6 pictures"
+    assert lines[-2] == f"caption: made {captions} of 18 captions for 6 pictures"
 
 
 @pytest.mark.slow

@@ -32,7 +32,7 @@ def test_what_was_trained_anew_is_told():
     assert said[1] == "  select.rules.a=1, 5 kept: B is better"
     assert said[3] == "  select.rules.a=3: B is better"
     assert said[4] == "  select.rules.a=4, 5 kept: the same pictures and captions"
-    assert said[5].startswith("the recipe as it is was trained anew for select.rules.a=3: with")
+    assert said[5].startswith("the recipe as it is was trained again for select.rules.a=3: comp")
     assert said[6] == "out/sweep.html"
     shared = lines({"sentence": "of 2", "values": rows[:2]}, Path("out"))
     assert not any("anew" in line for line in shared)

@@ -32,7 +32,7 @@ def test_a_stranger_reads_the_sentence_first_and_then_what_it_stands_on(tmp_path
     assert [line[2:14].rstrip() for line in text[2:8]] == [n.replace("_", " ") for n in NAMES]
     assert all(line.endswith(("equal", "not told apart")) for line in text[2:8])
     assert "6 seeds " in text[8]
-    assert "no pairs" in text[9]
+    assert "not paired" in text[9]
     assert text[10:] == ["pictures are chance", "a note", str(tmp_path / "verdict.html")]
 
 

@@ -118,14 +118,14 @@ def test_start_and_stop_may_be_repeated_but_not_doubled(folder):
     for _ in range(2):
         with server:
             assert ask(server, "/a.jpg")[1] == PICTURE
-            with pytest.raises(RuntimeError, match="runs already"):
+            with pytest.raises(RuntimeError, match="is already running"):
                 server.start()
         server.stop()
 
 
 def test_a_port_that_is_taken_is_named(server, folder):
     port = urlsplit(server.url).port
-    with pytest.raises(OSError, match=rf"cannot listen on 127\.0\.0\.1, port {port}: "):
+    with pytest.raises(OSError, match=rf"can't listen on 127\.0\.0\.1, port {port}: "):
         WorldServer(folder, port=port).start()
 
 
@@ -146,19 +146,19 @@ def test_loopback_has_several_names(folder, host):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"faults": {"a.jpg": "nonsense"}}, "'nonsense' is not known; known are none, 403"),
-        ({"faults": {"absent.jpg": "404"}}, "'absent.jpg', which is no file"),
-        ({"faults": {"../secret.jpg": "404"}}, "which is no file"),
+        ({"faults": {"a.jpg": "nonsense"}}, "unknown fault 'nonsense'; known: none, 403"),
+        ({"faults": {"absent.jpg": "404"}}, "'absent.jpg', which is not a file"),
+        ({"faults": {"../secret.jpg": "404"}}, "which is not a file"),
         ({"drawn": ["slow:x"], "fault_share": 0.1}, "an argument of slow must match"),
         ({"drawn": [], "fault_share": 0.1}, "drawn must name a fault"),
         ({"fault_share": 1.5}, "fault_share must be 0 to 1, got 1.5"),
         ({"fault_share": float("nan")}, "fault_share must be 0 to 1, got nan"),
         ({"port": 70_000}, "port must be 0 to 65535, got 70000"),
-        ({"folder": "/nowhere/at/all"}, "folder must be a folder that exists"),
+        ({"folder": "/nowhere/at/all"}, "folder must be an existing folder"),
     ],
 )
 def test_wrong_arguments_are_refused(server, folder, settings, message):
     with pytest.raises(ValueError, match=message):
         WorldServer(**{"folder": folder, **settings})
-    with pytest.raises(ValueError, match="is not known"):
+    with pytest.raises(ValueError, match="unknown fault"):
         server.url_of("a.jpg", "nonsense")

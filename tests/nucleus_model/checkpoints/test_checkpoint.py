@@ -79,7 +79,7 @@ def test_the_umask_says_who_may_read(tmp_path, mask):
 
 def test_another_format_is_refused(tmp_path):
     (tmp_path / "checkpoint.json").write_text(json.dumps({"format": 99}))
-    with pytest.raises(ValueError, match="format 99; this version reads 2"):
+    with pytest.raises(ValueError, match="format 99, but this version reads 2"):
         load_checkpoint(tmp_path)
 
 
@@ -115,11 +115,11 @@ HARM = {
     "no JSON": (of_record(b"{"), r"checkpoint\.json is damaged \(Expecting "),
     "no text": (of_record(b"\xff\0"), r"checkpoint\.json is damaged \('utf-8' codec"),
     "deep": (of_record(b"[" * 9999 + b"]" * 9999), r"checkpoint\.json is damaged \("),
-    "a list": (of_record(b"[]"), r"checkpoint\.json is damaged \(it holds no object\)"),
-    "another format": (edited(format=99), "has the checkpoint format 99; this version reads 2"),
-    "no transformer": (edited(transformer=None), r"damaged \(its 'transformer' is no object\)"),
-    "odd settings": (edited(settings=3), r"damaged \(its 'settings' is no object\)"),
-    "no layers": (edited(transformer={"x": 1}), r"no configuration of ours \(.*transformer\.x: Ex"),
+    "a list": (of_record(b"[]"), r"checkpoint\.json is damaged \(it does not hold an object\)"),
+    "another format": (edited(format=99), "has the checkpoint format 99, but this version reads 2"),
+    "no transformer": (edited(transformer=None), r"damaged \(its 'transformer' is not an object\)"),
+    "odd settings": (edited(settings=3), r"damaged \(its 'settings' is not an object\)"),
+    "no layers": (edited(transformer={"x": 1}), r"no valid configuration \(.*transformer\.x: Ex"),
     "empty weights": (of_weights(lambda data: b""), r"model\.safetensors is damaged \("),
     "cut weights": (of_weights(lambda data: data[:-99]), r"model\.safetensors is damaged \("),
     "other bytes": (of_weights(lambda data: b"\1" * 999), r"model\.safetensors is damaged \("),

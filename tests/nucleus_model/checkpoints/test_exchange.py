@@ -76,8 +76,8 @@ def test_wrong_folders_are_refused(tmp_path):
     save_transformer(tmp_path / "t", random_model())
     content = json.loads((tmp_path / "t/config.json").read_text())
     for change, message in [
-        ({"_class_name": "Other"}, "holds a 'Other'"),
-        ({"num_layers": 3, "capacity_factors": [0.0, 2.0, 2.0]}, "not those of its config"),
+        ({"_class_name": "Other"}, "must hold a .*, got a 'Other'"),
+        ({"num_layers": 3, "capacity_factors": [0.0, 2.0, 2.0]}, "weights do not match config"),
         ({"moe_intermediate_dim": 8}, "size mismatch"),
         ({"surprise": 1}, "surprise"),
     ]:
@@ -98,7 +98,7 @@ def parts(tmp_path_factory):
 def test_a_pipeline_is_there_whole_or_not_at_all(parts, tmp_path, monkeypatch):
     text = TextSettings(model=str(parts[0]))
     other = random_model(random_config(out_channels=16))
-    with pytest.raises(ValueError, match="has 4 latent channels, the transformer 16"):
+    with pytest.raises(ValueError, match="has 4 latent channels, but the transformer has 16"):
         save_pipeline(tmp_path / "p", other, text, str(parts[1]))
     monkeypatch.setattr(
         "transformers.Qwen3VLForConditionalGeneration.save_pretrained", lambda *_: 1 / 0

@@ -59,12 +59,12 @@ def test_what_does_not_belong_together_is_refused(folders, tmp_path):
     with pytest.raises(ValueError, match=r"got 3 checkpoints and the weights \[1\]"):
         merge_checkpoints(folders, [1], tmp_path / "merged")
     for weights in ([0, 0, 0], [1, 1, math.nan], [1, 1, math.inf]):
-        with pytest.raises(ValueError, match="of a finite sum above 0"):
+        with pytest.raises(ValueError, match="with a finite sum above 0"):
             merge_checkpoints(folders, weights, tmp_path / "merged")
     other = awake_model()
     other.set_capacity_factors(1.0)
     save_checkpoint(tmp_path / "000040", other, {"step": 40})
-    with pytest.raises(ValueError, match=r"another configuration .* \(capacity_factors\); merge"):
+    with pytest.raises(ValueError, match=r"configurations of .* differ \(capacity_factors\); only"):
         merge_checkpoints([*folders, tmp_path / "000040"], [1] * 4, tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
 
@@ -79,11 +79,11 @@ def test_checkpoints_of_unrelated_runs_are_refused_with_what_differs(tmp_path):
     first = made(tmp_path / "first", QuickTrainSettings(steps=20, lr=0.1))
     other = QuickTrainSettings(steps=20, lr=0.2, seed=3)
     for folder, message in [
-        (made(tmp_path / "a", other), r"lr \(0.1, there 0.2\), seed \(0, there 3\); merge"),
+        (made(tmp_path / "a", other), r"lr \(0.1, there 0.2\), seed \(0, there 3\); only"),
         (made(tmp_path / "b", QuickTrainSettings(steps=20, lr=0.1), ["b"]), "the training set"),
         (made(tmp_path / "c", QuickTrainSettings(steps=10, lr=0.1)), r"steps \(20, there 10\)"),
     ]:
-        with pytest.raises(ValueError, match=f"first is of another run than .*{message}"):
+        with pytest.raises(ValueError, match=f"first and .* are of different runs: .*{message}"):
             merge_checkpoints([first, folder], [1, 1], tmp_path / "merged")
     done = CliRunner().invoke(
         cli, ["merge", str(first), str(tmp_path / "a"), "--out", str(tmp_path / "merged")]

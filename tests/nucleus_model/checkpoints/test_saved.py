@@ -20,7 +20,7 @@ def test_a_checkpoint_brings_what_it_was_trained_with(tmp_path):
     assert (found.name, found.resolution, found.multiple) == ("000600", 48, 4)
     assert isinstance(found.codec, SpaceToDepth)
     assert found.text.settings == text
-    with pytest.raises(RequestError, match=r"is no checkpoint .* and no pipeline"):
+    with pytest.raises(RequestError, match=r"is neither a checkpoint .* nor a pipeline"):
         load_saved(tmp_path)
 
 

@@ -23,7 +23,7 @@ def opened(folder, codec=None, **values):
 
 def test_a_bucket_that_does_not_fit_the_patches_is_refused(tmp_path):
     folder = write_set(tmp_path, colored_items(2, (36, 28)), resolution=32)
-    with pytest.raises(ValueError, match="36 x 28 is no multiple of 8"):
+    with pytest.raises(ValueError, match="36 x 28 is not a multiple of 8"):
         opened(folder, codec=SpaceToDepth(4))
 
 

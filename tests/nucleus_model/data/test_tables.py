@@ -60,7 +60,7 @@ def test_a_column_that_is_not_there_is_named(made):
     folder, _ = made
     opened = Opened(folder.url(), mixture={"tier": {"A1": 1}})
     assert opened.set.tables.columns(0, ["tier"]).column_names == ["tier"]
-    with pytest.raises(ValueError, match=r"no column 'level' beside its tars; there are: id, tier"):
+    with pytest.raises(ValueError, match=r"no column 'level' beside its tars; available: id, tier"):
         opened.set.tables.columns(0, ["level"])
 
 

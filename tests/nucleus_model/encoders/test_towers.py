@@ -75,9 +75,9 @@ def test_states_and_types_that_are_not_there_are_refused(folder, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(folder, other)
     (other / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
-    with pytest.raises(RequestError, match=r"'gpt2', allowed are qwen3_vl, bert, roberta, xlm"):
+    with pytest.raises(RequestError, match=r"'gpt2'; allowed: qwen3_vl, bert, roberta, xlm"):
         encoder(other)
-    with pytest.raises(RequestError, match=r"'gpt2', allowed are qwen3_vl, bert"):
+    with pytest.raises(RequestError, match=r"'gpt2'; allowed: qwen3_vl, bert"):
         model_size(QuickTrainSettings(text=TextSettings(model=str(other))))
 
 
@@ -85,6 +85,6 @@ def test_a_model_that_was_trained_with_one_is_no_pipeline_of_diffusers(folder, t
     vae = write_vae(tmp_path / "vae")
     model = random_model()
     text = TextSettings(model=str(folder), hidden_state=-1)
-    with pytest.raises(RequestError, match=r"diffusers' pipeline has a 'qwen3_vl'"):
+    with pytest.raises(RequestError, match=r"diffusers' pipeline needs a 'qwen3_vl'"):
         save_pipeline(tmp_path / "out", model, text, str(vae))
     assert not (tmp_path / "out").exists()

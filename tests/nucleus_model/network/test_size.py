@@ -36,8 +36,8 @@ def test_the_published_model_is_counted_without_its_files():
 
 
 def test_what_does_not_fit_or_is_not_known_is_refused():
-    with pytest.raises(RequestError, match="multiple of the side of a token, 8 pixels; got 60"):
+    with pytest.raises(RequestError, match="multiple of a token's side, 8 pixels, got 60"):
         model_size(QuickTrainSettings(resolution=60))
     unknown = PUBLISHED | {"vae": "somebody/else"}
-    with pytest.raises(RequestError, match="the sizes of 'somebody/else' are not known here"):
+    with pytest.raises(RequestError, match="sizes of 'somebody/else' are not known; give a folder"):
         model_size(QuickTrainSettings(**unknown))

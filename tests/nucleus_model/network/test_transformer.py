@@ -39,13 +39,13 @@ def test_text_of_another_batch_or_grid_is_refused():
     given = inputs(model.config, (4, 4))
     text = model.encode_text(given["states"], given["mask"], (4, 4))
     tokens, sigma = given["tokens"], given["sigma"]
-    with pytest.raises(ValueError, match=r"2 x 4 is not that of 16 tokens"):
+    with pytest.raises(ValueError, match=r"2 x 4 does not match 16 tokens"):
         model(tokens, sigma, text, (2, 4))
     with pytest.raises(
-        ValueError, match=r"positions from 2; these are 3, from 4: call encode_text"
+        ValueError, match=r"positions from 2, but there are 3 images, from 4; call encode_text"
     ):
         model(tokens, sigma, text, (2, 8))
-    with pytest.raises(ValueError, match=r"for 3 images and .* these are 2"):
+    with pytest.raises(ValueError, match=r"for 3 images and .* there are 2"):
         model(tokens[:2], sigma[:2], text, (4, 4))
     one = model.encode_text(given["states"][:1, :4], None, (4, 4)).expand(3)
     same = model.encode_text(given["states"][:1, :4].expand(3, -1, -1), None, (4, 4))

@@ -68,8 +68,11 @@ def test_width_and_height_are_in_pixels(checkpoint, tmp_path):
         assert image.size == (24, 40)
     for options, message in [
         (("--width=24",), "got width 24, height None"),
-        (("--width=24", "--height=24", "--aspect=1:1"), "a size is width and height, or aspect"),
-        (("--width=24", "--height=24", "--resolution=32"), "a size is width and height, or"),
+        (
+            ("--width=24", "--height=24", "--aspect=1:1"),
+            "size as width and height, or as aspect",
+        ),
+        (("--width=24", "--height=24", "--resolution=32"), "give the size as width and height, or"),
         (("--width=24", "--height=20"), "must be multiples of 8"),
         ((f"--seed={2**64}",), "is not in the range"),
     ]:
@@ -144,8 +147,8 @@ def test_the_seven_ratios_are_those_of_the_training_sets(checkpoint, tmp_path):
     [
         (("red", "--device=abacus"), "device 'abacus' can't be used: Expected one of cpu"),
         (("red", "--guidance=nan"), "'nan' is not a finite number"),
-        (("red", os.fsdecode(b"\xe9")), r"the prompt '\udce9' is no text in UTF-8"),
-        (("red", "--negative", os.fsdecode(b"\xe9")), "is no text in UTF-8"),
+        (("red", os.fsdecode(b"\xe9")), r"the prompt '\udce9' is not valid UTF-8"),
+        (("red", "--negative", os.fsdecode(b"\xe9")), "is not valid UTF-8"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_in_words(checkpoint, tmp_path, arguments, said):

@@ -98,7 +98,7 @@ def test_a_negative_prompt_leads_away_from_itself():
     assert (image("a", negative=["b"]) == image("a", negative="b")).all()
     # Away from itself is nowhere: no guidance at all.
     assert np.abs(image("a", negative="a").astype(int) - image("a", guidance=1.0)).max() <= 1
-    with pytest.raises(ValueError, match="as many seeds"):
+    with pytest.raises(ValueError, match="the same number of seeds"):
         sample_images(model, Words(), codec, ["a"], [0, 1], **sizes)
     with pytest.raises(ValueError, match="multiples of 8"):
         sample_images(model, Words(), codec, ["a"], [0], width=36, height=32)

@@ -59,7 +59,7 @@ def test_too_little_is_refused_and_what_is_allowed_works(count, sample, limit):
     except RequestError as error:
         text = str(error)
         kind, allowed = re.search(
-            r"a (sample|limit) of .* allowed here: (?:a share of )?([\d.]+)%? or more", text
+            r"a (sample|limit) of .* use (?:a share of )?([\d.]+)%? or more", text
         ).groups()
         value = {"sample": float(allowed) / 100} if kind == "sample" else {"limit": int(allowed)}
         asked = {"sample": sample, "limit": limit if kind == "limit" else None}
@@ -79,7 +79,7 @@ def test_the_message_says_what_is_left():
         choose(IDS, settings(holdout_share=0.05, limit=first))
     assert str(error.value) == (
         f"a limit of {first} leaves {first} of the set's 300 samples: {first} to train on, "
-        f"0 held out; allowed here: {first + 1} or more (or quick_train.holdout_limit=0, for no "
+        f"0 held out; use {first + 1} or more (or quick_train.holdout_limit=0, for no "
         "held-out loss)"
     )
     choose(IDS, settings(holdout_share=0.05, limit=first + 1))

@@ -43,7 +43,7 @@ def test_steps_are_the_sum_of_the_phases_and_survive_a_checkpoint():
     settings = made(phases=PHASES)
     assert settings.steps == 5
     assert QuickTrainSettings.model_validate(settings.model_dump(mode="json")) == settings
-    with pytest.raises(ValidationError, match="steps is 600, the phases' sum is 5; leave steps"):
+    with pytest.raises(ValidationError, match="is 600, but the phases' sum is 5; remove steps"):
         made(phases=PHASES, steps=600)
 
 

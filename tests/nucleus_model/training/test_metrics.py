@@ -34,7 +34,7 @@ def test_a_resumed_run_keeps_the_lines_of_its_steps_and_drops_later_ones(tmp_pat
     summary = second.summary()
     assert (summary["epochs"], summary["images"]) == (1, 4)
     assert (summary["first_loss"], summary["last_loss"]) == (1.0, 1.0)
-    with pytest.raises(CorpusError, match="has not each of the steps 1 to 3 once"):
+    with pytest.raises(CorpusError, match="lacks or repeats some of the steps 1 to 3 that"):
         Metrics(tmp_path, 3)
 
 
@@ -57,7 +57,8 @@ def test_a_result_is_described_in_one_line():
         "skipped_steps": 1,
     }
     assert describe(summary) == (
-        "6 steps, 1 of them odd, 48 images of 16 samples: loss none to 0.500, held-out loss 0.250"
+        "6 steps, 1 of them skipped, 48 images of 16 samples: "
+        "loss none to 0.500, held-out loss 0.250"
     )
 
 

@@ -93,7 +93,7 @@ def test_experts_and_attention_are_muon_s_and_ends_are_not():
 def test_unknown_parameters_are_refused():
     built = model()
     built.register_parameter("extra", torch.nn.Parameter(torch.zeros(2, 2)))
-    with pytest.raises(ValueError, match="no rule says which optimizer the parameter extra has"):
+    with pytest.raises(ValueError, match="no rule assigns an optimizer to the parameter extra"):
         grouped(built)
     with pytest.raises(ValueError, match=r"got a parameter of shape \(3,\)"):
         Muon([torch.nn.Parameter(torch.zeros(3))])

@@ -131,7 +131,7 @@ def test_a_set_of_broken_images_ends(inputs, tmp_path):
     for item in items:
         item.image = item.image[:40]
     folder = write_set(tmp_path / "set", items, resolution=32)
-    with pytest.raises(CorpusError, match="none of the 2 images can be decoded; the first: 0000"):
+    with pytest.raises(CorpusError, match="none of the 2 images can be decoded; first error: 0000"):
         quick_train(str(folder), tmp_path / "out", settings(inputs[1], holdout_share=0.0))
 
 
@@ -234,7 +234,7 @@ def test_a_step_that_is_odd_is_skipped_counted_and_named(inputs, tmp_path, monke
     monkeypatch.setattr(module, "draw_noise", noise)
     summary = quick_train(str(inputs[0]), tmp_path, settings(inputs[1]))
     assert summary["skipped_steps"] == 1
-    assert "6 steps, 1 of them odd" in summary["text"]
+    assert "6 steps, 1 of them skipped" in summary["text"]
     first, second = [line for line in lines(tmp_path / "metrics.jsonl") if "loss" in line][:2]
     assert (first["loss"], first["skipped"]) == (None, "loss")
     assert bad[0].removeprefix("0:") in first["ids"]

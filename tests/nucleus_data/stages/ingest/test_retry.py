@@ -165,7 +165,7 @@ def test_sums_agree_before_and_after(corpus, web):
     assert (content["records"], content["shards"], content["claimed_shards"]) == (7, 4, 4)
     assert (content["failed_records"], content["failed_records_retryable"]) == (2, 1)
     lines = list(status_lines.status_lines(content))
-    assert "  2 of them failed: they have no image, 1 in a way that may pass" in lines
+    assert "  2 of them failed and have no image, 1 of these temporarily" in lines
     assert "nucleus retry corpus=" in lines[-1]
     ledger = queries.ledger(queries.Tables(corpus, again.tables))
     assert (ledger.records, ledger.with_image, ledger.states) == (7, 5, {"failed": 2, "kept": 5})

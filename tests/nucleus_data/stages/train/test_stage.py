@@ -75,7 +75,7 @@ def test_too_little_is_told_before_anything_starts(corpus, monkeypatch):
     monkeypatch.setattr("nucleus_data.stages.train.stage._trained", None)  # no task can be sent
     curated.run(corpus.uri, "shard", *SETTINGS).do("shard")
     run = curated.run(corpus.uri, "quick-train", *SETTINGS, limit=1)
-    with pytest.raises(RequestError, match=r"1 of the set's 12 samples: .* allowed here: \d+ or"):
+    with pytest.raises(RequestError, match=r"1 of the set's 12 samples: .* use \d+ or"):
         run.do("quick_train")
 
 

@@ -101,7 +101,7 @@ def test_an_export_names_what_was_taken_down_and_is_not_taken_for_the_set(made, 
     }
     assert corpus.store.find("verify") == []
     now = SetFolder(corpus.store, PATH)
-    with pytest.raises(RequestError, match="before something was taken down; remove that folder"):
+    with pytest.raises(RequestError, match="as it was before a takedown; remove the folder"):
         export(now, out, kind)
     shutil.rmtree(out)
     export(now, out, kind)
@@ -134,7 +134,7 @@ def test_files_of_an_export_that_are_damaged_missing_or_unfinished(made, tmp_pat
 def test_where_nothing_can_be_noted_the_export_is_made_all_the_same(made, tmp_path, monkeypatch):
     corpus, folder = made
     alone = SetFolder(Store(str(shutil.copytree(folder.url(), tmp_path / "alone"))))
-    assert "lies in no corpus" in "\n".join(export(alone, tmp_path / "two"))
+    assert "is not in a corpus" in "\n".join(export(alone, tmp_path / "two"))
 
     def refused(store, name, data):
         raise PermissionError("not yours")

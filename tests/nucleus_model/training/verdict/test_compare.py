@@ -103,7 +103,7 @@ def test_another_comparison_is_not_mixed_in(arms, tmp_path):
         compared(arms, tmp_path, _stop)
     with pytest.raises(RequestError, match="holds a comparison of other sets"):
         compare(arms["b"], arms["a"], tmp_path, SETTINGS, reference=arms["reference"])
-    with pytest.raises(RequestError, match="name another folder"):
+    with pytest.raises(RequestError, match="give another folder"):
         compared(arms, tmp_path, settings=SETTINGS.model_copy(update={"pictures": 7}))
 
 
@@ -120,7 +120,7 @@ def test_people_are_told_before_the_runs(arms, tmp_path):
             tell=told.append,
             workers=1,
         )
-    assert told[0].startswith("3 seeds of debug see differences of ")
+    assert told[0].startswith("3 seeds of debug can detect differences of ")
     assert told[1].startswith("6 runs will take ")
     foreseen = json.loads((tmp_path / "timings.json").read_text())["forecast"]
     assert foreseen["processor_seconds"] > 0

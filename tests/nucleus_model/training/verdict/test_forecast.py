@@ -66,8 +66,8 @@ def test_people_are_told_of_all_runs_and_of_those_that_may_come():
     assert _of_run(COSTS, "b", 100, 40) == pytest.approx(0.5 + 2.0 + 0.2)
     found = Forecast(12, 366.0, 24, 700.0, COSTS)
     assert found.sentence() == (
-        "12 runs will take 6.1 min of processor time, 30 s each; with all 24 that the half-width "
-        "may ask for 11.7 min"
+        "12 runs will take 6.1 min of processor time, 30 s each; all 24 runs that the "
+        "half-width may require would take 11.7 min"
     )
     assert "half-width" not in Forecast(12, 36.0, 12, 36.0, COSTS).sentence()
 

@@ -85,5 +85,5 @@ def test_equal_arms_are_not_different() -> None:
 
 @pytest.mark.parametrize("wrong", [[1.0], [1.0, np.nan], [[1.0, 2.0]]])
 def test_what_is_no_row_of_numbers_is_refused(wrong: list[float]) -> None:
-    with pytest.raises(ValueError, match="2 or more finite numbers"):
+    with pytest.raises(ValueError, match="at least 2 finite numbers"):
         paired(wrong)

@@ -113,14 +113,14 @@ def test_captions_that_differ_are_one_or_the_other_s_and_it_is_said(sets):
     numbered = sum(text.startswith("number") for text in captions)
     assert 0 < numbered < len(captions)
     assert found.notes == planned(sets, "all", "said").notes
-    assert "have another caption in A than in B" in found.notes[0]
+    assert "have different captions in A and B" in found.notes[0]
     sources = column(found, "read_from", lambda row: row["caption"] is not None)
     assert {("b" if c.startswith("number") else "a") for c in captions} == set(sources)
 
 
 def test_pictures_of_one_set_alone_are_told(sets):
     (note,) = planned(sets, "all", "part").notes
-    assert "are in A alone and 0 in B alone" in note
+    assert "are only in A and 0 only in B" in note
 
 
 @pytest.mark.slow
@@ -141,11 +141,11 @@ def test_what_is_wrong_is_told(sets, tmp_path):
     large = SETTINGS.model_copy(update={"resolution": 512})
     with pytest.raises(ValueError, match="has no resolution 512"):
         planned(sets, "all", "part", settings=large)
-    left = "no picture is left to train on; all 60 with a caption are in the reference or held"
+    left = "no picture is left to train on, as all 60 with a caption are in the reference or held"
     with pytest.raises(RequestError, match=left):
         planned(sets, "all", "part", reference="all")
     other = write_set(tmp_path / "small", colored_items(20, (32, 32)), resolution=32)
-    with pytest.raises(RequestError, match="other resolutions"):
+    with pytest.raises(RequestError, match="different resolutions"):
         planned({**sets, "small": str(other)}, "all", "small")
 
 
@@ -154,11 +154,11 @@ def test_sets_with_next_to_nothing_are_told(sets, tmp_path):
     bare = [replace(item, captions=[]) for item in items]
     made = {"empty": [], "bare": bare, "one": items[:1]}
     odd = {name: str(write_set(tmp_path / name, of)) for name, of in made.items()}
-    with pytest.raises(RequestError, match="empty has no pictures: there is nothing to compare"):
+    with pytest.raises(RequestError, match="empty has no pictures, so there is nothing to compare"):
         planned({**sets, **odd}, "all", "empty")
-    with pytest.raises(RequestError, match="bare has 60 pictures, and none of them has a caption"):
+    with pytest.raises(RequestError, match="bare has 60 pictures, but none of them has a caption"):
         planned({**sets, **odd}, "all", "bare")
-    few = "[01] pictures are left to measure, and 2 are needed at least; give a larger reference"
+    few = "only [01] pictures are left to measure, but at least 2 are needed; give a larger r"
     with pytest.raises(RequestError, match=few):
         planned({**sets, **odd}, "all", "part", reference="one")
 

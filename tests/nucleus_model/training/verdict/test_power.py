@@ -53,8 +53,8 @@ def test_before_the_runs_the_stored_figure_tells_and_after_them_their_own(known)
 def test_people_are_told_what_so_many_seeds_see(known):
     text = said("nano", pairs=True, replicates=6)
     assert text == (
-        f"6 seeds of nano see differences of {sees(0.3, 6, pairs=True):.2g} % of the loss, with "
-        "equal pictures (measured once, on 5 seeds)"
+        f"6 seeds of nano can detect differences of {sees(0.3, 6, pairs=True):.2g} % of the "
+        "loss, with equal pictures (measured once, on 5 seeds)"
     )
 
 
@@ -70,10 +70,10 @@ def test_with_another_text_encoder_nobody_measured_it():
     settings = VerdictSettings(text=text)
     assert settings.training(0).text == text
     told = said(settings.trains, pairs=True, replicates=6)
-    assert "not known of nano with all-MiniLM-L6-v2 and equal pictures" in told
+    assert "detect with nano with all-MiniLM-L6-v2 and equal pictures is not known" in told
 
 
 def test_of_a_preset_that_nobody_measured_that_is_said():
-    assert "not known of none such" in said("none such", pairs=True, replicates=3)
+    assert "what they can detect with none such" in said("none such", pairs=True, replicates=3)
     found = power("none such", pairs=True, replicates=3, percent=None)
     assert (found["before"], found["by_seeds"]) == (None, [])

@@ -35,7 +35,7 @@ def test_a_ratio_of_what_is_proportional_is_that_number() -> None:
 
 def test_arms_that_are_no_pairs_may_have_other_numbers() -> None:
     assert ratio(A, A[:4], pairs=False).degrees == pytest.approx(8, abs=4)
-    with pytest.raises(ValueError, match="as many of each"):
+    with pytest.raises(ValueError, match="must have the same length"):
         ratio(A, A[:4])
 
 

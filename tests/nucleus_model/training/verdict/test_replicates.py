@@ -66,5 +66,5 @@ def test_what_six_seeds_can_see_is_seen_in_four_of_five() -> None:
 
 @pytest.mark.parametrize(("pilot", "half_width", "most"), [(1, 0.1, 9), (6, 0.0, 9), (6, 0.1, 5)])
 def test_what_is_no_plan_is_refused(pilot: int, half_width: float, most: int) -> None:
-    with pytest.raises(ValueError, match="a pilot of 2 or more"):
+    with pytest.raises(ValueError, match="pilot must be at least 2"):
         stein(0.1, pilot, half_width, most)

@@ -104,5 +104,5 @@ def test_a_damaged_stretch_of_the_captions_table_is_told_before_anything_is_clai
     file.write_bytes(data)
     with pytest.raises(RequestError, match=r"^ingest\.captions=\S+ cannot be read: ") as told:
         ingest(corpus, tmp_path / "p", captions=str(file))
-    assert "damage is in its rows 3 to 4, of 4: write the others to a new file" in str(told.value)
+    assert "the damage is in rows 3 to 4, of 4: write the others to a new file" in str(told.value)
     assert not corpus.store.list("claims")

@@ -238,5 +238,5 @@ def test_a_split_is_a_folder_of_its_data_set(corpus, tmp_path, split):
     (tmp_path / "other/state.json").write_text('{"_data_files": [{"filename": "data.arrow"}]}')
     (tmp_path / "set/train").mkdir(parents=True)
     (tmp_path / "set/dataset_dict.json").write_text(json.dumps({"splits": [split]}))
-    with pytest.raises(RequestError, match="names 1 folders that are missing: "):
+    with pytest.raises(RequestError, match="lists 1 missing folders: "):
         plan_ingest(corpus, IngestSettings(source=str(tmp_path / "set")))
