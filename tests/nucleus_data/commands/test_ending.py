@@ -89,7 +89,7 @@ ON_FILES = [
     ("verdict s3://a$b/c corpus", "no bucket is called 'a$b'"),
     ("embed corpus=corpus embed.model=s3://a/b", "embed.model: s3://a/b is not a folder; allowed"),
     ("status corpus=nowhere://a", "cannot open 'nowhere://a': Protocol not known: nowhere"),
-    ("ingest corpus=new ingest.source=absent", "ingest.source='absent': there is no such file"),
+    ("ingest corpus=new ingest.source=absent", "ingest.source='absent': no such file"),
     ("ingest corpus=new ingest.source=file", "cannot tell what 'file' is"),
     ("export absent/x.csv corpus=corpus", "run: nucleus select"),
     ("sample folder red", "folder is no checkpoint"),
