@@ -56,7 +56,7 @@ def test_a_question_about_a_column_that_is_not_there_is_refused_first(laptop, tm
     corpus = small_corpus(tmp_path / "c", shards=1)
     rich = 'caption.variants.rich={text: "{source.titel}\\nDescribe it."}'
     with pytest.raises(
-        RequestError, match=r"variants\.rich: its text has {source\.titel}, .* are: "
+        RequestError, match=r"variants\.rich: the text uses {source\.titel}, .* available: "
     ):
         checked(corpus, ["inspect", "caption"], rich)
     checked(corpus, ["inspect", "dedup"], rich)

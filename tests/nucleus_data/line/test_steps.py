@@ -132,4 +132,4 @@ def test_captions_need_a_selection(corpus):
     said = []
     curated.run(corpus.uri, "caption", BARE, dry_run=True, said=said).do("caption")
     assert said[0] == "caption: 6 rows, 0 done before, 6 to do"
-    assert said[-1].startswith("  together: 12 captions, ")
+    assert said[-1].startswith("  total: 12 captions, ")
