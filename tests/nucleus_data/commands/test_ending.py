@@ -96,7 +96,10 @@ ON_FILES = [
     ("export-model folder out", "folder is no checkpoint"),
     ("inspect corpus=corpus resources.inspect.num_cpus=9999", "inspect asks for more than this m"),
     ("inspect corpus=corpus resources.inspect.num_gpus=99", "resources.inspect.num_gpus=99, and"),
-    ("curate corpus=corpus select.rules.r=widht<3", "reads 'widht', which no table has. Did you"),
+    (
+        "curate corpus=corpus select.rules.r=widht<3",
+        "reads 'widht', which is not in any table. Did you",
+    ),
     ("recaption corpus=corpus shard.captions=[longest]", "shard.captions names 'longest', which"),
     ("caption corpus=corpus caption.engine=vllm", "vllm"),
     (f"all --config {FULL} corpus=new ingest.source=folder", "embed asks for more than this mach"),

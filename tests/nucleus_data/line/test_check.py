@@ -92,14 +92,17 @@ def test_a_dense_block_counts_whole_and_an_expert_by_its_share():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("select.rules.wrong=widht < 3", r"'widht', which no table has.*Did you mean 'width'"),
+        (
+            "select.rules.wrong=widht < 3",
+            r"'widht', which is not in any table.*Did you mean 'width'",
+        ),
         ("select.rules.wrong=width", "is integer; a rule is a condition"),
         ("select.prefer=[sharpness desc]", r"select\.prefer\[0\]"),
         (
             "select.prefer=[width desc nulls]",
             r"select\.prefer\[0\]: 'width desc nulls' is no order",
         ),
-        ("inspect.signals=[tone]", "which no table has|needs the signal group"),
+        ("inspect.signals=[tone]", "which is not in any table|needs the signal group"),
         ("shard.captions=[long, verbose]", "names 'verbose', which is no caption variant"),
         ("quick_train.resolution=300", r"quick_train\.resolution is 300; the training set has 64"),
         ("shard.multiple=4", r"shard\.multiple is 4; a token"),

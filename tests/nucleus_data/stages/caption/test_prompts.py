@@ -114,7 +114,11 @@ def test_the_order_of_a_schema_s_keys_stays():
 
 @pytest.mark.parametrize(
     ("given", "said"),
-    [("{", "not valid JSON"), ({"type": "array"}, "describe an object"), ({"type": "object", "x": {1}}, "JSON")],
+    [
+        ("{", "not valid JSON"),
+        ({"type": "array"}, "describe an object"),
+        ({"type": "object", "x": {1}}, "JSON"),
+    ],
 )
 def test_schemas_that_are_refused(given, said):
     with pytest.raises(ValueError, match=said):
