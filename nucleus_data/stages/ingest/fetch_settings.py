@@ -128,8 +128,8 @@ class FetchSettings(BaseModel):
         if value is None or re.fullmatch(r"(https?://[^\s()@]+|[^\s()@/]+@[^\s()@/]+)", value):
             return value
         raise ValueError(
-            f"must be an e-mail address or a web page (`data@example.org`, "
-            f"`https://example.org/crawler`), got {value!r}"
+            "must be an e-mail address or a web page (`data@example.org`, "
+            "`https://example.org/crawler`)"
         )
 
     @field_validator("proxy")

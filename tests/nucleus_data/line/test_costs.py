@@ -80,7 +80,7 @@ def test_a_dry_run_says_tokens_time_and_price_and_loads_no_model(corpus, monkeyp
     assert int(written) == 300
     assert 6 * (6 + 16) < int(read) < 6 * 60
     assert "(at most), price " in said[1]
-    assert "time not known" in said[3]
+    assert "time unknown" in said[3]
     assert asked() == []
     assert corpus.store.list("tables/caption.short") == []
 
@@ -115,7 +115,7 @@ def test_each_model_has_its_own_rate_and_price():
     assert lines[4].startswith("  total: 4,000 captions, ")
     assert lines[4].endswith(" 9 min, one model after the other, price 3.20")
     unknown = list(cost_lines(settings, found, rates | {"writer": Rate(None, "")}))
-    assert "(caption.models.writer.rate)" in unknown[3]
+    assert "(set caption.models.writer.rate)" in unknown[3]
     assert " min" not in unknown[4]
 
 

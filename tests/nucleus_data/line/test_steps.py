@@ -59,7 +59,7 @@ def test_select_needs_the_pairs_of_the_tables_as_they_are(corpus):
     write_shard(corpus, 3, {"copy.png": picture(0)})
     later = curated.run(corpus.uri, "select", BARE)
     later.do("inspect")
-    with pytest.raises(RequestError, match="select needs the pairs of the tables as they are now"):
+    with pytest.raises(RequestError, match="select needs the pairs of the current tables"):
         later.select()  # the pairs of before would let the copy through
     later.do("dedup")
     assert later.select()["duplicate"] == 1
