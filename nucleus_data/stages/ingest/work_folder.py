@@ -46,7 +46,7 @@ def work_folder(corpus: Corpus, number: int) -> Iterator[Path]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFullError(
                 f"the disk is full: image shard {number:06d} was not built (in {parent}). "
-                "Everything committed before is intact; free some space and run the command again"
+                "All that was committed is intact; free some space and run the same command again"
             ) from error
         raise
 
