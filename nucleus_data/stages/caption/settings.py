@@ -146,7 +146,8 @@ class CaptionSettings(PricedModel):
         for name in self.models:
             if not name.isidentifier() or not name.islower():
                 raise ValueError(
-                    f"models.{name}: a name has lowercase letters, digits and _, no digit first"
+                    f"models.{name}: a name can contain only lowercase letters, digits and _, and"
+                    " must not begin with a digit"
                 )
         for name, variant in self.variants.items():
             if variant.model is not None and variant.model not in self.models:

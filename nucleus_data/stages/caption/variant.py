@@ -160,8 +160,8 @@ class Variant(BaseModel):
         made = MADE in places(self.template)
         if made and self.parent == PICTURE:
             raise ValueError(
-                "the text has {made}, but `from` is picture; set it to the variant whose caption"
-                " to use"
+                "the text has {made}, but `from` is picture; set `from` to the variant whose"
+                " caption to use"
             )
         if self.parent != PICTURE and not made:
             raise ValueError(

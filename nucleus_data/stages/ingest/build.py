@@ -230,7 +230,8 @@ def derive_records(claim: Claim, tar: Path) -> tuple[pa.Table, dict[str, str]]:
     if strangers:
         raise CorpusError(
             f"{name} does not belong to claims/{claim.number:06d}.parquet: it contains "
-            f"{min(strangers)}, which is not an id of this claim. Move it away and ingest again"
+            f"{min(strangers)}, which is not an id of this claim. Move the tar away and ingest "
+            "again"
         )
     rows = [
         {"shard": claim.number, "row": row, "id": ident, **_outcome_of(content, row, ident)}

@@ -69,7 +69,7 @@ class IngestPlan:
         self.already = self.found - self.new
         if claims.texts and self.new:
             self.notes.append(
-                "stored as text, with numbers here and dates in the corpus or vice versa: "
+                "stored as text, because of numbers here and dates in the corpus, or vice versa: "
                 f"{', '.join(claims.texts)}"
             )
 

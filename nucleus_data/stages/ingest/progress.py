@@ -80,8 +80,8 @@ def told(summary: Summary, seconds: float, uri: str) -> list[str]:
         worst = sorted(troubled.items(), key=lambda item: (-item[1], item[0]))
         shown = ", ".join(f"{n.removeprefix(TROUBLE)} {count:,}" for n, count in worst[:AT_END])
         lines.append(
-            f"{len(troubled):,} hosts were asked more slowly or given up; those with the most "
-            f"failed URLs: {shown}. All: {uri}/{HOSTS}/*.parquet"
+            f"requests to {len(troubled):,} hosts were slowed down or given up; hosts with the "
+            f"most failed URLs: {shown}. All: {uri}/{HOSTS}/*.parquet"
         )
     if left_out := untaken.pop(COLUMNS_LEFT_OUT, 0):
         lines.append(

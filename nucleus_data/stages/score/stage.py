@@ -232,7 +232,7 @@ class Score(ColumnStage[ScoreSettings]):
                     f"score.heads: those of {folder!r} were trained on the embeddings of "
                     f"{heads.model!r}, revision {heads.revision!r}, but embed has "
                     f"{_models(self._spaces, known)}. Their scores would be meaningless: train "
-                    "heads on a model of embed, or leave these out (score.heads=null)"
+                    "heads on a model that embed has, or leave these out (score.heads=null)"
                 )
             for name in heads.heads:
                 if name in taken:

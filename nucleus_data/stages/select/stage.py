@@ -42,8 +42,8 @@ __all__ = ["TABLE", "Select", "check_sums", "filling_of", "published_selection"]
 
 VERSION = 2
 NOT_COMPARED = (
-    "select: the copies were not compared (nucleus compare does that); which one is kept depends "
-    "only on the signals of each"
+    "select: the copies were not compared (run nucleus compare to do so); which one is kept "
+    "depends only on the signals of each"
 )
 
 

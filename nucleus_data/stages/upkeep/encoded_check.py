@@ -211,7 +211,7 @@ def _check(file: EncodedFile, path: str, dtype: str) -> Iterator[Fault]:
             yield Fault(KIND, path, key.hex(), "its value was changed")
             continue
         if file.cut[number] > 1:
-            yield Fault(KIND, path, key.hex(), "its mark of being cut is neither 0 nor 1")
+            yield Fault(KIND, path, key.hex(), "its mark of a cut text is neither 0 nor 1")
         if not is_finite(value.data, file.dtype):
             detail = f"it has infinite or NaN values; encode.dtype={file.dtype} may be too small"
             yield Fault(KIND, path, key.hex(), detail)

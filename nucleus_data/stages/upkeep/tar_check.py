@@ -74,7 +74,7 @@ class _Check:
         if self._place != self._entry.bytes:
             self._fault("tar_size", "", f"it has {self._place:,} bytes, not {self._entry.bytes:,}")
         if self._found.sha256 != self._entry.sha256 and not self._found.faults:
-            self._fault("tar_changed", "", "its SHA-256 differs from the manifest")
+            self._fault("tar_changed", "", "its SHA-256 differs from that in the manifest")
         return self._found
 
     def _sample(self, row: Mapping[str, Any]) -> bool:

@@ -156,7 +156,7 @@ def check_index(folder: SetFolder, entry: TarEntry) -> tuple[list[Fault], pa.Tab
         data = read_whole(store, name)
         if hashlib.sha256(data).hexdigest() == entry.index_sha256:
             return [], folder.index(entry.path)
-        found = "its SHA-256 differs from the manifest"
+        found = "its SHA-256 differs from that in the manifest"
         try:
             there = folder.index(entry.path).to_pylist()
         except DamagedError as error:

@@ -131,7 +131,9 @@ def plan_import(
 def check_name(name: str, variants: Sequence[str], corpus: Corpus) -> None:
     """Refuses an invalid name, or that of generated captions. Raises RequestError."""
     if not name.isidentifier() or not name.islower():
-        raise RequestError(f"--as {name!r}: names have only lowercase letters, digits and _")
+        raise RequestError(
+            f"--as {name!r}: a name can contain only lowercase letters, digits and _"
+        )
     advice = f"choose another name, for example --as {name}_imported"
     if name == SOURCE:
         raise RequestError(f"--as {name}: this is the name of the upstream captions; {advice}")

@@ -62,7 +62,7 @@ def test_attributes_have_their_schema_unless_another_is_given():
         ({"prompt": "shrt"}, r"unknown prompt 'shrt'; .* Did you mean 'short'\?"),
         ({"text": " \n"}, "the text is empty"),
         ({"text": "About {titel}"}, r"unknown placeholder {titel}; allowed: "),
-        ({"prompt": "short_from"}, r"has {made}, but `from` is picture; set it to the variant"),
+        ({"prompt": "short_from"}, r"has {made}, but `from` is picture; set `from` to the variant"),
         (
             {"prompt": "short", "from": "long"},
             r"from: long needs a text with {made}.*medium_from, short_from, very_short_from",

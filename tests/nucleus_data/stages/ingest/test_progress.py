@@ -42,7 +42,7 @@ def test_the_bar_says_how_many_how_fast_how_much_and_what_is_wrong():
 def test_lines_at_the_end():
     assert told(SUMMARY, 10.0, "c") == [
         "3,000 images, 1.23 GB: 300.0 images/s, 123 MB/s",
-        "2 hosts were asked more slowly or given up; those with the most failed URLs: "
+        "requests to 2 hosts were slowed down or given up; hosts with the most failed URLs: "
         "down.example.org 70, slow.example.com 40. All: c/hosts/*.parquet",
         "12 values of JSON files were left out: an image shard has at most 256 upstream columns. "
         "Affected: records with source.columns_left_out",
