@@ -56,11 +56,13 @@ def test_a_wrong_value_is_named_with_what_was_found_and_what_is_allowed(tmp_path
     assert "dedup.distance: input should be a valid integer" in said
     assert f"got 'four' ({tmp_path / 'r.yaml'})" in said
     said = refused(tmp_path, "", "shard.aspects=[1x1, 5x4]")
-    assert "shard.aspects: has '5x4'; allowed: 1x1, 16x9," in said
+    assert "shard.aspects: unknown bucket '5x4'; allowed: 1x1, 16x9," in said
     assert "(override 'shard.aspects=[1x1, 5x4]')" in said
     assert "greater than or equal to 1; got 0" in refused(tmp_path, "shard: {samples_per_tar: 0}")
-    assert "has -64; allowed: sides of 1" in refused(tmp_path, "shard: {resolutions: [64, -64]}")
-    assert "has one entry twice" in refused(tmp_path, "shard: {aspects: [1x1, 1x1]}")
+    assert "must be sides of 1 pixel or more, not -64" in refused(
+        tmp_path, "shard: {resolutions: [64, -64]}"
+    )
+    assert "contains an entry twice" in refused(tmp_path, "shard: {aspects: [1x1, 1x1]}")
     assert "'reject' or 'flag'" in refused(
         tmp_path, "select: {rules: {a: {where: x, action: drop}}}"
     )

@@ -28,8 +28,8 @@ def check_upstream(settings: CaptionSettings, upstream: Collection[str]) -> None
             if column not in known:
                 existing = ", ".join(sorted(known)) or "none"
                 raise RequestError(
-                    f"caption.variants.{name}: its text has {{{SOURCE}{column}}}, and no record of"
-                    f" the corpus has such a column; there are: {existing}.{nearest(column, known)}"
+                    f"caption.variants.{name}: the text uses {{{SOURCE}{column}}}, but no record of"
+                    f" the corpus has this column; available: {existing}.{nearest(column, known)}"
                 )
 
 
@@ -46,5 +46,5 @@ def _asked(variant: Variant) -> str:
     """Returns a variant's prompt, and its newest version if there is a newer one."""
     name, _, version = variant.prompt_name.partition("@")
     newest = max(versions(name), default=0) if version.isdigit() and not variant.text else 0
-    newer = f"; the package has {name}@{newest}, too" if newest > int(version or 0) else ""
+    newer = f"; {name}@{newest} is available" if newest > int(version or 0) else ""
     return f"{variant.prompt_name}{newer}"

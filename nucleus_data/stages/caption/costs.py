@@ -150,7 +150,7 @@ def cost_lines(
     several = len(rates) > 1
     for cost in found:
         own = settings.of(cost.name)
-        basis = f"as {cost.measured:,} stored ones" if cost.measured else "at most"
+        basis = f"based on {cost.measured:,} stored captions" if cost.measured else "at most"
         price = f", price {_price(own, [cost]):,.2f}" if own.price else ""
         model = f" by {own.model}" if several else ""
         yield (
@@ -181,7 +181,7 @@ def cost_lines(
     if any(one.price for one in prices.values()):
         total = sum(_price(one, of_model[name]) for name, one in prices.items() if one.price)
         parts.append(f"price {total:,.2f}")
-    yield f"  together: {', '.join(parts)}"
+    yield f"  total: {', '.join(parts)}"
 
 
 def _captions(found: Sequence[Cost]) -> int:
@@ -198,7 +198,7 @@ def _sums(found: Sequence[Cost]) -> list[str]:
 def _time_of(name: str, found: Sequence[Cost], rate: Rate) -> str:
     """Formats how long a model takes for some variants."""
     if rate.a_second is None:
-        return f"time not known: no run here captioned with the model ({place_of(name)}.rate)"
+        return f"time unknown: no run here has used this model (set {place_of(name)}.rate)"
     took = _time(_captions(found) / rate.a_second)
     return f"{took} at {rate.a_second:,.3g} captions a second ({rate.basis})"
 

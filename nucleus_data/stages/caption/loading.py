@@ -93,8 +93,8 @@ def check_shares(settings: CaptionSettings) -> None:
         listed = ", ".join(f"{key}={share:g}" for key, share in shares.items())
         raise RequestError(
             f"{listed}: these models share the GPU of each worker, and ask for {total:.0%} of its"
-            " memory; let the shares add up to 1 at most (0.6 and 0.3), each with room for its"
-            " weights, or have one of the models asked as a server (engine: server)"
+            " memory; reduce the shares to at most 1 in total (such as 0.6 and 0.3), each with room"
+            " for the model's weights, or run one of the models as a server (engine: server)"
         )
 
 
@@ -119,12 +119,12 @@ def _no_room(
             )
             for model in before
         )
-        message += f". Loaded before it in the same worker: {loaded}"
+        message += f". Already loaded in the same worker: {loaded}"
     if memory:
         message += (
             f". Give it more room ({place_of(name)}.gpu_memory_utilization, now"
             f" {own.gpu_memory_utilization:g}; a smaller max_model_len or max_in_flight; less for"
-            " the other models), or ask it as a server (engine: server)"
+            " the other models), or run it as a server (engine: server)"
         )
     return RequestError(message)
 

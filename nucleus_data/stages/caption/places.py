@@ -40,16 +40,16 @@ def check_places(text: str) -> None:
     if unknown := unknown_places(text):
         name = unknown[0]
         raise ValueError(
-            f"the text has {{{name}}}; the placeholders are {{caption}} (the upstream caption),"
-            " {source.NAME} (another upstream column) and {made} (the caption of the variant named"
+            f"unknown placeholder {{{name}}}; allowed: {{caption}} (the upstream caption),"
+            " {source.NAME} (another upstream column), {made} (the caption of the variant named"
             f" by `from`).{nearest(f'{{{name}}}', ALLOWED)} For literal braces, write"
             f" {{{{{name}}}}}"
         )
     if text and all(columns(line) for line in text.split("\n") if line.strip()):
         raise ValueError(
-            f"each line of the text has {{{SOURCE}{columns(text)[0]}}} or another column, and such"
-            " a line is left out for records without the value; put the question on a line of its"
-            " own (in YAML, text: |)"
+            f"every line of the text has {{{SOURCE}{columns(text)[0]}}} or another column, but"
+            " such lines are left out for records without the value; put the question on a separate"
+            " line (in YAML, text: |)"
         )
 
 

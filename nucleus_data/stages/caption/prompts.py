@@ -62,13 +62,13 @@ def find_prompt(named: str) -> Prompt:
     matched = _NAMED.fullmatch(named)
     if matched is None or matched["name"] not in PROMPTS:
         raise ValueError(
-            f"prompt {named!r} has no text; give one as text, name a file (my/prompt.txt), or use"
-            f" one of {', '.join(PROMPTS)}.{nearest(named, PROMPTS)}"
+            f"unknown prompt {named!r}; give its text, name a file (my/prompt.txt), or use one of"
+            f" {', '.join(PROMPTS)}.{nearest(named, PROMPTS)}"
         )
     name, version = matched["name"], int(matched["version"] or 1)
     if (full := f"{name}@{version}") not in VERSIONS:
         known = ", ".join(f"{name}@{each}" for each in versions(name))
-        raise ValueError(f"prompt {named!r} is no version of {name}; there are: {known}")
+        raise ValueError(f"there is no prompt {named!r}; available: {known}")
     # Version 1 is looked up by name, as the nano model is trained on the texts in `PROMPTS`.
     text = PROMPTS[name] if version == 1 else VERSIONS[full]
     beside = FOLDER / f"{full}.json"
@@ -94,9 +94,11 @@ def schema_text(given: str | Mapping[str, object]) -> str:
         schema = json.loads(given) if isinstance(given, str) else given
         text = json.dumps(schema, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"the schema is no JSON: {error}") from None
+        raise ValueError(f"the schema is not valid JSON: {error}") from None
     if not isinstance(schema, Mapping) or schema.get("type") != "object":
-        raise ValueError('the schema must be of an object: {"type": "object", "properties": {...}}')
+        raise ValueError(
+            'the schema must describe an object: {"type": "object", "properties": {...}}'
+        )
     try:
         check_schema(schema, "the schema")
     except RequestError as error:
@@ -122,7 +124,7 @@ def read_text(path: str, what: str) -> str:
         raise ValueError(f"{path} can't be read: {reason}; give a file with {what}") from None
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{path} is no UTF-8 text (byte {error.start}); save it as UTF-8"
+            f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8"
         ) from None
     if not visible(text):
         raise ValueError(f"{path} is empty; give a file with {what}")

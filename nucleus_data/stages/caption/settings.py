@@ -121,10 +121,11 @@ class CaptionSettings(PricedModel):
         wrong = [name for name in variants if not name.isidentifier() or not name.islower()]
         if wrong or not variants:
             raise ValueError(
-                f"needs one variant or more, named in lower case letters, digits and _; got {wrong}"
+                "needs at least one variant, named with lowercase letters, digits and _;"
+                f" got {wrong}"
             )
         if taken := [name for name in variants if name in RESERVED]:
-            raise ValueError(f"{taken[0]!r} has a meaning of its own; name the variant otherwise")
+            raise ValueError(f"{taken[0]!r} is reserved; choose another name for the variant")
         return variants
 
     @field_validator("variants")
@@ -145,15 +146,16 @@ class CaptionSettings(PricedModel):
         for name in self.models:
             if not name.isidentifier() or not name.islower():
                 raise ValueError(
-                    f"models.{name}: a name has lower case letters, digits and _, no digit first"
+                    f"models.{name}: a name can contain only lowercase letters, digits and _, and"
+                    " must not begin with a digit"
                 )
         for name, variant in self.variants.items():
             if variant.model is not None and variant.model not in self.models:
                 raise ValueError(
-                    f"variants.{name}.model names {variant.model!r}, which is not in"
+                    f"variants.{name}.model is {variant.model!r}, which is not in"
                     f" caption.models; allowed: {', '.join(self.models) or 'none'}."
-                    f"{nearest(variant.model, list(self.models))} (The model of variants that name"
-                    " none is caption.model)"
+                    f"{nearest(variant.model, list(self.models))} (Variants without a model use"
+                    " caption.model)"
                 )
         for name in self.asked_of():
             own = self.models[name] if name else self
@@ -165,8 +167,8 @@ class CaptionSettings(PricedModel):
                     " [http://gpu1:8000/v1]"
                 )
             raise ValueError(
-                f"models.{name}: engine: server needs servers.urls of its own, as servers have"
-                " one model; or give it another engine (vllm)"
+                f"models.{name}: engine: server needs its own servers.urls, as a server serves"
+                " only one model; or choose another engine (vllm)"
             )
         return self
 
@@ -226,15 +228,15 @@ def in_order(variants: Mapping[str, Variant]) -> list[str]:
         while (variant := variants[chain[-1]]).chained and chain[-1] not in order:
             if variant.parent not in variants:
                 raise ValueError(
-                    f"{chain[-1]}: from names {variant.parent!r}, which is no variant; allowed:"
+                    f"{chain[-1]}: from is {variant.parent!r}, which is not a variant; allowed:"
                     f" {PICTURE}, {', '.join(n for n in variants if n != chain[-1])}."
                     f"{nearest(variant.parent, [PICTURE, *variants])}"
                 )
             if variant.parent in chain:
                 circle = [*chain[chain.index(variant.parent) :], variant.parent]
                 raise ValueError(
-                    f"variants are made from each other in a circle: {' from '.join(circle)};"
-                    f" let one of them be from: {PICTURE}"
+                    f"variants depend on each other in a cycle: {' from '.join(circle)};"
+                    f" make one of them from: {PICTURE}"
                 )
             chain.append(variant.parent)
         order += [variant_name for variant_name in reversed(chain) if variant_name not in order]

@@ -84,7 +84,7 @@ class Caption(RowStage[CaptionSettings]):
     def process(self, rows: Iterator[Row | None]) -> Iterator[Result | RowFailure]:
         """Captions rows, holding as many as keep the engines full; a None makes it work."""
         if self._clock is None:
-            raise RuntimeError("setup() comes before process()")
+            raise RuntimeError("setup() must be called before process()")
         self._lanes = [
             Lane(
                 model.engine,

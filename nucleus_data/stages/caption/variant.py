@@ -125,14 +125,14 @@ class Variant(BaseModel):
     @classmethod
     def _words(cls, words: tuple[int, int] | None) -> tuple[int, int] | None:
         if words is not None and not 0 <= words[0] <= words[1]:
-            raise ValueError("needs the fewest and the most words, for example [10, 40]")
+            raise ValueError("needs a minimum and a maximum number of words, for example [10, 40]")
         return words
 
     @field_validator("stop")
     @classmethod
     def _stop(cls, stop: tuple[str, ...]) -> tuple[str, ...]:
         if "" in stop:
-            raise ValueError("a stop text is empty; give letters, for example ['\\n']")
+            raise ValueError("a stop text must not be empty; example: ['\\n']")
         return stop
 
     @model_validator(mode="after")
@@ -142,9 +142,7 @@ class Variant(BaseModel):
                 raise ValueError("the text is empty; give one, or the name of a prompt")
             prompt = Prompt(self.prompt or OWN, self.text)
         elif self.prompt is None:
-            raise ValueError(
-                f"needs a prompt or a text; the package has the prompts {', '.join(PROMPTS)}"
-            )
+            raise ValueError(f"needs a prompt or a text; built-in prompts: {', '.join(PROMPTS)}")
         else:
             prompt = find_prompt(self.prompt)
         check_places(prompt.text)
@@ -162,17 +160,18 @@ class Variant(BaseModel):
         made = MADE in places(self.template)
         if made and self.parent == PICTURE:
             raise ValueError(
-                "the text has {made}, and `from` is picture; name the variant whose caption it is"
+                "the text has {made}, but `from` is picture; set `from` to the variant whose"
+                " caption to use"
             )
         if self.parent != PICTURE and not made:
             raise ValueError(
                 f"from: {self.parent} needs a text with {{made}}, for the caption of that variant;"
-                " such prompts of the package are"
+                " built-in prompts that have it:"
                 f" {', '.join(n for n, text in PROMPTS.items() if MADE in places(text))}"
             )
         if self.picture is False and not places(self.template):
             raise ValueError(
-                "picture: false, and the text has no placeholder: there is nothing to ask about"
+                "picture: false needs a text with a placeholder, or there is nothing to ask about"
             )
         if self.min_tokens > self.max_tokens:
             raise ValueError(

@@ -51,7 +51,7 @@ class Compare(CorpusStage[CompareSettings]):
         """Returns a message if the settings turn the stage off; otherwise None."""
         if self.settings.members:
             return None
-        return "compare.members is 0: no copies are compared; give 2 or more"
+        return "compare.members is 0, so no copies are compared; set it to 2 or more"
 
     def folders(self, tables: Mapping[str, str]) -> Iterator[str]:
         """Yields the table's folder and that of its exchanged files, once the table has a hash."""
@@ -110,7 +110,7 @@ class Compare(CorpusStage[CompareSettings]):
         run.say(
             f"compare: {counts['records']:,} records are copies of {counts['pictures']:,} pictures;"
             f" {counts['compared']:,} different files were compared, {counts['failed']:,} of them "
-            f"can't be decoded ({report.seconds:.1f} s)"
+            f"could not be decoded ({report.seconds:.1f} s)"
         )
 
     def _compared(self, run: Run) -> dict[str, int] | None:

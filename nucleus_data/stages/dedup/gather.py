@@ -116,7 +116,7 @@ class ComparedCorpus:
         if missing:
             raise RequestError(
                 f"dedup.against: {missing} of {len(images)} images of shard {shard:06d} of "
-                f"{self.uri} are not in its table {table}/{self.tables[table]}; copies of them "
+                f"{self.uri} are not in its table {table}/{self.tables[table]}, so copies of them "
                 f"would not be found; run: {told('inspect', self.uri, like=self.asker)}"
             )
 
@@ -144,7 +144,7 @@ def other_corpora(
             raise RequestError(f"dedup.against.{name}: {error}") from error
         if _place(corpus) == _place(own):
             raise RequestError(
-                f"dedup.against.{name}: {uri} is the corpus itself, of which nothing would be left"
+                f"dedup.against.{name}: {uri} is the corpus itself, so nothing would be left"
             )
         read = {table: tables[table] for table in READS[settings.hashes]}
         for table, hashed in read.items():

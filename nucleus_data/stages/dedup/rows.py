@@ -202,7 +202,7 @@ def _from_hex(column: pa.ChunkedArray, words: int) -> NDArray[np.uint64]:
         numbers = np.frombuffer(data, np.uint64).reshape(len(column), words)
     except ValueError:
         raise ValueError(
-            f"ids are 32 hex digits and SHA-256 are 64, got {column[:3].to_pylist()}, ..."
+            f"ids must have 32 hex digits and SHA-256 64, got {column[:3].to_pylist()}, ..."
         ) from None
     return numbers
 

@@ -59,7 +59,9 @@ class DedupSettings(BaseModel):
     def _names(cls, against: dict[str, str]) -> dict[str, str]:
         for name in against:
             if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,62}", name):
-                raise ValueError(f"a name has 1 to 63 of a-z, 0-9, '_', '.' and '-', got {name!r}")
+                raise ValueError(
+                    f"a name must be 1 to 63 characters (a-z, 0-9, '_', '.', '-'), got {name!r}"
+                )
         if len(against) > MAX_CORPUS:
             raise ValueError(f"at most {MAX_CORPUS} other corpora, got {len(against)}")
         return against

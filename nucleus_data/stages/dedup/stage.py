@@ -106,8 +106,8 @@ class Dedup(CorpusStage[DedupSettings]):
         others = f" and {counts['others']:,} of other corpora" if self.settings.against else ""
         run.say(
             f"dedup: {counts['records']:,} records{others}, {counts['pairs']:,} pairs confirmed "
-            f"({counts['exact']:,} of them equal files); compared closer, as their 64-bit hashes "
-            f"are within distance {self.settings.distance}: {counts['candidates']:,} pairs "
+            f"({counts['exact']:,} of them equal files); compared more closely, as their 64-bit "
+            f"hashes are within distance {self.settings.distance}: {counts['candidates']:,} pairs "
             f"({report.seconds:.1f} s)"
         )
 
@@ -124,7 +124,7 @@ class Dedup(CorpusStage[DedupSettings]):
         pins = self.pin(run)
         if published_counts(run.corpus, pins[TABLE]) is None:
             raise RequestError(
-                f"{asker} needs the pairs of the tables as they are now; "
+                f"{asker} needs the pairs of the current tables; "
                 f"run: {told('dedup', run.corpus.uri, options=run.choice.options())}"
             )
         return pins

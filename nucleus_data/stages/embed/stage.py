@@ -50,7 +50,7 @@ class Embed(RowStage[EmbedSettings]):
         """Returns a message if no model is set."""
         if self._models:
             return None
-        return "embed.model is not set; give nano, a folder, or a hub name with embed.revision"
+        return "embed.model is not set; set it to nano, a folder, or a hub name with embed.revision"
 
     def tables(self) -> Sequence[TableSpec]:
         """Returns the two tables of each model; RequestError if a model can't be resolved."""
@@ -92,7 +92,7 @@ class Embed(RowStage[EmbedSettings]):
     def process(self, rows: Iterator[Row | None]) -> Iterator[Result | RowFailure]:
         """Embeds in batches; yields the rows that it holds when it receives None."""
         if self._clock is None:
-            raise RuntimeError("setup() comes before process()")
+            raise RuntimeError("setup() must be called before process()")
         batches = Batches(self._lanes, _caption, self.cpus, self._clock)
         for work in batches.run(rows):
             yield work.failure or Result(work.row, self._tables_of(work))

@@ -80,8 +80,8 @@ def write(store: Any, name: str, content: bytes) -> None:
     """Writes a file of encoded values; CorpusError if it exists with other content."""
     if not store.create(name, content):
         raise CorpusError(
-            f"{store.url(name)} is there with other content; remove it, and run the same command "
-            "again"
+            f"{store.url(name)} already exists with different content; remove it, and run the same "
+            "command again"
         )
 
 

@@ -72,7 +72,7 @@ class Encode(CorpusStage[EncodeSettings]):
     def missing(self) -> str | None:
         """Returns a message if the stage is not enabled."""
         if not self.settings.enabled:
-            return "encode.enabled is false: nothing is encoded ahead; give encode.enabled=true"
+            return "encode.enabled is false, so nothing is encoded ahead; set encode.enabled=true"
         return None
 
     def folders(self, tables: Mapping[str, str]) -> Iterator[str]:
@@ -89,7 +89,7 @@ class Encode(CorpusStage[EncodeSettings]):
         """Reports how many pictures and texts there are to encode."""
         folder = set_of(run)
         if not folder.published:
-            run.say(f"encode: {folder.path} is not there yet")
+            run.say(f"encode: {folder.path} does not exist yet")
             return
         if self.settings.latents:
             tars, todo = self._tars(folder)
@@ -98,14 +98,14 @@ class Encode(CorpusStage[EncodeSettings]):
             sides = ", ".join(map(str, self._hashes(folder)))
             run.say(
                 f"encode: latents of {samples:,} samples at {sides} pixels in {len(tars):,} tars; "
-                f"{left:,} in {len(todo):,} tars are to be made ({folder.path})"
+                f"{left:,} in {len(todo):,} tars to do ({folder.path})"
             )
         if self.settings.texts:
             edition = self._edition(run, folder)
             _, todo_parts = self._texts(run, folder, edition)
             run.say(
                 f"encode: text states of up to {edition.count:,} captions (edition "
-                f"{edition.hash}); {len(todo_parts):,} parts of them are to be made"
+                f"{edition.hash}); {len(todo_parts):,} parts to do"
             )
 
     def do(self, run: Run) -> None:
@@ -117,7 +117,8 @@ class Encode(CorpusStage[EncodeSettings]):
         folder = set_of(run)
         if not folder.published:
             raise RequestError(
-                f"{folder.path} is not there or not complete; run: {told('shard', run.corpus.uri)}"
+                f"{folder.path} does not exist or is incomplete; "
+                f"run: {told('shard', run.corpus.uri)}"
             )
         report, start = StageReport(self.name), time.perf_counter()
         # Deep, as each encoder has a folder with one folder per bucket.
@@ -187,9 +188,9 @@ class Encode(CorpusStage[EncodeSettings]):
             for phase in self.training.plan()
         }
         if lacking := sorted(wanted - sides):
-            found = ", ".join(map(str, sorted(sides))) or "none, the set is empty"
+            found = ", ".join(map(str, sorted(sides))) or "none (the set is empty)"
             raise RequestError(
-                f"{folder.path} has no samples at resolution {lacking[0]}; it has: {found}"
+                f"{folder.path} has no samples at resolution {lacking[0]}; available: {found}"
             )
         return {side: config_hash(self._latents(side)) for side in sorted(wanted)}
 

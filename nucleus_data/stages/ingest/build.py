@@ -229,8 +229,9 @@ def derive_records(claim: Claim, tar: Path) -> tuple[pa.Table, dict[str, str]]:
     strangers = content.images.keys() - set(ids)
     if strangers:
         raise CorpusError(
-            f"{name} is not the tar of {claim.number:06d}.parquet in claims/: it holds "
-            f"{min(strangers)}, which is no id of the claim. Move the tar away and ingest again"
+            f"{name} does not belong to claims/{claim.number:06d}.parquet: it contains "
+            f"{min(strangers)}, which is not an id of this claim. Move the tar away and ingest "
+            "again"
         )
     rows = [
         {"shard": claim.number, "row": row, "id": ident, **_outcome_of(content, row, ident)}

@@ -68,17 +68,17 @@ class Changes:
     def lines(self) -> list[str]:
         """Returns a line for people; none if nothing changed."""
         counts = (
-            (self.pictures, "pictures changed"),
-            (self.captions, "have another caption"),
-            (self.gone, "are no longer there"),
-            (self.unread, "cannot be read now"),
+            (self.pictures, "pictures"),
+            (self.captions, "captions"),
+            (self.gone, "rows removed"),
+            (self.unread, "rows now unreadable"),
         )
         parts = [f"{count} {what}" for count, what in counts if count]
         if not parts:
             return []
         return [
-            f"since they were ingested: {', '.join(parts)}. The corpus keeps what it took; to take "
-            "what is there now, ingest it under another ingest.name"
+            f"changed in the source since it was ingested: {', '.join(parts)}. The corpus keeps "
+            "what it has; to ingest the current version, use another ingest.name"
         ]
 
 

@@ -204,12 +204,12 @@ def _check_same_source(earlier: Origin, origin: Origin, settings: IngestSettings
     """
     if earlier.kind != origin.kind:
         raise RequestError(
-            f"the source name {origin.source!r} belongs to a source of kind {earlier.kind} "
-            f"({earlier.uri}); this one is of kind {origin.kind}. Give it another ingest.name"
+            f"the source name {origin.source!r} is already used by a source of kind {earlier.kind} "
+            f"({earlier.uri}), but this one is of kind {origin.kind}. Choose another ingest.name"
         )
     if earlier.uri != origin.uri and settings.name is None:
         raise RequestError(
-            f"the source name {origin.source!r} was taken by {earlier.uri}; this one is "
-            f"{origin.uri}. Give it a name of its own with ingest.name, or, if it is the same "
-            f"source that moved, say ingest.name={origin.source}"
+            f"the source name {origin.source!r} is already used by {earlier.uri}, but this source "
+            f"is {origin.uri}. Choose another ingest.name or, if it is the same source that moved, "
+            f"set ingest.name={origin.source}"
         )

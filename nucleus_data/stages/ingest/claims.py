@@ -114,7 +114,7 @@ def read_claim(corpus: Corpus, number: int) -> Claim:
     try:
         data = read_whole(corpus.store, name)
     except FileNotFoundError:
-        raise CorpusError(f"{name} is missing in {corpus.uri}") from None
+        raise CorpusError(f"{name} is missing from {corpus.uri}") from None
     with reading(corpus.store, name):
         rows = pq.read_table(pa.BufferReader(data))
         return Claim(
@@ -239,5 +239,7 @@ def _origin(number: int, keys: Mapping[bytes, bytes] | None) -> Origin:
         values = {name: metadata[f"{PREFIX}{name}"] for name in ("kind", "source", "uri", "root")}
         settings = json.loads(metadata[f"{PREFIX}settings"])
     except KeyError as error:
-        raise CorpusError(f"{claim_name(number)} is no claim: its footer lacks {error}") from error
+        raise CorpusError(
+            f"{claim_name(number)} is not a claim: its footer lacks {error}"
+        ) from error
     return Origin(**values, settings=settings)

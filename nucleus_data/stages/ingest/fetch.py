@@ -245,8 +245,8 @@ def _open_tar(root: Store, path: bytes) -> IO[bytes]:
         return file
     except FileNotFoundError:
         raise CorpusError(
-            f"{root.uri}/{name} is gone, though image shards were planned from it; put it back and "
-            "run the same command again"
+            f"{root.uri}/{name} no longer exists, but image shards were planned from it; restore "
+            "it and run the same command again"
         ) from None
 
 
@@ -256,8 +256,8 @@ def _slice(tar: IO[bytes], offset: int, size: int) -> bytes:
     data = tar.read(size)
     if len(data) != size:
         raise CorpusError(
-            f"{getattr(tar, 'name', 'a tar')} is shorter than when it was listed; put the original "
-            "back and run the same command again"
+            f"{getattr(tar, 'name', 'a tar')} is shorter than when it was listed; restore the "
+            "original and run the same command again"
         )
     return data
 

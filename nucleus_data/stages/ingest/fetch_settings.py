@@ -128,8 +128,8 @@ class FetchSettings(BaseModel):
         if value is None or re.fullmatch(r"(https?://[^\s()@]+|[^\s()@/]+@[^\s()@/]+)", value):
             return value
         raise ValueError(
-            f"must be an e-mail address or a web page (`data@example.org`, "
-            f"`https://example.org/crawler`), got {value!r}"
+            "must be an e-mail address or a web page (`data@example.org`, "
+            "`https://example.org/crawler`)"
         )
 
     @field_validator("proxy")
@@ -140,8 +140,8 @@ class FetchSettings(BaseModel):
         if parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc:
             return value
         raise ValueError(
-            "must be http://HOST:PORT or https://HOST:PORT, without a name and a password: it is "
-            "stored with the corpus"
+            "must be http://HOST:PORT or https://HOST:PORT, without a user name or password, "
+            "because it is stored with the corpus"
         )
 
     def said(self) -> dict[str, Any]:

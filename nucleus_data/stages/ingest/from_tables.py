@@ -37,8 +37,8 @@ def from_tables(
                 yield from _pictures(table, table.pictures(asked), wanted)
         except FileNotFoundError:
             raise CorpusError(
-                f"{root.uri}/{name} is gone, though image shards were planned from it; put it back "
-                "and run the same command again"
+                f"{root.uri}/{name} no longer exists, but image shards were planned from it; "
+                "restore it and run the same command again"
             ) from None
 
 
@@ -46,7 +46,7 @@ def _pictures(table: Table, column: str | None, wanted: Sequence[int]) -> Iterat
     """Yields the pictures of rows of a table, given ascending row numbers."""
     if column is None:
         raise CorpusError(
-            f"{table.name} has no column of pictures any more; put the original back and run the "
+            f"{table.name} no longer has a column of pictures; restore the original and run the "
             "same command again"
         )
     place = 0
@@ -62,7 +62,7 @@ def _pictures(table: Table, column: str | None, wanted: Sequence[int]) -> Iterat
             continue
         if place < len(wanted):
             raise CorpusError(
-                f"{table.name} has no row {wanted[place]} any more; put the original back and run "
+                f"{table.name} no longer has row {wanted[place]}; restore the original and run "
                 "the same command again"
             )
 

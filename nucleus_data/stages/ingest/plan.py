@@ -69,8 +69,8 @@ class IngestPlan:
         self.already = self.found - self.new
         if claims.texts and self.new:
             self.notes.append(
-                "numbers here and dates in the corpus, or the other way round, so kept as "
-                f"texts: {', '.join(claims.texts)}"
+                "stored as text, because of numbers here and dates in the corpus, or vice versa: "
+                f"{', '.join(claims.texts)}"
             )
 
     def lines(self) -> list[str]:
@@ -146,7 +146,7 @@ def _list(
     """Lists a source's rows, by its kind. Raises RequestError if they can't be read."""
     if settings.captions is not None and location.kind != "folder":
         raise RequestError(
-            f"ingest.captions is for folders; {settings.source!r} is of kind {location.kind}"
+            f"ingest.captions is only for folders; {settings.source!r} is of kind {location.kind}"
         )
     try:
         if location.kind == "folder":

@@ -80,19 +80,19 @@ def told(summary: Summary, seconds: float, uri: str) -> list[str]:
         worst = sorted(troubled.items(), key=lambda item: (-item[1], item[0]))
         shown = ", ".join(f"{n.removeprefix(TROUBLE)} {count:,}" for n, count in worst[:AT_END])
         lines.append(
-            f"{len(troubled):,} hosts were slowed down for or given up; most URLs without a "
-            f"picture: {shown}. All: {uri}/{HOSTS}/*.parquet"
+            f"requests to {len(troubled):,} hosts were slowed down or given up; hosts with the "
+            f"most failed URLs: {shown}. All: {uri}/{HOSTS}/*.parquet"
         )
     if left_out := untaken.pop(COLUMNS_LEFT_OUT, 0):
         lines.append(
-            f"{left_out:,} values of JSON files are in no column: an image shard has "
-            f"{MOST_COLUMNS} upstream columns at most. Which: records with {LEFT_OUT}"
+            f"{left_out:,} values of JSON files were left out: an image shard has at most "
+            f"{MOST_COLUMNS} upstream columns. Affected: records with {LEFT_OUT}"
         )
     if untaken:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(untaken.items()))
         lines.append(
-            f"{untaken.total():,} captions were there and could not be taken ({reasons}); "
-            "their pictures are. Which: records with a source.caption_error"
+            f"{untaken.total():,} captions could not be ingested ({reasons}); their pictures were. "
+            "Affected: records with a source.caption_error"
         )
     return lines
 

@@ -104,7 +104,7 @@ class SourceSettings(BaseModel):
                 "".encode(value)
         except LookupError:
             raise ValueError(
-                f"no text encoding is called {value!r}; examples: cp1252, shift_jis, utf-16-le"
+                f"unknown text encoding {value!r}; examples: cp1252, shift_jis, utf-16-le"
             ) from None
         return value
 

@@ -39,15 +39,15 @@ class Spread:
 
     def note(self) -> str:
         """Returns the numbers of hosts and domains, in words."""
-        return f"{self.hosts:,} hosts of {self.domains:,} registered domains to ask"
+        return f"{self.hosts:,} hosts of {self.domains:,} registered domains to contact"
 
     def check_contact(self, contact: str | None) -> None:
         """Raises RequestError if there are many hosts, and no contact for their owners is set."""
         if self.hosts > MOST_HOSTS and contact is None:
             raise RequestError(
-                f"the list has {self.hosts:,} hosts; more than {MOST_HOSTS:,} are asked only with "
-                "an address where their owners can reach you, which goes into the user agent: "
-                "say ingest.contact=you@example.org or ingest.contact=https://example.org/about"
+                f"the list has {self.hosts:,} hosts; for more than {MOST_HOSTS:,}, give an address "
+                "where their owners can reach you, which is sent in the user agent: set "
+                "ingest.contact=you@example.org or ingest.contact=https://example.org/about"
             )
 
 

@@ -45,8 +45,8 @@ def work_folder(corpus: Corpus, number: int) -> Iterator[Path]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFullError(
-                f"the disk is full: image shard {number:06d} was not built (in {parent}). What was "
-                "committed before is whole; free some space and run the same command again"
+                f"the disk is full: image shard {number:06d} was not built (in {parent}). "
+                "All that was committed is intact; free some space and run the same command again"
             ) from error
         raise
 

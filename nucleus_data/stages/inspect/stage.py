@@ -89,8 +89,8 @@ class Inspect(RowStage[InspectSettings]):
             table = f"inspect.{group.name}"
             if table in self._groups:
                 raise ValueError(
-                    f"inspect.signals: {self._groups[table][0]!r} and {path!r} both are named"
-                    f" {group.name!r}; each name once"
+                    f"inspect.signals: {self._groups[table][0]!r} and {path!r} are both named"
+                    f" {group.name!r}; names must be unique"
                 )
             self._groups[table] = (path, group)
             if group.name in COMPILED:

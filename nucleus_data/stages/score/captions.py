@@ -83,7 +83,7 @@ class ScoreCaptions(RowStage[ScoreCaptionsSettings]):
         given = self.settings.variants
         known = getattr(self.caption.settings, "variants", {})
         if SOURCE in given:
-            raise RequestError(f"{WHERE} names {SOURCE!r}, which the stage score compares")
+            raise RequestError(f"{WHERE} contains {SOURCE!r}, which the stage score handles")
         if corpus is None:
             check_names([v for v in given if AT in v], list(known), WHERE)
             return {}
@@ -94,7 +94,7 @@ class ScoreCaptions(RowStage[ScoreCaptionsSettings]):
     def missing(self) -> str | None:
         """Returns a message if no variants or no embedding model are set."""
         if not self.settings.variants:
-            return "score_captions.variants is not set; give names of caption.variants"
+            return "score_captions.variants is not set; set it to names of caption.variants"
         return self.embed.missing()
 
     def tables(self) -> Sequence[TableSpec]:

@@ -103,7 +103,7 @@ def vectors_of(column: pa.ChunkedArray) -> tuple[Vectors, Present]:
     lists = pa.chunked_array(column).combine_chunks().drop_null()
     lengths = np.unique(np.diff(lists.offsets.to_numpy()))
     if len(lengths) > 1:
-        raise ValueError(f"vectors of {lengths[0]} and of {lengths[-1]} numbers in one column")
+        raise ValueError(f"a column has vectors of both {lengths[0]} and {lengths[-1]} numbers")
     numbers = lists.flatten().to_numpy(zero_copy_only=False)
     return numbers.reshape(len(lists), -1).astype(np.float32), present
 

@@ -230,15 +230,16 @@ class Score(ColumnStage[ScoreSettings]):
             if not fitting:
                 raise RequestError(
                     f"score.heads: those of {folder!r} were trained on the embeddings of "
-                    f"{heads.model!r}, revision {heads.revision!r}; embed has "
-                    f"{_models(self._spaces, known)}. Their scores would mean nothing: train heads "
-                    "on a model that embeds, or leave these out (score.heads=null)"
+                    f"{heads.model!r}, revision {heads.revision!r}, but embed has "
+                    f"{_models(self._spaces, known)}. Their scores would be meaningless: train "
+                    "heads on a model that embed has, or leave these out (score.heads=null)"
                 )
             for name in heads.heads:
                 if name in taken:
                     raise RequestError(
                         f"score.heads: {taken[name]!r} and {folder!r} both have a head {name!r}, "
-                        "which would be one column; rename one (its tensors and in heads.json)"
+                        "but each needs its own column; rename one (in its tensors and in "
+                        "heads.json)"
                     )
                 taken[name] = folder
             revisions.append(reference.revision)
@@ -256,13 +257,16 @@ class Score(ColumnStage[ScoreSettings]):
         for name, given in self.settings.calibration.items():
             key = f"score.calibration.{name}"
             if name not in spaces:
-                raise RequestError(f"{key}: no such model embeds; there are: {', '.join(spaces)}")
+                raise RequestError(
+                    f"{key}: embed has no such model; available: {', '.join(spaces)}"
+                )
             read = load_calibration(given) if isinstance(given, str) else calibration_of(given, key)
             model, revision = known[spaces[name].name]
             if read.revision != revision:
                 raise RequestError(
-                    f"{key} was fitted on cosines of {read.model!r}, revision {read.revision!r}; "
-                    f"the model is {model!r}, revision {revision!r}: run nucleus calibrate on it"
+                    f"{key} was fitted on cosines of {read.model!r}, revision {read.revision!r}, "
+                    f"but the model is {model!r}, revision {revision!r}: run nucleus calibrate on "
+                    "it"
                 )
             found[name] = read
         return found

@@ -58,13 +58,13 @@ def check(tree: Node, text: str, where: str) -> None:
 
     for node, depth in walk(tree):
         if depth > DEPTH:
-            raise RequestError(f"{where}: is nested more than {DEPTH} deep")
+            raise RequestError(f"{where}: nested more than {DEPTH} levels deep")
         kind = node["class"]
         if kind not in KINDS or (kind == "OPERATOR" and node["type"] not in OPERATORS):
             name = str(node["type"] if kind == "OPERATOR" else kind).replace("_", " ").lower()
             raise refuse(
-                f"has a {name}; a rule is a condition on one record (no aggregates, windows or "
-                "subqueries)"
+                f"contains a {name}; a rule is a condition on one record (no aggregates, windows "
+                "or subqueries)"
             )
         if kind == "TYPE" and (
             node["type_name"].lower() not in TYPES or node["schema"] or node["catalog"]
@@ -74,7 +74,9 @@ def check(tree: Node, text: str, where: str) -> None:
         if kind == "FUNCTION":
             _check_function(node, refuse)
     if (growth := _growth(tree, refuse)) > GROWTH:
-        raise refuse(f"makes up to {growth:,} times as much as it is given; allowed is {GROWTH:,}")
+        raise refuse(
+            f"makes up to {growth:,} times as much as it is given; the limit is {GROWTH:,}"
+        )
 
 
 def _check_function(node: Node, refuse: Any) -> None:
@@ -82,14 +84,14 @@ def _check_function(node: Node, refuse: Any) -> None:
     name = node["function_name"].lower()
     special = node["distinct"] or node["filter"] or node["order_bys"]["orders"]
     if special or node["schema"] or node["catalog"]:
-        raise refuse(f"uses {name}() as no function on single values is used")
+        raise refuse(f"uses {name}() with DISTINCT, FILTER, ORDER BY or a schema; none is allowed")
     if name in PLAIN or name in REPEATS or name in REPLACES:
         return
     what = {
         None: "is not a DuckDB function on single values",
         "aggregate": "is an aggregate over many records",
         "CONSISTENT": "is not allowed in a configuration",
-    }.get(_functions().get(name), "does not always give the same answer")
+    }.get(_functions().get(name), "does not always return the same result")
     all_names = sorted({*PLAIN, *REPEATS, *REPLACES})
     known = "" if name in _functions() else nearest(name, all_names)
     raise refuse(f"uses {name}(), which {what}; a rule is a condition on one record.{known}")
@@ -111,12 +113,12 @@ def _growth(node: Node, refuse: Any) -> int:
             and len(count["literal"]["text"]) <= len(str(GROWTH))
             and int(count["literal"]["text"]) <= GROWTH
         ):
-            raise refuse(f"has {name}() with a count that is not a number up to {GROWTH:,}")
+            raise refuse(f"uses {name}() with a count that is not a number up to {GROWTH:,}")
         return inside * max(1, int(count["literal"]["text"]))
     if name in REPLACES and len(arguments) > REPLACES[name]:
         text = arguments[REPLACES[name]]
         if text["class"] != "CONSTANT" or text["literal"]["kind"] != "STRING":
-            raise refuse(f"has {name}() with a replacement that is not a text in quotes")
+            raise refuse(f"uses {name}() with a replacement that is not a text in quotes")
         return inside * max(1, len(text["literal"]["text"]))
     return inside * GROWS.get(name, 1)
 

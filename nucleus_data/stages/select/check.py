@@ -120,8 +120,8 @@ def _order(
     missing = sorted(GROUPS - {table.removeprefix("inspect.") for table in catalog.values()})
     if missing and {*PREFER} <= {*prefer}:
         raise RequestError(
-            f"select.prefer[0]: the default order reads signals which no table has: those of "
-            f"{', '.join(missing)}; add them to inspect.signals, or give an order of your own, as "
+            "select.prefer[0]: the default order needs signal groups that no table has: "
+            f"{', '.join(missing)}; add them to inspect.signals, or set your own order, such as "
             "select.prefer=[width * height desc, bytes desc]"
         )
     return check_order(prefer, catalog, types)

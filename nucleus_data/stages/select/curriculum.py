@@ -169,7 +169,7 @@ def check_bucket_types(
     where = f"{KEY}.size: {size.text!r}"
     (kind,) = tried([Try(size.sql, size.columns, where)], types)
     if kind in ("BOOLEAN", "VARCHAR"):
-        raise RequestError(f"{where} is {kind.lower()}; a size is a number")
+        raise RequestError(f"{where} has type {kind.lower()}; a size must be a number")
     tried([Try(curriculum.asked()["size"], size.columns, where)], types)
     if premium is None:
         return
@@ -177,8 +177,8 @@ def check_bucket_types(
     (kind,) = tried([Try(premium.sql, premium.columns, where)], types)
     if kind not in ("BOOLEAN", '"NULL"', "NULL"):
         raise RequestError(
-            f"{where} is {kind.lower()}; it is a condition, true or false (compare it with "
-            "something)"
+            f"{where} has type {kind.lower()}; it must be a condition, true or false (compare it "
+            "with something)"
         )
 
 
@@ -193,6 +193,6 @@ def _check_fit(fit: CurriculumFit, settings: CurriculumSettings, tiers: Tiers) -
     for key, was, now in pairs:
         if was != now:
             raise RequestError(
-                f"{KEY}.fitted is of {key}={was!r}, which is now {now!r}; to fit it again, run: "
-                f"{FIT}"
+                f"{KEY}.fitted was fitted with {key}={was!r}, which is now {now!r}; to fit it "
+                f"again, run: {FIT}"
             )

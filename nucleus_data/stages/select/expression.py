@@ -119,9 +119,9 @@ def _parsed(text: str, where: str, order: bool) -> tuple[Node, str, tuple[tuple[
         expression, and the names of the columns that it reads, each split at the dots.
     """
     if len(text) > LETTERS:
-        raise RequestError(f"{where}: has {len(text):,} letters; allowed are {LETTERS:,}")
+        raise RequestError(f"{where}: has {len(text):,} characters; the limit is {LETTERS:,}")
     if "\0" in text or has_surrogate(text):
-        raise RequestError(f"{where}: {shown(text)} has a letter that is none (NUL or a surrogate)")
+        raise RequestError(f"{where}: {shown(text)} has an invalid character (NUL or a surrogate)")
     connection = sealed()
     query = _query(connection, text, where, order)
     check(_expression(query), text, where)
@@ -136,9 +136,7 @@ def _parsed(text: str, where: str, order: bool) -> tuple[Node, str, tuple[tuple[
         return query, written, read
     check(again, text, where)
     if _written(connection, again) != written:
-        raise RequestError(
-            f"{where}: {shown(text)} can't be read in one way only; write it simpler"
-        )
+        raise RequestError(f"{where}: {shown(text)} can be read in several ways; simplify it")
     return query, written, read
 
 
@@ -169,11 +167,11 @@ def _query(connection: duckdb.DuckDBPyConnection, text: str, where: str, order: 
     try:
         parsed = json.loads(str(rows[0][0]))
     except RecursionError:
-        raise RequestError(f"{where}: is nested more than {DEPTH} deep") from None
+        raise RequestError(f"{where}: nested more than {DEPTH} levels deep") from None
     kind = "SQL order, without a comma" if order else "SQL condition"
     failed = str(parsed.get("error_message", "")) if parsed.get("error") else ""
     if failed and not failed.startswith("Only SELECT statements"):
-        what = "no order" if order else "not valid SQL"
+        what = "not a valid order" if order else "not valid SQL"
         raise RequestError(f"{where}: {shown(text)} is {what}: {failed}")
     statements = parsed.get("statements", ())
     node: Node = statements[0]["node"] if len(statements) == 1 else {}
@@ -191,7 +189,7 @@ def _query(connection: duckdb.DuckDBPyConnection, text: str, where: str, order: 
     # DuckDB parses empty parentheses as a row without values.
     alone = alone and (order or not _is_nothing(node["select_list"][0]))
     if not alone or (modifiers and not order):
-        raise RequestError(f"{where}: {shown(text)} must be one {kind}")
+        raise RequestError(f"{where}: {shown(text)} must be a single {kind}")
     return node
 
 
@@ -234,6 +232,6 @@ def _column(parts: tuple[str, ...], text: str, where: str, names: Names) -> Colu
         allowed = [*sorted(names.catalog), "source.NAME"]
     name = ".".join(parts)
     raise RequestError(
-        f"{where}: {shown(text)} reads {name!r}, which no table has.{nearest(name, allowed)} "
-        f"Known: {', '.join(allowed) or 'none'}"
+        f"{where}: {shown(text)} reads {name!r}, which is not in any table."
+        f"{nearest(name, allowed)} Available: {', '.join(allowed) or 'none'}"
     )

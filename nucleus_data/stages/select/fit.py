@@ -57,12 +57,12 @@ class CurriculumFit(BaseModel):
     @model_validator(mode="after")
     def _rising(self) -> Self:
         if len(self.sizes) != len(self.ranks):
-            raise ValueError(f"has {len(self.sizes)} sizes and {len(self.ranks)} ranks")
+            raise ValueError(f"has {len(self.sizes)} sizes but {len(self.ranks)} ranks")
         for name in ("sizes", "ranks"):
             if (np.diff(getattr(self, name)) <= 0).any():
-                raise ValueError(f"{name} must rise")
+                raise ValueError(f"{name} must be in increasing order")
         if not 0 <= self.ranks[0] <= self.ranks[-1] <= 1:
-            raise ValueError("ranks must be 0 to 1")
+            raise ValueError("ranks must be between 0 and 1")
         return self
 
     def standardised(self, tiers: NDArray[Any], sizes: Numbers) -> Numbers:
@@ -122,7 +122,7 @@ def fitted(
     keys = sorted(sketch)
     if not keys:
         raise RequestError(
-            "no kept record has a quality tier and a size, so there is nothing to fit; "
+            "no kept record has both a quality tier and a size, so there is nothing to fit; "
             "see select.tiers.score, select.tiers.bounds and select.curriculum.size"
         )
     tiers, every = (np.array(column, np.float64) for column in zip(*keys, strict=True))
@@ -137,7 +137,7 @@ def fitted(
     )
     if z.min() == z.max():
         raise RequestError(
-            f"all {total:,} kept records are of one tier and size, so none is before another; "
+            f"all {total:,} kept records have the same tier and size, so there is no order; "
             "see select.tiers and select.curriculum.size"
         )
     # `fsum` rounds only once, so that the sum is the same on every machine.
@@ -168,13 +168,13 @@ def load_fit(given: str | Mapping[str, Any] | None) -> CurriculumFit:
     if given is None:
         raise RequestError(
             f"{KEY} is not set: buckets need constants that are fitted once. Select with "
-            f"select.curriculum=null, run: {FIT}, then set {FITTED}"
+            f"select.curriculum=null, run: {FIT}, and set {FITTED}"
         )
     where = f"{KEY}: {given!r}" if isinstance(given, str) else KEY
     try:
         content = json.loads(Path(given).read_bytes()) if isinstance(given, str) else given
     except FileNotFoundError:
-        raise RequestError(f"{where} is not there; to make it, run: {FIT}") from None
+        raise RequestError(f"{where} does not exist; to create it, run: {FIT}") from None
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise RequestError(f"{where} can't be read: {reason}") from None
@@ -187,7 +187,7 @@ def load_fit(given: str | Mapping[str, Any] | None) -> CurriculumFit:
         place = ".".join(map(str, first["loc"])) or "it"
         message = first["msg"].removeprefix("Value error, ")
         raise RequestError(
-            f"{where} is not what fit-curriculum writes: {place}: {message}; run: {FIT}"
+            f"{where} is not the output of fit-curriculum: {place}: {message}; run: {FIT}"
         ) from None
 
 

@@ -61,7 +61,7 @@ class FitTask:
         if decided is None or not np.array_equal(
             decided.column("row").to_numpy(), answers.column("row").to_numpy()
         ):
-            raise CorpusError("the selection is about other records than there are")
+            raise CorpusError("the selection does not match the records of the corpus")
         return answers.filter(pc.equal(decided.column("state"), KEPT))
 
 

@@ -184,7 +184,7 @@ def _ask(given: pa.Table, rules: Sequence[Rule], marks: Sequence[Mark]) -> pa.Ta
     finally:
         connection.unregister("given")
     if not np.array_equal(judged.column("_at").to_numpy(), np.arange(given.num_rows)):
-        raise AssertionError("the answers came back in another order than the rows")
+        raise AssertionError("the answers are in a different order than the rows")
     return judged
 
 

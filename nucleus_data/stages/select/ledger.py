@@ -112,7 +112,7 @@ def _of_records(answers: pa.Table, records: Mapping[int, pa.Table]) -> pa.Table:
     keys = pa.concat_tables([rows.select(list(KEYS)) for rows in records.values()])
     chosen = answers.filter(pc.is_in(answers.column("shard"), pa.array(list(records), pa.int32())))
     if not np.array_equal(places_of(chosen), places_of(keys)):
-        raise CorpusError("the rules' answers are about other records than there are")
+        raise CorpusError("the rules' answers do not match the records of the corpus")
     return chosen.append_column("id", keys.column("id"))
 
 

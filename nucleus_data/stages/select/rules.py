@@ -119,7 +119,7 @@ def check_is_condition(kind: str, where: str) -> None:
     """
     if kind not in ("BOOLEAN", '"NULL"', "NULL"):
         raise RequestError(
-            f"{where} is {kind.lower()}; a rule is a condition, true or false "
+            f"{where} has type {kind.lower()}; a rule must be a condition, true or false "
             "(compare it with something)"
         )
 
@@ -215,7 +215,7 @@ def _tried_alone(attempt: Try, types: Mapping[tuple[str, str], pa.DataType]) -> 
         raise RequestError(f"{where} takes more than {TRIED_S:g} s on one record") from None
     except duckdb.Error as error:
         reason = str(error).splitlines()[0]
-        raise RequestError(f"{where} does not fit its columns: {reason}") from None
+        raise RequestError(f"{where} does not fit the types of its columns: {reason}") from None
     return kind
 
 

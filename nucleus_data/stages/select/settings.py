@@ -50,7 +50,7 @@ class TierSettings(BaseModel):
     @classmethod
     def _rising(cls, bounds: tuple[float, ...]) -> tuple[float, ...]:
         if not all(a < b for a, b in pairwise(bounds)):
-            raise ValueError(f"bounds must rise, got {list(bounds)}")
+            raise ValueError("bounds must be in increasing order")
         return bounds
 
 

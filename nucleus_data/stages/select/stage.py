@@ -42,8 +42,8 @@ __all__ = ["TABLE", "Select", "check_sums", "filling_of", "published_selection"]
 
 VERSION = 2
 NOT_COMPARED = (
-    "select: the copies were not compared (nucleus compare does); which of them stays is decided "
-    "by the signals of each alone"
+    "select: the copies were not compared (run nucleus compare to do so); which one is kept "
+    "depends only on the signals of each"
 )
 
 
@@ -139,7 +139,7 @@ class Select(CorpusStage[SelectSettings]):
             if self.published(run, pins):
                 return pins
         raise RequestError(
-            "there is no selection for the tables and rules as they are now; "
+            "there is no selection for the current tables and rules; "
             f"run: {told('select', run.corpus.uri)}"
         )
 
@@ -155,7 +155,7 @@ class Select(CorpusStage[SelectSettings]):
         decisions = self.decisions(run, compared=bool(ranks))
         if COPIES in decisions.reads and not ranks:
             raise RequestError(
-                "select.prefer reads copy_rank, and the copies are not compared as they are now; "
+                "select.prefer reads copy_rank, but the current copies have not been compared; "
                 f"run: nucleus compare corpus={run.corpus.uri}{run.choice.options()}"
             )
         inputs = {name: {**run.tables, **ranks}[name] for name in decisions.reads}
@@ -197,7 +197,7 @@ class Select(CorpusStage[SelectSettings]):
             report = StageReport(self.name)
             report.summary = Summary(rows=before["records"], already=before["records"])
             run.keep(report, quiet=True)
-            _say(run, before, "decided before")
+            _say(run, before, "already decided")
             return
         report = self.decide(run, run)
         if report.failed:

@@ -107,5 +107,5 @@ def check_score(tiers: Tiers, types: Mapping[tuple[str, str], pa.DataType]) -> N
     where = f"{KEY}: {tiers.score.text!r}"
     (kind,) = tried([Try(tiers.score.sql, tiers.columns, where)], types)
     if kind in ("BOOLEAN", "VARCHAR"):
-        raise RequestError(f"{where} is {kind.lower()}; a score is a number")
+        raise RequestError(f"{where} has type {kind.lower()}; a score must be a number")
     tried([Try(tiers.sql(), tiers.columns, where)], types)

@@ -23,14 +23,14 @@ Place = tuple[int, int]
 # Item of the default order -> explanation. `{}` is the value of the copy that stays, then of the
 # other.
 WORDS = {
-    RANK: "laid over each other, it is the better copy (rank {} against {})",
-    WORSE: "the other has traces of enlarging, or no colour",
+    RANK: "aligned with the other, it is the better copy (rank {} against {})",
+    WORSE: "the other shows signs of enlarging, or has no colour",
     PIXELS: "it has more pixels inside its borders",
-    QUALITY: "less is wrong with it, by a sum of signals: {} against {}",
+    QUALITY: "it has fewer defects, by a sum of signals: {} against {}",
     "bytes desc": "its file is larger: {} against {} bytes",
 }
 SCORED = "its score is higher: {} against {}"
-EQUAL = "they are equal in all that is preferred, so their ids decide"
+EQUAL = "they are equal in every preference, so their ids decide"
 
 
 def preferences(

@@ -82,7 +82,7 @@ def weights_of(
             named = find_set(run.corpus.store, name, caption_tables(run.pins), WEIGHTS)
             if (named.variant, named.config_hash) not in tables:
                 raise RequestError(
-                    f"{WEIGHTS} names {name!r}, which is none of {CAPTIONS}: "
+                    f"{WEIGHTS} has {name!r}, which is not in {CAPTIONS}: "
                     f"{', '.join(settings.captions)}"
                 )
             names[name] = tables[named.variant, named.config_hash]

@@ -64,7 +64,7 @@ def check_original(data: bytes, record: Any, store: Store) -> None:
     if hashlib.sha256(data).hexdigest() != record["sha256"]:
         raise CorpusError(
             f"{store.url(tar_name(record['shard']))} changed: {record['id']} no longer has the "
-            "SHA-256 that it was ingested with. Put the original tar back, or ingest the new "
+            "SHA-256 that it was ingested with. Restore the original tar, or ingest the new "
             "pictures as a new source"
         )
 
@@ -75,7 +75,7 @@ def _read(store: Store, shard: int, start: int, size: int) -> bytes:
         return store.read_range(name, start, size)
     except FileNotFoundError:
         raise CorpusError(
-            f"{store.url(name)} is missing, though its records are there; put it back"
+            f"{store.url(name)} is missing, but its records exist; restore it"
         ) from None
     except (IsADirectoryError, PermissionError) as error:
         raise damaged(store, name, error) from error

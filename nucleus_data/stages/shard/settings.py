@@ -91,9 +91,9 @@ class ShardSettings(BaseModel):
     def _of_buckets(cls, caps: int | dict[str, int] | None) -> int | dict[str, int] | None:
         given = caps if isinstance(caps, dict) else dict.fromkeys(NAMES, caps or 0)
         if unknown := [name for name in given if name not in NAMES]:
-            raise ValueError(f"has {unknown[0]!r}; allowed: {', '.join(NAMES)}")
+            raise ValueError(f"unknown bucket {unknown[0]!r}; allowed: {', '.join(NAMES)}")
         if negative := [count for count in given.values() if count < 0]:
-            raise ValueError(f"has {negative[0]}; allowed: 0 or more")
+            raise ValueError(f"must be 0 or more, not {negative[0]}")
         return caps
 
     @field_validator("aspects")
@@ -102,25 +102,25 @@ class ShardSettings(BaseModel):
         if isinstance(aspects, str):
             return aspects
         if not aspects:
-            raise ValueError("has no bucket; allowed: seven, forty, or a list of one name or more")
+            raise ValueError("is empty; allowed: seven, forty, or a list of at least one name")
         unknown = [a for a in aspects if a not in SIZES_1024 and a not in FORTY]
         if unknown:
             allowed = f"{', '.join(SIZES_1024)}; {', '.join(FORTY)}"
-            raise ValueError(f"has {unknown[0]!r}; allowed: {allowed}")
+            raise ValueError(f"unknown bucket {unknown[0]!r}; allowed: {allowed}")
         return aspects
 
     @field_validator("resolutions")
     @classmethod
     def _positive(cls, resolutions: tuple[int, ...]) -> tuple[int, ...]:
         if min(resolutions) < 1:
-            raise ValueError(f"has {min(resolutions)}; allowed: sides of 1 pixel or more")
+            raise ValueError(f"must be sides of 1 pixel or more, not {min(resolutions)}")
         return resolutions
 
     @field_validator("aspects", "resolutions", "captions")
     @classmethod
     def _once(cls, items: Any) -> Any:
         if isinstance(items, tuple) and len(set(items)) != len(items):
-            raise ValueError("has one entry twice; allowed: each once")
+            raise ValueError("contains an entry twice; list each once")
         return items
 
     def aspect_names(self) -> tuple[str, ...]:

@@ -133,7 +133,7 @@ class Shard(CorpusStage[ShardSettings]):
         """Plans and writes whatever is missing of the set, its edition and its columns."""
         folder = set_of(run)
         if folder.published:
-            run.say(f"shard: the tars are there already: {folder.url()}")
+            run.say(f"shard: the tars already exist: {folder.url()}")
             samples = sum(entry.samples for entry in folder.manifest())
             report = StageReport(self.name, summary=Summary(rows=samples, already=samples))
             run.keep(report, quiet=True)
@@ -197,7 +197,7 @@ class Shard(CorpusStage[ShardSettings]):
         assert run.pins.edition is not None
         edition = folder.new_edition(run.pins.edition)
         if edition.published:
-            run.say(f"  captions: the edition {edition.hash} is there already")
+            run.say(f"  captions: the edition {edition.hash} already exists")
             return
         sets = sets_of(self.settings, run)
         composition = Composition(tuple(sets), run.tables, preserved(run, sets, self._preserve))
@@ -269,7 +269,7 @@ class Shard(CorpusStage[ShardSettings]):
     def _check_measured(self, run: Run) -> None:
         if not run.corpus.at(MEASURED, run.tables[MEASURED]).part_names():
             raise RequestError(
-                f"nothing of {run.corpus.uri} is measured yet; "
+                f"{run.corpus.uri} has not been measured yet; "
                 f"run: {told('inspect', run.corpus.uri)}"
             )
 
@@ -290,6 +290,6 @@ def check_caps(settings: ShardSettings, select: SelectSettings) -> None:
     """Refuses caps if there are no curriculum buckets. Raises RequestError."""
     if settings.caps is not None and select.curriculum is None:
         raise RequestError(
-            "shard.caps are of curriculum buckets, and there are none: set select.curriculum, or "
+            "shard.caps needs curriculum buckets, but there are none: set select.curriculum, or "
             "shard.caps=null"
         )

@@ -96,7 +96,7 @@ class TarTask:
         same = made or store.size(name) == written.size
         if not same or not store.create(index_name(name), index):
             raise CorpusError(
-                f"{name} is there with other content; remove the set and make it again"
+                f"{name} already exists with different content; remove the set and make it again"
             )
         content = {
             **{n: getattr(plan, n) for n in ("path", "resolution", "aspect", "width", "height")},

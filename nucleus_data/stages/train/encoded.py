@@ -17,7 +17,7 @@ def encoded_words(encoded: Mapping[str, Any]) -> Iterator[str]:
             continue
         line = f"  {name}: {kind['read']:,} read from {', '.join(kind['folders'])}"
         if kind["lacking"]:
-            line += f", {kind['lacking']:,} were not there and were encoded by the trainer"
+            line += f", {kind['lacking']:,} were missing and were encoded by the trainer"
         yield line
         for file, found in list(kind["faults"].items())[:SHOWN_FAULTS]:
             yield f"    {file}: {found}; to make it again, remove it and run: nucleus encode"

@@ -93,8 +93,8 @@ def run_remotely(spec: RunSpec, asked: dict[str, told.Asked]) -> None:
         import socket
 
         raise RequestError(
-            f"the machine {socket.gethostname()} does not see the folder {spec.out}; give --out a "
-            "folder that all machines of the cluster see"
+            f"the machine {socket.gethostname()} cannot access the folder {spec.out}; set --out to "
+            "a folder that all machines of the cluster can access"
         )
     do_run(spec)
 
@@ -102,7 +102,7 @@ def run_remotely(spec: RunSpec, asked: dict[str, told.Asked]) -> None:
 def _died(spec: RunSpec, error: Exception) -> str:
     return (
         f"run {spec.folder.name}: its worker died {ATTEMPTS} times ({type(error).__name__}; the "
-        "memory may be full). What is done stays; the same command goes on"
+        "memory may be full). What is done is kept; run the same command again to continue"
     )
 
 

@@ -71,7 +71,7 @@ class Train(CorpusStage[QuickTrainSettings]):
         folder = set_of(run)
         if not _is_whole(run, folder, self.settings):
             said = _size(self.settings)
-            run.say(f"quick_train: {said} on {folder.path}, which is not there yet")
+            run.say(f"quick_train: {said} on {folder.path}, which does not exist yet")
             return
         settings = self._settings(run)
         said = _size(settings)
@@ -97,7 +97,7 @@ class Train(CorpusStage[QuickTrainSettings]):
             for side in {phase.resolution for phase in settings.plan()}:
                 _choose(folder, trained_ids(folder, side, settings.edition), settings)
         if done := steps_done(store, place(folder.path, settings)):
-            run.say(f"quick_train: goes on after step {done} of {settings.steps}")
+            run.say(f"quick_train: continues after step {done} of {settings.steps}")
         start = time.perf_counter()
         summary = _trained(run, self, folder.path, settings)
         report = StageReport(self.name, seconds=time.perf_counter() - start)
@@ -118,7 +118,8 @@ class Train(CorpusStage[QuickTrainSettings]):
         folder, named = set_of(run), self.settings.edition
         if not _is_whole(run, folder, self.settings):
             raise RequestError(
-                f"{folder.path} is not there or not complete; run: {told('shard', run.corpus.uri)}"
+                f"{folder.path} does not exist or is incomplete; "
+                f"run: {told('shard', run.corpus.uri)}"
             )
         return folder, str(run.pins.edition) if named is None else folder.edition(named).hash
 
@@ -180,7 +181,7 @@ def _trained(run: Run, stage: Train, folder: str, settings: QuickTrainSettings) 
         cause = error.cause if isinstance(error.cause, Exception) else error
         if isinstance(cause, ImportError):
             raise RequestError(
-                f"quick_train needs torch and diffusers ({cause}); install them: "
+                f"quick_train needs torch and diffusers ({cause}); install them with: "
                 "pip install 'nucleus-data[train]'"
             ) from error
         kind = "" if isinstance(cause, RequestError) else f"{type(cause).__name__}: "
@@ -215,8 +216,10 @@ def trained_ids(folder: SetFolder, resolution: int | None, edition: str | None) 
     sides = sorted({tar.resolution for tar in tars})
     wanted = resolution if resolution is not None else min(sides, default=0)
     if wanted not in sides:
-        found = ", ".join(map(str, sides)) or "none, the set is empty"
-        raise RequestError(f"{folder.path} has no samples at resolution {wanted}; it has: {found}")
+        found = ", ".join(map(str, sides)) or "none (the set is empty)"
+        raise RequestError(
+            f"{folder.path} has no samples at resolution {wanted}; available: {found}"
+        )
     captions = folder.edition(edition)
     ids: list[str] = []
     for tar in tars:

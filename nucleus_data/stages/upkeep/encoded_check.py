@@ -78,7 +78,7 @@ def check_markers(folder: SetFolder) -> Iterator[Fault]:
             yield Fault(KIND, file, "", error.found)
             continue
         if about is not None and not _is_right(one, about):
-            yield Fault(KIND, file, "", "it is not what its folder is named by")
+            yield Fault(KIND, file, "", "it does not match the name of its folder")
 
 
 def right_encodings(folder: SetFolder, *, texts: bool) -> Iterator[tuple[Encoding, dict[str, Any]]]:
@@ -125,14 +125,14 @@ def check_latents(
         yield from _check(file, path, about["dtype"])
         found = [file.key(n).hex() for n in range(len(file))]
         for ident in sorted(set(found) - set(ids)):
-            yield Fault(KIND, path, ident, "it is of no sample of the tar")
+            yield Fault(KIND, path, ident, "it belongs to no sample of the tar")
         for ident in sorted(set(ids) - set(found) - set(undecodable)):
             yield Fault(KIND, path, ident, "it has no latent")
         for number in np.flatnonzero(np.diff(file.starts) != 1).tolist():
             yield Fault(KIND, path, found[number], "it is not one latent")
         if not _fits(file.row, entry, about.get("factor")):
             yield Fault(
-                KIND, path, "", f"latents are {file.row}, not of {entry.width} x {entry.height}"
+                KIND, path, "", f"latents are {file.row}, not for {entry.width} x {entry.height}"
             )
 
 
@@ -163,7 +163,7 @@ def check_texts(folder: SetFolder, one: Encoding, part: int, said: Said) -> Iter
     found = list(_check(file, path, about["dtype"]))
     keys = [file.key(number) for number in range(len(file))]
     found += [
-        Fault(KIND, path, key.hex(), "it is of another file")
+        Fault(KIND, path, key.hex(), "it belongs to another file")
         for key in keys
         if part_of(key, about["parts"]) != part
     ]
@@ -198,7 +198,7 @@ def _opened(
 def _check(file: EncodedFile, path: str, dtype: str) -> Iterator[Fault]:
     """Yields the faults of a file's bytes, with keys of values in place of samples."""
     if not file.well_formed or file.dtype != dtype:
-        yield Fault(KIND, path, "", f"its header is another one ({len(file):,} values)")
+        yield Fault(KIND, path, "", f"its header is wrong ({len(file):,} values)")
     if (size := file.store.size(file.name)) != file.size:
         yield Fault(KIND, path, "", f"it has {size:,} bytes, not {file.size:,}")
     for number, data in file.every():
@@ -208,14 +208,12 @@ def _check(file: EncodedFile, path: str, dtype: str) -> Iterator[Fault]:
         try:
             value = file.value(number, data)
         except DamagedError:
-            yield Fault(KIND, path, key.hex(), "its value is another one")
+            yield Fault(KIND, path, key.hex(), "its value was changed")
             continue
         if file.cut[number] > 1:
-            yield Fault(KIND, path, key.hex(), "whether it was cut is neither 0 nor 1")
+            yield Fault(KIND, path, key.hex(), "its mark of a cut text is neither 0 nor 1")
         if not is_finite(value.data, file.dtype):
-            detail = (
-                f"a number of it is infinite or none; encode.dtype={file.dtype} may be too small"
-            )
+            detail = f"it has infinite or NaN values; encode.dtype={file.dtype} may be too small"
             yield Fault(KIND, path, key.hex(), detail)
 
 

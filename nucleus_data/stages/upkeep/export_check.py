@@ -110,7 +110,7 @@ def check_file(store: Store, out: Store, file: Mapping[str, Any]) -> Iterator[Fa
             while data := stream.read(STEP):
                 digest.update(data)
             if digest.hexdigest() != file["sha256"]:
-                yield Fault("export_file", path, "", "its SHA-256 is not that of export.json")
+                yield Fault("export_file", path, "", "its SHA-256 differs from that in export.json")
             stream.seek(0)
             ids = list(_ids(stream, path))
     except FileNotFoundError:

@@ -7,16 +7,16 @@ from typing import Any
 
 SHOWN = 3
 _TAR = (
-    "put a copy back; or remove it, its index (.index.parquet) and manifest.parquet, and run "
-    "nucleus shard, which writes what is missing"
+    "restore it from a copy; or remove it, its index (.index.parquet) and manifest.parquet, and "
+    "run nucleus shard, which writes what is missing"
 )
 _INDEX = (
-    "put a copy back; or remove it, its tar and manifest.parquet, and run nucleus shard, which "
-    "writes what is missing"
+    "restore it from a copy; or remove it, its tar and manifest.parquet, and run nucleus shard, "
+    "which writes what is missing"
 )
 _BESIDE = "remove its folder {name}/HASH, and run nucleus shard, which writes it again"
 ADVICE = {
-    "manifest": "put a copy back; or remove it, and run nucleus shard",
+    "manifest": "restore it from a copy; or remove it, and run nucleus shard",
     "tar_missing": _TAR,
     "tar_size": _TAR,
     "picture_changed": _TAR,
@@ -30,15 +30,15 @@ ADVICE = {
     "count": "remove manifest.parquet, and run nucleus shard",
     "captions": _BESIDE.format(name="captions"),
     "columns": _BESIDE.format(name="columns"),
-    "duplicate": "the set was put together from several: write it again with nucleus shard",
-    "evaluation": "nucleus dedup and select with dedup.against, then nucleus shard; or "
+    "duplicate": "the set was assembled from several: write it again with nucleus shard",
+    "evaluation": "run nucleus dedup and select with dedup.against, then nucleus shard; or "
     "nucleus takedown --id",
-    "blocked": "nucleus takedown --id, which takes it out of the set",
+    "blocked": "run nucleus takedown --id, which removes it from the set",
     "encoded": "remove each file that is named, and run nucleus encode, which makes it again; "
-    "until then, a training encodes what is lacking",
+    "until then, a training encodes what is missing",
     "export_file": "remove the export's folder, and run nucleus export again",
-    "export_blocked": "remove the export's folder, and run nucleus export again: the set it is of "
-    "is without them once nucleus takedown is done",
+    "export_blocked": "remove the export's folder, and run nucleus export again, once nucleus "
+    "takedown has removed them from the set",
     "left_out": "remove left_out.parquet and manifest.parquet, and run nucleus shard",
 }
 

@@ -140,7 +140,7 @@ def _near(
     for name, read in READS[dedup.hashes].items():
         if name not in tables or not corpus.at(name, tables[name]).part_names():
             raise RequestError(
-                f"--like compares the table {name}, and nothing of {corpus.uri} is in it yet; "
+                f"--like needs the table {name}, but nothing of {corpus.uri} is in it yet; "
                 f"run: {told('inspect', corpus.uri)}"
             )
         folder = corpus.at(name, tables[name]).folder

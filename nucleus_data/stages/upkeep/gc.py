@@ -182,7 +182,7 @@ def _sets(store: Store, used: Used) -> Iterator[Garbage]:
                     yield Garbage(folder.path, "a set of an older layout, which nothing reads")
                 continue
         if folder.path not in used.folders:
-            why = "" if folder.published else " and that is not finished"
+            why = "" if folder.published else " and that is unfinished"
             yield Garbage(folder.path, f"a set that no counted run uses{why}")
             continue
         # If no run pinned an edition of the set, all editions are kept; the same for columns.
@@ -206,9 +206,9 @@ def _encoded(
             continue
         if about is None:
             if folder.path not in used.recent:
-                yield Garbage(path, f"{what} that are not finished")
+                yield Garbage(path, f"unfinished {what}")
         elif one.texts and about.get("edition") not in editions:
-            yield Garbage(path, f"{what} of captions that are not there")
+            yield Garbage(path, f"{what} of captions that no longer exist")
         elif encoders is not None:
             configs = [encoders.now, *used.configs.get(folder.path, [])]
             if not any(encoders.reads(config, about) for config in configs):
@@ -270,7 +270,7 @@ def lines(found: list[Garbage], *, removed: bool) -> Iterator[str]:
     for one in found:
         yield f"{one.path}: {one.files:,} files, {one.bytes:,} bytes; {one.why}"
     files, size = sum(one.files for one in found), sum(one.bytes for one in found)
-    verb = "removed" if removed else "can go"
+    verb = "removed" if removed else "can be removed"
     yield f"gc: {len(found):,} folders, {files:,} files, {size:,} bytes {verb}"
     if found and not removed:
-        yield "  nothing was removed; to do it: --remove"
+        yield "  nothing was removed; to remove them, add --remove"

@@ -36,8 +36,8 @@ class ProveTask(TakedownTask):
         corpus, plan = self.opened()
         for found in still_there(corpus, plan, number):
             raise CorpusError(
-                f"takedown {plan.name}: {found}; run the same command again. If it says so again, "
-                "another program has put it back"
+                f"takedown {plan.name}: {found}; run the same command again. If this message "
+                "returns, another program has restored it"
             )
         return Summary(rows=len(plan.of_shard(number)), done=len(plan.of_shard(number)))
 

@@ -57,7 +57,7 @@ from nucleus_data.stages.upkeep.shards import ShardTask
 SHOWN = 10
 # Everything in a page that may be an id, also within longer sequences of hex digits.
 _IDS = re.compile(rb"(?=([0-9a-f]{32}))")
-NOBODY = "takedown: no record of this corpus is meant; later ingests refuse it"
+NOBODY = "takedown: no record of this corpus matches; later ingests refuse it"
 
 
 class NoSettings(BaseModel):
@@ -87,7 +87,7 @@ def forecast(run: Run, request: Request, dedup: DedupSettings) -> Iterator[str]:
     """
     plan, found, under_way = _planned(run, request, dedup)
     if under_way:
-        yield f"takedown {plan.name} is under way; without --dry-run, it goes on"
+        yield f"takedown {plan.name} is under way; without --dry-run, it continues"
     elif not plan.records.num_rows:
         yield f"{NOBODY}, without --dry-run"
         return
@@ -140,7 +140,7 @@ def take_down(run: Run, request: Request, dedup: DedupSettings) -> bool:
     counts = Counter(sets_removed=_unfinished(run, plan))
     for name, ended in takedowns(store):
         if not ended and name != plan.name:
-            run.say(f"takedown {name} was begun and is not done: run its own command again")
+            run.say(f"takedown {name} is unfinished: run its own command again")
     if not under_way:
         assert found is not None
         # First of all, so that no ingest brings the records back meanwhile.
@@ -184,13 +184,13 @@ def _unfinished(run: Run, plan: TakedownPlan) -> int:
                 folder.manifest_table()
             except CorpusError as error:
                 raise RequestError(
-                    f"{error} What it has of these records cannot be taken down; remove the folder "
+                    f"{error} Its copies of these records cannot be taken down; remove the folder "
                     f"'{folder.url()}' first"
                 ) from None
         elif is_planned(folder, plan):
             # Nothing reads the set, and it is unknown how much of it is written.
             remove_all(store, store.find(folder.path))
-            run.say(f"takedown: removed {folder.url()}, a set that was not finished")
+            run.say(f"takedown: removed {folder.url()}, an unfinished set")
             removed += 1
     return removed
 

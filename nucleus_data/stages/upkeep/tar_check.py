@@ -74,7 +74,7 @@ class _Check:
         if self._place != self._entry.bytes:
             self._fault("tar_size", "", f"it has {self._place:,} bytes, not {self._entry.bytes:,}")
         if self._found.sha256 != self._entry.sha256 and not self._found.faults:
-            self._fault("tar_changed", "", "its SHA-256 is not that of the manifest")
+            self._fault("tar_changed", "", "its SHA-256 differs from that in the manifest")
         return self._found
 
     def _sample(self, row: Mapping[str, Any]) -> bool:
@@ -150,7 +150,7 @@ def json_problem(data: bytes, row: Mapping[str, Any]) -> str:
     try:
         content = json.loads(data)
     except ValueError as error:
-        return f"it is no JSON: {error}"
+        return f"it is not JSON: {error}"
     if not isinstance(content, dict) or content.keys() != set(FIELDS.names):
         return f"its fields are not {', '.join(FIELDS.names)}"
     if provenance(content) != data:
@@ -203,7 +203,7 @@ def compared(
         except ValueError:
             continue
         if known is None or known.get("id") != row["id"]:
-            yield row["id"], f"record {row['shard']}:{row['row']} is another one"
+            yield row["id"], f"record {row['shard']}:{row['row']} is a different one"
             continue
         for name, value in known.items():
             if name in content and content[name] != value:

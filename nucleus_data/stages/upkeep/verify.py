@@ -92,9 +92,9 @@ class DuplicateTask:
                 if not self._mine(ident, number):
                     continue
                 if ident in known:
-                    yield Fault("duplicate", entry.path, ident, "it is in another tar, too")
+                    yield Fault("duplicate", entry.path, ident, "it is also in another tar")
                 if (ident, entry.resolution) in left_out:
-                    yield Fault("left_out", entry.path, ident, "left_out.parquet has it, too")
+                    yield Fault("left_out", entry.path, ident, "it is also in left_out.parquet")
                 known.add(ident)
 
     def _mine(self, ident: str, number: int) -> bool:
@@ -139,7 +139,7 @@ def find_set(run: Run, name: str | None) -> SetFolder:
         return SetFolder(Store(name, run.corpus.store.storage_options))
     known = ", ".join(words) or "none"
     what = "several sets" if fits else "no set"
-    raise RequestError(f"{run.corpus.uri} has {what} {name or ''}; there are: {known}")
+    raise RequestError(f"{run.corpus.uri} has {what} {name or ''}; available: {known}")
 
 
 def verify(
@@ -246,7 +246,7 @@ def _sums(folder: SetFolder, counts: Mapping[str, int]) -> Iterator[Fault]:
         }:
             found = counts.get(f"{name} {one.hash}", 0)
             if stated.get(name, 0) != found:
-                detail = f"it says {stated.get(name, 0)} {name}, there are {found}"
+                detail = f"it states {stated.get(name, 0)} {name}, but there are {found}"
                 yield Fault("captions", path, "", detail)
     for columns in folder.all_columns():
         try:

@@ -91,7 +91,7 @@ class VerifyTask:
         try:
             file = with_retries(lambda: store.fs.open(store.path(name), "rb"))
         except FileNotFoundError:
-            return [Fault("tar_missing", entry.path, "", "the manifest names it")]
+            return [Fault("tar_missing", entry.path, "", "it is in the manifest")]
         with file:
             found = check_tar(file, entry, index, decode=self.decode)
             faults = found.faults
@@ -156,7 +156,7 @@ def check_index(folder: SetFolder, entry: TarEntry) -> tuple[list[Fault], pa.Tab
         data = read_whole(store, name)
         if hashlib.sha256(data).hexdigest() == entry.index_sha256:
             return [], folder.index(entry.path)
-        found = "its SHA-256 is not that of the manifest"
+        found = "its SHA-256 differs from that in the manifest"
         try:
             there = folder.index(entry.path).to_pylist()
         except DamagedError as error:
@@ -171,7 +171,7 @@ def check_index(folder: SetFolder, entry: TarEntry) -> tuple[list[Fault], pa.Tab
     except Exception as error:  # raised by tarfile, as the tar is damaged as well
         return [Fault("index_changed", file, "", f"{found}; the tar: {error}")], None
     faults = [
-        Fault("index_changed", file, row["id"], "its row is another one than the tar's")
+        Fault("index_changed", file, row["id"], "its row differs from the tar's")
         for row, one in zip(right, [*there, *[None] * len(right)], strict=False)
         if one is None or any(one[key] != value for key, value in row.items())
     ]
@@ -204,12 +204,12 @@ def check_beside(
     if rows["id"].to_pylist() != index["id"].to_pylist():
         pairs = zip(index["id"].to_pylist(), [*rows["id"].to_pylist(), None], strict=False)
         first = next((a for a, b in pairs if a != b), "")
-        yield Fault(kind, file, first, "from here on, the rows are not those of the tar")
+        yield Fault(kind, file, first, "from here on, the rows differ from those of the tar")
         return
     if kind == "captions":
         lengths, sources = (pc.list_value_length(rows[n]) for n in ("captions", "caption_sources"))
         for ident in rows["id"].filter(pc.not_equal(lengths, sources)).to_pylist():
-            yield Fault(kind, file, ident, "it has other captions than caption_sources")
+            yield Fault(kind, file, ident, "its captions do not match caption_sources")
         counts[f"samples {one.hash}"] += rows.num_rows
         counts[f"captions {one.hash}"] += pc.sum(lengths).as_py() or 0
         counts[f"without {one.hash}"] += pc.sum(pc.equal(lengths, 0)).as_py() or 0

@@ -213,8 +213,8 @@ def test_a_wrong_request_ends_with_2_and_one_message(arguments, reason, tmp_path
     ("source", "reason"),
     [
         ([], "ingest.source is not set"),
-        (["ingest.source=absent/"], "there is no such file or folder"),
-        (["ingest.source=file:///absent"], "there is no such file or folder"),
+        (["ingest.source=absent/"], "no such file or folder"),
+        (["ingest.source=file:///absent"], "no such file or folder"),
     ],
 )
 def test_an_ingest_whose_source_is_not_there_makes_no_corpus(source, reason, tmp_path, monkeypatch):

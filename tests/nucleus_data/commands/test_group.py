@@ -26,7 +26,7 @@ def test_embed_without_a_model_says_what_to_give(tmp_path, monkeypatch, options)
     command = ["embed", *options, f"corpus={corpus}", "embed.model=null", "score.heads=null"]
     found = CliRunner().invoke(cli, command)
     assert found.exit_code == 2
-    assert "embed.model is not set; give nano, a folder" in found.output
+    assert "embed.model is not set; set it to nano, a folder" in found.output
 
 
 def test_the_help_of_the_demo_names_its_own_configuration():

@@ -109,7 +109,7 @@ def test_a_set_is_verified_mended_and_a_picture_taken_down(tmp_path):
     data[700] ^= 1
     file.write_bytes(data)
     said = nucleus("verify", corpus, *SMALL, code=1)
-    assert "picture_changed: 1, 1 samples. What to do: put a copy back; or remove it" in said
+    assert "picture_changed: 1, 1 samples. What to do: restore it from a copy; or remove it" in said
     found = json.loads(nucleus("verify", "--json", corpus, *SMALL, code=1).splitlines()[-1])
     assert found["kinds"] == {"picture_changed": 1}
     for name in (tar, tar.replace(".tar", ".index.parquet"), "manifest.parquet"):
@@ -128,7 +128,7 @@ def test_a_set_is_verified_mended_and_a_picture_taken_down(tmp_path):
     }
     assert "done and proven absent" in nucleus(*asked)
     assert "is whole" in nucleus("verify", corpus, *SMALL)
-    assert "the tars are there already" in nucleus("shard", corpus, *SMALL)
+    assert "the tars already exist" in nucleus("shard", corpus, *SMALL)
     assert "is whole" in nucleus("verify", corpus, *SMALL)
     assert "taken_down" in nucleus("explain", ident, corpus, *SMALL)
     assert "1 failed" in nucleus("select", corpus, *SMALL)
@@ -137,4 +137,4 @@ def test_a_set_is_verified_mended_and_a_picture_taken_down(tmp_path):
     nucleus("ingest", corpus, f"ingest.source={tmp_path / 'p'}", "ingest.images_per_shard=4")
     assert "0 folders" in nucleus("gc", corpus, *SMALL)
     shutil.rmtree(tmp_path / "c" / "runs")
-    assert "can go" in nucleus("gc", corpus)
+    assert "can be removed" in nucleus("gc", corpus)

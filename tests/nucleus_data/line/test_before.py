@@ -56,7 +56,7 @@ def test_a_question_about_a_column_that_is_not_there_is_refused_first(laptop, tm
     corpus = small_corpus(tmp_path / "c", shards=1)
     rich = 'caption.variants.rich={text: "{source.titel}\\nDescribe it."}'
     with pytest.raises(
-        RequestError, match=r"variants\.rich: its text has {source\.titel}, .* are: "
+        RequestError, match=r"variants\.rich: the text uses {source\.titel}, .* available: "
     ):
         checked(corpus, ["inspect", "caption"], rich)
     checked(corpus, ["inspect", "dedup"], rich)
@@ -66,7 +66,7 @@ def test_a_question_about_a_column_that_is_not_there_is_refused_first(laptop, tm
 def test_a_rule_is_read_before_the_stages_that_come_first(laptop, tmp_path):
     corpus = small_corpus(tmp_path / "c", shards=1)
     rule = "select.rules.r=source.nowhere > 3"
-    with pytest.raises(RequestError, match=r"reads 'source\.nowhere', which no table has"):
+    with pytest.raises(RequestError, match=r"reads 'source\.nowhere', which is not in any table"):
         checked(corpus, ["inspect", "select"], rule)
     checked(corpus, ["ingest", "inspect", "select"], rule)  # what is ingested may have it
     empty = Corpus(str(tmp_path / "new"), create=True, dry_run=True)

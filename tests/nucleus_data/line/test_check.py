@@ -54,8 +54,8 @@ def test_the_constants_of_a_curriculum_are_checked_and_counted():
     assert "select: curriculum buckets, with constants of 1,234 records" in said
     for wrong, message in (
         ([*given], "select.curriculum.fitted is not set"),
-        ([*with_fit, "curriculum.size=width"], "is of select.curriculum.size='bytes'"),
-        (["shard.caps=9"], "shard.caps are of curriculum buckets"),
+        ([*with_fit, "curriculum.size=width"], "was fitted with select.curriculum.size='bytes'"),
+        (["shard.caps=9"], "shard.caps needs curriculum buckets"),
     ):
         with pytest.raises(RequestError) as caught:
             list(check(load_recipe(NANO, wrong)))
@@ -92,14 +92,17 @@ def test_a_dense_block_counts_whole_and_an_expert_by_its_share():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("select.rules.wrong=widht < 3", r"'widht', which no table has.*Did you mean 'width'"),
-        ("select.rules.wrong=width", "is integer; a rule is a condition"),
+        (
+            "select.rules.wrong=widht < 3",
+            r"'widht', which is not in any table.*Did you mean 'width'",
+        ),
+        ("select.rules.wrong=width", "has type integer; a rule must be a condition"),
         ("select.prefer=[sharpness desc]", r"select\.prefer\[0\]"),
         (
             "select.prefer=[width desc nulls]",
-            r"select\.prefer\[0\]: 'width desc nulls' is no order",
+            r"select\.prefer\[0\]: 'width desc nulls' is not a valid order",
         ),
-        ("inspect.signals=[tone]", "which no table has|needs the signal group"),
+        ("inspect.signals=[tone]", "which is not in any table|needs the signal group"),
         ("shard.captions=[long, verbose]", "names 'verbose', which is no caption variant"),
         ("quick_train.resolution=300", r"quick_train\.resolution is 300; the training set has 64"),
         ("shard.multiple=4", r"shard\.multiple is 4; a token"),

@@ -61,7 +61,8 @@ def test_costs_are_the_most_that_they_can_be_or_as_stored_captions_were():
     rates = {"": Rate(2.0, "caption.rate")}
     lines = list(cost_lines(settings, [measured, short], rates))
     assert lines[0] == (
-        "  long: 1,000 captions, 900 k tokens read, 120 k written (as 100 stored ones), price 3.00"
+        "  long: 1,000 captions, 900 k tokens read, 120 k written (based on 100 stored captions), "
+        "price 3.00"
     )
     assert "2,000 captions" in lines[2]
     assert "17 min at 2 captions a second (caption.rate)" in lines[2]
@@ -79,7 +80,7 @@ def test_a_dry_run_says_tokens_time_and_price_and_loads_no_model(corpus, monkeyp
     assert int(written) == 300
     assert 6 * (6 + 16) < int(read) < 6 * 60
     assert "(at most), price " in said[1]
-    assert "time not known" in said[3]
+    assert "time unknown" in said[3]
     assert asked() == []
     assert corpus.store.list("tables/caption.short") == []
 
@@ -88,7 +89,7 @@ def test_a_dry_run_says_tokens_time_and_price_and_loads_no_model(corpus, monkeyp
     wider = TWO.replace("long: {prompt: long}", "long: {prompt: medium}")
     later, said, _ = captioning(corpus, monkeypatch, wider, PRICE, dry_run=True)
     later.do("caption")
-    assert "short: 0 captions, 0 tokens read, 0 written (as 6 stored ones)" in said[1]
+    assert "short: 0 captions, 0 tokens read, 0 written (based on 6 stored captions)" in said[1]
     assert "long: 6 captions" in said[2]
     assert "captions a second (an earlier run)" in said[3]
 
@@ -111,10 +112,10 @@ def test_each_model_has_its_own_rate_and_price():
     assert lines[2].startswith("  caption.model=nano: 1,000 captions, ")
     assert "8 min at 2 captions a second (caption.rate), price 2.00" in lines[2]
     assert "1 min at 50 captions a second (an earlier run), price 1.20" in lines[3]
-    assert lines[4].startswith("  together: 4,000 captions, ")
+    assert lines[4].startswith("  total: 4,000 captions, ")
     assert lines[4].endswith(" 9 min, one model after the other, price 3.20")
     unknown = list(cost_lines(settings, found, rates | {"writer": Rate(None, "")}))
-    assert "(caption.models.writer.rate)" in unknown[3]
+    assert "(set caption.models.writer.rate)" in unknown[3]
     assert " min" not in unknown[4]
 
 

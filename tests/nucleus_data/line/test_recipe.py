@@ -80,7 +80,7 @@ def test_the_catalog_says_which_table_a_signal_is_in(tmp_path):
     catalog = load(tmp_path).pins().catalog()
     assert catalog["width"] == "inspect.file"
     assert catalog["laplacian_variance"] == "inspect.detail"
-    with pytest.raises(RequestError, match="both are named 'tone'"):
+    with pytest.raises(RequestError, match="are both named 'tone'"):
         load(tmp_path, "inspect: {signals: [tone, nucleus_data.signals.tone]}").pins()
 
 

@@ -154,14 +154,14 @@ def test_a_child_is_asked_where_a_parent_is_stored_that_would_not_be_asked_now(c
         [
             (
                 "no_such < 3",
-                r"caption\.variants\.a\.where: 'no_such < 3' reads 'no_such', which no",
+                r"caption\.variants\.a\.where: 'no_such < 3' reads 'no_such', which is not",
             ),
-            ("width", "is bigint; a rule is a condition|is integer; a rule is a condition"),
-            ("width < 3) FROM (SELECT 1", "must be one SQL condition"),
+            ("width", "has type (bigint|integer); a rule must be a condition"),
+            ("width < 3) FROM (SELECT 1", "must be a single SQL condition"),
             ("random() < 0.5", r"uses random\(\)"),
             ("avg(width) < 3", "is an aggregate"),
-            ("width < 'x'", "does not fit its columns"),
-            ("source.nothing = 3", "reads 'source.nothing', which no table has"),
+            ("width < 'x'", "does not fit the types of its columns"),
+            ("source.nothing = 3", "reads 'source.nothing', which is not in any table"),
         ],
         3,
         2,
@@ -214,7 +214,7 @@ def test_the_check_of_a_configuration_tries_conditions(tmp_path):
     from nucleus_data.line.check import check
 
     given = "caption.variants={a: {prompt: short, where: no_such < 3}}"
-    with pytest.raises(RequestError, match="which no table has"):
+    with pytest.raises(RequestError, match="which is not in any table"):
         list(check(load_recipe(curated.NANO, [given])))
 
 

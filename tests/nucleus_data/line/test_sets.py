@@ -98,13 +98,13 @@ def test_a_varied_set_is_made_once_and_nothing_else_is_computed(tmp_path):
         return make_set(recipe, "test", workers, loop=InlineLoop, say=said.append)
 
     as_it_is = made()
-    assert any("the tars are there already" in line for line in said)
+    assert any("the tars already exist" in line for line in said)
     varied = made("select.rules.wide=width > 150")
     assert as_it_is.kept == compared.PICTURES
     assert varied.kept == compared.PICTURES / 2 + len(copies) / 2
     again = made("select.rules.wide=width > 150")
     assert again.folder.path == varied.folder.path != as_it_is.folder.path
-    assert sum("decided before" in line or "there already" in line for line in said) == 3
+    assert sum("already decided" in line or "already exist" in line for line in said) == 3
     assert {name: corpus.config_hashes(name) for name in before} == before
     # The selection as it was, whatever the rules say now.
     found = make_of_selection(

@@ -59,7 +59,7 @@ def test_select_needs_the_pairs_of_the_tables_as_they_are(corpus):
     write_shard(corpus, 3, {"copy.png": picture(0)})
     later = curated.run(corpus.uri, "select", BARE)
     later.do("inspect")
-    with pytest.raises(RequestError, match="select needs the pairs of the tables as they are now"):
+    with pytest.raises(RequestError, match="select needs the pairs of the current tables"):
         later.select()  # the pairs of before would let the copy through
     later.do("dedup")
     assert later.select()["duplicate"] == 1
@@ -72,7 +72,7 @@ def test_signals_that_a_stage_needs_are_asked_for(corpus):
     bare = ("select.drop_duplicates=false", "select.prefer=[]")
     with pytest.raises(RequestError, match="select needs the signal group 'file'"):
         curated.run(corpus.uri, "select", BARE, tone, *bare).select()
-    with pytest.raises(RequestError, match=r"select.prefer\[0\]: .* which no table has"):
+    with pytest.raises(RequestError, match=r"select.prefer\[0\]: .* that no table has"):
         curated.run(corpus.uri, "select", BARE, tone).select()
 
 
@@ -81,9 +81,9 @@ def test_wrong_rules_stop_before_any_shard(corpus):
     made, _ = curate(corpus)
     for rule, reason in (
         ("widht < 3", "Did you mean 'width'"),
-        ("length(width) < 3", "does not fit its columns"),
-        ("width = 'wide'", "does not fit its columns"),
-        ("source.nothing = ''", "Known: source.caption"),
+        ("length(width) < 3", "does not fit the types of its columns"),
+        ("width = 'wide'", "does not fit the types of its columns"),
+        ("source.nothing = ''", "Available: source.caption"),
     ):
         wrong = curated.run(corpus.uri, "select", f"select.rules.r={rule}")
         with pytest.raises(RequestError, match=reason):
@@ -132,4 +132,4 @@ def test_captions_need_a_selection(corpus):
     said = []
     curated.run(corpus.uri, "caption", BARE, dry_run=True, said=said).do("caption")
     assert said[0] == "caption: 6 rows, 0 done before, 6 to do"
-    assert said[-1].startswith("  together: 12 captions, ")
+    assert said[-1].startswith("  total: 12 captions, ")

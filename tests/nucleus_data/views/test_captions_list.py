@@ -107,7 +107,7 @@ def test_the_commands_do_it(made, tmp_path):
     assert content["states"]["matched"]["rows"] == 8
     assert content["states"]["unmatched"]["examples"][0]["name"] == "gone.png"
     command = ["captions", "import", tmp_path / "x.csv", "--as", "short", *given]
-    assert "the recipe has a variant of this name" in nucleus(*command, code=2)
+    assert "the recipe has a variant with this name" in nucleus(*command, code=2)
     page = tmp_path / "page.html"
     said = nucleus("captions", "diff", "stamps", "source", "--page", page, *given)
     assert said.strip().splitlines()[-1] == str(page)

@@ -192,7 +192,7 @@ def test_without_a_selection_the_command_is_told(corpus):
     with pytest.raises(RequestError, match=r"no selection .* run: nucleus select corpus="):
         what_if(corpus, "rules.wide=aspect > 2")
     select(corpus)
-    with pytest.raises(RequestError, match=r"reads 'widht', which no table has"):
+    with pytest.raises(RequestError, match=r"reads 'widht', which is not in any table"):
         what_if(corpus, "rules.wide=widht > 2")
     with pytest.raises(RequestError, match="no selection"):
         what_if(corpus, "rules.wide=aspect > 2", limit=3)

@@ -87,7 +87,7 @@ def test_it_fits_again_where_the_curriculum_is_set(corpus, tmp_path):
     [
         (["select.tiers.score=null"], "select.curriculum needs quality tiers"),
         (["rules.more=width < 5"], "to fit on; run: nucleus select"),
-        (["select.curriculum.size=widht"], "reads 'widht', which no table has"),
+        (["select.curriculum.size=widht"], "reads 'widht', which is not in any table"),
     ],
 )
 def test_what_can_t_be_fitted_is_told(corpus, tmp_path, changed, said):

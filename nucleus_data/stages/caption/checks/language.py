@@ -18,7 +18,7 @@ from nucleus_data.stages.caption.checks.check import Check, Said
 from nucleus_data.stages.caption.checks.phrases import words_in
 from nucleus_data.stages.caption.checks.text import count_words, shortened, words_of
 
-INSTALL = "pip install 'nucleus-data[caption]' (it brings py3langid)"
+INSTALL = "pip install 'nucleus-data[caption]'"
 NEAR = (
     {"da", "nb", "nn", "no"},
     {"id", "ms", "jv"},
@@ -87,13 +87,13 @@ class Language(Check):
             known = sorted(set(_model().labels))
         except ImportError:
             raise RequestError(
-                f"caption.language={language} needs py3langid: {INSTALL}; or say"
-                " caption.checks.language.action=off"
+                f"caption.language={language} needs py3langid: {INSTALL}; or turn the check off"
+                " with caption.checks.language.action=off"
             ) from None
         if _code(language) not in known:
             raise RequestError(
-                f"caption.language must be one of {', '.join(known)}, got {language!r}; or say"
-                " caption.checks.language.action=off"
+                f"caption.language must be one of {', '.join(known)}, got {language!r}; or"
+                " turn the check off with caption.checks.language.action=off"
             )
 
 

@@ -23,8 +23,8 @@ KINDS = {
     ".json": "jsonl",
 }
 ALLOWED = (
-    f".parquet, .csv, .tsv, .jsonl (also {', '.join(COMPRESSED)}), or a folder as `datasets` has it"
-    " (metadata.csv, metadata.jsonl or Parquet files in it, or save_to_disk)"
+    f".parquet, .csv, .tsv, .jsonl (also {', '.join(COMPRESSED)}), or a folder in the layout of"
+    " `datasets` (metadata.csv, metadata.jsonl, Parquet files, save_to_disk)"
 )
 METADATA = "metadata"
 CAPTIONS = ("caption", "text", "prompt", "description", "alt")
@@ -94,7 +94,7 @@ def find_files(source: str) -> list[SourceFile]:
     name = source.rstrip("/").rpartition("/")[-1]
     store, place = _opened(source, name)
     if not store.exists(place):
-        raise RequestError(f"there is no file or folder {source!r}")
+        raise RequestError(f"no such file or folder: {source!r}")
     if not store.ask(lambda: store.fs.isdir(store.path(place))):
         return [SourceFile(_printable(name), _kind(name, source), "", store, place)]
     if place:
@@ -106,8 +106,8 @@ def find_files(source: str) -> list[SourceFile]:
         chosen = [name for name in known if _is_metadata(name)] or known
     kinds = {_kind(name) for name in chosen}
     if len(kinds) != 1:
-        held = ", ".join(sorted(kinds)) or "no file of captions"
-        raise RequestError(f"{source} has {held}; needed: {ALLOWED}, one kind at a time")
+        held = ", ".join(sorted(kinds)) or "no caption files"
+        raise RequestError(f"{source} contains {held}; allowed: {ALLOWED}, one kind at a time")
     files = []
     for name in chosen:
         # Paths in a metadata file are relative to its own folder.
@@ -142,25 +142,28 @@ def choose_columns(
     """
     naming = {by: name for by, name in given.items() if name}
     if len(naming) > 1:
-        raise RequestError(f"records are named by one column; given: {', '.join(naming.values())}")
+        raise RequestError(
+            "give only one of --id-column, --key-column and --url-column, got "
+            f"{', '.join(naming.values())}"
+        )
     for file in files:
         with file.open() as opened:
             columns = column_names(file.kind, opened, file.name)
         wanted = [name for name in (*naming.values(), caption) if name]
         if lacking := [name for name in wanted if name not in columns]:
-            raise RequestError(_lacks(file, ", ".join(lacking), columns))
+            raise RequestError(_lacks(file, f"column {', '.join(lacking)}", columns))
         if file is files[0]:
             captions = _first(CAPTIONS, columns) if caption is None else caption
             by, name = next(iter(naming.items())) if naming else _naming(file, columns)
             if captions is None or name is None:
-                what = "captions (--caption-column)" if captions is None else "names of records"
-                raise RequestError(_lacks(file, f"column of {what} that is known", columns))
+                what = "captions (--caption-column)" if captions is None else "record names"
+                raise RequestError(_lacks(file, f"known column of {what}", columns))
             naming, caption = {by: name}, captions
         taken = [name for name in (*naming.values(), caption) if name is not None]
         if twice := {name for name in taken if columns.count(name) > 1}:
             raise RequestError(
-                f"{file.name} has several columns called {', '.join(sorted(twice))}; "
-                "write it anew with a name for each, so that it is clear which is meant"
+                f"{file.name} has several columns named {', '.join(sorted(twice))}; "
+                "give each a unique name, so that it is clear which is meant"
             )
     assert caption is not None
     ((by, name),) = naming.items()
@@ -205,7 +208,7 @@ def _first(known: Sequence[str], columns: Sequence[str]) -> str | None:
 
 def _lacks(file: SourceFile, what: str, columns: Sequence[str]) -> str:
     return (
-        f"{file.name} has no {what}; it has {', '.join(columns) or 'no column'}. Say which: "
+        f"{file.name} has no {what}; its columns: {', '.join(columns) or 'none'}. Choose them with "
         "--id-column, --key-column or --url-column, and --caption-column"
     )
 

@@ -238,13 +238,13 @@ def _text(value: Any) -> tuple[str | None, str]:
         try:
             return value.decode(), ""
         except UnicodeDecodeError as error:
-            return None, f"it is no UTF-8: {error.reason} at byte {error.start}"
+            return None, f"it is not UTF-8: {error.reason} at byte {error.start}"
     if not isinstance(value, str):
         return None, f"it is of type {type(value).__name__}"
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        return None, f"it is no Unicode: {error.reason} at character {error.start}"
+        return None, f"it is not valid Unicode: {error.reason} at character {error.start}"
     return value, ""
 
 

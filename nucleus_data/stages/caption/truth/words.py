@@ -13,15 +13,16 @@ def told(counts: Mapping[str, int]) -> str:
     if not probes:
         return ""
     parts = [
-        f"{probes} pictures asked about again, alone: {same} said the same ({same / probes:.0%})"
+        f"{probes} pictures captioned again, alone: {same} with the same result"
+        f" ({same / probes:.0%})"
     ]
     if same < probes:
-        parts[0] += "; batching moves floating-point sums"
+        parts[0] += "; batching changes floating-point sums"
     if swapped := counts.get("truth_swapped", 0):
-        parts.append(f"WARNING: {swapped} captions are what the model says of another picture")
+        parts.append(f"WARNING: {swapped} captions belong to another picture")
     if greys := counts.get("truth_grey", 0):
         like = counts.get("truth_like_grey", 0)
-        parts.append(f"{greys} shown grey instead: {like} said the same")
+        parts.append(f"{greys} shown grey instead: {like} with the same result")
     return "truth tests: " + ", ".join(parts)
 
 
@@ -35,23 +36,23 @@ def stopped(engine: str, verdict: Verdict, *, blind: bool) -> str:
     """
     if blind:
         finding = (
-            f"the model says of {len(verdict.like_grey)} grey pictures what it says of the real"
-            f" ones ({_short(verdict.like_grey[0].crowd)}), also when it is to describe them: it"
-            " does not see them"
+            f"the model gives {len(verdict.like_grey)} grey pictures the captions of the real ones"
+            f" ({_short(verdict.like_grey[0].crowd)}), even when asked to describe them: it does"
+            " not see them"
         )
     elif verdict.swapped:
         probe, other = verdict.swapped[0]
         assert probe.alone is not None
         finding = (
             f"{len(verdict.swapped)} of the first pictures have the caption of another one: record"
-            f" {probe.id} has that of {other.id} ({_short(probe.crowd)}); asked alone, the model"
-            f" says {_short(probe.alone.text)}"
+            f" {probe.id} has that of {other.id} ({_short(probe.crowd)}); captioned alone, it gets"
+            f" {_short(probe.alone.text)}"
         )
     else:
         probe = verdict.shared[0]
         finding = (
             f"{len(verdict.shared)} different pictures have the caption {_short(probe.crowd)},"
-            " which the model gives to none of them alone"
+            " which none of them gets when captioned alone"
         )
     return (
         f"caption: truth tests of {engine}: {finding}. Captions of this run can't be trusted. Try"

@@ -38,7 +38,7 @@ def require_img2dataset() -> None:
     """Checks that img2dataset is installed. Raises RequestError with the install command."""
     if importlib.util.find_spec("img2dataset") is None:
         raise RequestError(
-            "downloading a URL list needs img2dataset: pip install 'nucleus-data[download]'"
+            "ingest.downloader=img2dataset needs img2dataset: pip install 'nucleus-data[download]'"
         )
 
 
@@ -130,7 +130,7 @@ def _run(urls: list[str], settings: dict[str, Any], folder: Path) -> None:
                 child.stdin.close()
     if code != 0:
         tail = log.read_text(errors="replace")[-2000:]
-        raise RuntimeError(f"img2dataset's process ended with {code}: {tail}")
+        raise RuntimeError(f"img2dataset exited with code {code}: {tail}")
 
 
 def _found(folder: Path) -> tuple[dict[int, Member], dict[int, str]]:

@@ -72,8 +72,8 @@ def with_captions(
     joined, rows, matched, notes = _joined(query, named_files, settings, where, connection)
     if not matched:
         raise RequestError(
-            f"{where}: none of its {rows} rows names an image of the folder in column {file!r}; "
-            "names are paths relative to ingest.source, with forward slashes"
+            f"{where}: none of its {rows} rows matches an image of the folder; column {file!r} "
+            "must contain paths relative to ingest.source, with forward slashes"
         )
     return joined, [*table.notes("the captions table"), *notes]
 
@@ -192,8 +192,8 @@ def _joined(
     notes = []
     if rows > files:
         notes.append(
-            f"{rows - files} rows of the captions table name a file again (the first counts)"
+            f"{rows - files} rows of the captions table repeat a file name (the first row is used)"
         )
     if files > matched:
-        notes.append(f"{files - matched} rows of the captions table name no image of the folder")
+        notes.append(f"{files - matched} rows of the captions table match no image of the folder")
     return joined, rows, matched, [*notes, *found.notes()]

@@ -31,7 +31,6 @@ def refuse_compressed(names: list[str], settings: IngestSettings) -> None:
         name, how = min(found)
         raise RequestError(
             f"ingest.source={settings.source!r}: compressed tars are not supported "
-            f"({len(found)} here, {name.rsplit('/', 1)[-1]!r} for one): images in them cannot be "
-            f"read by offset. Allowed: plain .tar. Make them with {how}, or name those that are "
-            "plain (`*.tar`)"
+            f"(found {len(found)}, such as {name.rsplit('/', 1)[-1]!r}), as images in them cannot "
+            f"be read by offset. Decompress them with {how}, or select only plain tars (`*.tar`)"
         )

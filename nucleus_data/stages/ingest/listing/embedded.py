@@ -56,8 +56,8 @@ def list_embedded(
     if location.others:
         beside = ", ".join(f"{ending} {n:,}" for ending, n in sorted(location.others.items()))
         notes[
-            f"the tables alone are taken; pictures and tars beside them are not: {beside}. Name "
-            "their folders as sources of their own"
+            f"only the tables are ingested, not the pictures and tars beside them: {beside}. To "
+            "ingest those, give their folders as separate sources"
         ] = None
     count = 0
     for number, name in enumerate(location.files):
@@ -80,7 +80,7 @@ def list_embedded(
         part.unlink()
         parts.append(listed)
     if not count:
-        raise RequestError(f"{where}: the tables have no row")
+        raise RequestError(f"{where}: the tables have no rows")
     return Listing(of_files(connection, parts), notes=list(notes))
 
 
@@ -88,15 +88,15 @@ def _picture_column(table: Table, settings: IngestSettings, where: str) -> str:
     names = table.schema.names
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise RequestError(
-            f"{where}: {table.name!r} has several columns called {', '.join(twice)}; columns are "
-            "read by name, so write it anew with a name for each"
+            f"{where}: {table.name!r} has several columns named {', '.join(twice)}; columns are "
+            "read by name, so give each a unique name"
         )
     column = table.pictures(settings.picture_column)
     if column is None:
         raise RequestError(
             f"{where}: {table.name!r} has no column of pictures; its columns are "
-            f"{', '.join(names)}. Say which with ingest.picture_column; a list of "
-            "URLs is ingest.kind=urls"
+            f"{', '.join(names)}. Choose one with ingest.picture_column; for a list of URLs, set "
+            "ingest.kind=urls"
         )
     return column
 

@@ -233,7 +233,7 @@ def _pair(
             f"of these, {orphans.total()} caption files belong to no picture: {counted(orphans)}"
         )
     if spare:
-        notes.append(f"{spare} caption files stand beside a picture that has another one")
+        notes.append(f"{spare} caption files were ignored: their picture has another one")
     return notes, orphans
 
 
@@ -250,12 +250,12 @@ def _nothing(location: Location, skipped: Counter[str], notes: list[str]) -> str
     else:
         found = "the folder is empty"
     allowed = ", ".join(sorted(IMAGE_EXTENSIONS))
-    tars = " (for tars say ingest.source=…/*.tar)" if ".tar" in skipped else ""
+    tars = " (for tars, set ingest.source=…/*.tar)" if ".tar" in skipped else ""
     return ". ".join(
         [
             f"ingest.source={location.uri!r}: no images; {found}",
             *notes,
-            f"Images are: {allowed}, and what begins as one under a name without a known ending"
+            f"Images are: {allowed}, and files without a known extension that begin like an image"
             f"{tars}",
         ]
     )

@@ -75,7 +75,7 @@ def without_far_times(
 
 def lost_notes(columns: Sequence[str]) -> list[str]:
     """Returns a note about columns in which values became NULL; empty without such columns."""
-    note = "left out, as they are of no day, or inside of lists and structures too far: times of"
+    note = "times of day beyond 24 hours, or too far inside of lists and structures, left out of"
     return [f"{note}: {', '.join(columns)}"] if columns else []
 
 

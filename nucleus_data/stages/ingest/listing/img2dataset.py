@@ -89,7 +89,7 @@ def list_img2dataset(
             queries.append((table, _joined(spool.path, upstream, name, notes, connection)))
             count += spool.count
     if not count:
-        raise RequestError(f"ingest.source={location.uri!r}: img2dataset left no row there")
+        raise RequestError(f"ingest.source={location.uri!r}: the output of img2dataset has no rows")
     parts = []
     # Shards are written one by one, so that no query joins all of them.
     for number, (name, query) in enumerate(queries):
@@ -142,7 +142,7 @@ def _shard_rows(
         if missing:
             raise RequestError(
                 f"{tar_label(name)}.parquet has no column {', '.join(missing)}; its columns are "
-                f"{', '.join(schema.names)}. If img2dataset did not write it: ingest.kind=tars"
+                f"{', '.join(schema.names)}. If img2dataset did not write it, set ingest.kind=tars"
             )
         wanted = [c for c in ("key", "status", "error_message", "url") if c in schema.names]
         rows = pq.read_table(upstream, columns=wanted).sort_by("key").to_pylist()

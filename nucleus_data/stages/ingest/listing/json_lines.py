@@ -48,7 +48,7 @@ def read_json_lines(store: Store, name: str, target: Path) -> list[DamagedRow]:
                 found.add(_kind(value))
     if not kinds:
         first = f": {damaged[0]}" if damaged else ""
-        raise OSError(f"no line of it is a JSON object with a field{first}")
+        raise OSError(f"no line is a JSON object with a field{first}")
     schema = pa.schema([(key, _type(found)) for key, found in kinds.items()])
     rows = (row for line, row in _rows(store) if not line.problem)
     with pq.ParquetWriter(target, schema, compression="zstd") as writer:

@@ -106,10 +106,8 @@ def _existing(uri: str, settings: IngestSettings) -> Store:
     root = Store(uri, settings.storage_options)
     if not root.exists(""):
         # For some stores, fsspec reports an unreachable path as one that does not exist.
-        unsure = "" if root.local else ", or the store can't be reached"
-        raise RequestError(
-            f"ingest.source={settings.source!r}: there is no such file or folder{unsure}"
-        )
+        unsure = "" if root.local else ", or the store is unreachable"
+        raise RequestError(f"ingest.source={settings.source!r}: no such file or folder{unsure}")
     return root
 
 
@@ -176,24 +174,26 @@ def _kind_of_files(root: Store, files: list[str], settings: IngestSettings) -> K
     if odd and settings.kind == "auto":
         if is_image(odd[0]):
             raise RequestError(
-                f"ingest.source={settings.source!r} matches pictures, {odd[0]!r} for one. Give "
-                "their folder, or a single picture; a pattern is for tars and lists"
+                f"ingest.source={settings.source!r} matches pictures, such as {odd[0]!r}. Give "
+                "their folder, or a single picture; patterns are only for tars and lists"
             )
         raise RequestError(
             f"ingest.source={settings.source!r}: cannot tell what {odd[0]!r} is. Allowed: a "
-            f"folder, a picture, .tar, .arrow, or a list ({', '.join(URL_LISTS)}, also with "
-            f"{' or '.join(COMPRESSED)} behind); or say ingest.kind"
+            f"folder, a picture, .tar, .arrow, or a list ({', '.join(URL_LISTS)}, also compressed "
+            f"as {' or '.join(COMPRESSED)}); or set ingest.kind"
         )
     tars = [name for name in files if name.lower().endswith(".tar")]
     if tars and len(tars) < len(files):
         raise RequestError(
-            f"ingest.source={settings.source!r} matches tars and URL lists; name one kind (`*.tar`)"
+            f"ingest.source={settings.source!r} matches both tars and URL lists; select one kind "
+            "(`*.tar`)"
         )
     if settings.kind == "auto":
         return "tars" if tars else _kind_of_tables(root, files)
     if settings.kind == "folder" or (settings.kind == "img2dataset" and not tars):
         raise RequestError(
-            f"ingest.source={settings.source!r} is no folder; ingest.kind={settings.kind} wants one"
+            f"ingest.source={settings.source!r} is not a folder, but ingest.kind={settings.kind} "
+            "requires one"
         )
     return settings.kind
 
@@ -222,8 +222,8 @@ def _folder(root: Store, settings: IngestSettings) -> tuple[Kind, list[str], dic
         tables = tables_of(root, names)
         if not tables:
             raise RequestError(
-                f"ingest.source={settings.source!r}: no table with pictures is in this folder "
-                "(.parquet, or what save_to_disk wrote), which ingest.kind=embedded wants"
+                f"ingest.source={settings.source!r}: this folder has no tables with pictures "
+                "(.parquet, or the output of save_to_disk), which ingest.kind=embedded requires"
             )
         return "embedded", tables, _not_in_tables(root)
     if settings.kind != "auto":
@@ -233,8 +233,8 @@ def _folder(root: Store, settings: IngestSettings) -> tuple[Kind, list[str], dic
         images = sum(_is_image(root, name) for name in names)
         if images:
             raise RequestError(
-                f"ingest.source={settings.source!r} holds {len(tars)} tars and {images} images. "
-                f"Say which are meant: ingest.kind={kind} or ingest.kind=folder"
+                f"ingest.source={settings.source!r} contains {len(tars)} tars and {images} images. "
+                f"Choose which to ingest: ingest.kind={kind} or ingest.kind=folder"
             )
     elif not any(_is_image(root, name) for name in names) and (tables := tables_of(root, names)):
         return "embedded", tables, _not_in_tables(root)
@@ -255,8 +255,8 @@ def _folder(root: Store, settings: IngestSettings) -> tuple[Kind, list[str], dic
     if not files:
         wanted = ".parquet" if kind == "urls" else ".tar"
         raise RequestError(
-            f"ingest.source={settings.source!r}: there is no {wanted} in this folder, which "
-            f"ingest.kind={kind} wants"
+            f"ingest.source={settings.source!r}: this folder has no {wanted} files, which "
+            f"ingest.kind={kind} requires"
         )
     known = set(files)
     beside = [extension(name) for name in names if kind == "tars" and name not in known]
@@ -290,7 +290,7 @@ def reopen(uri: str, storage_options: Mapping[str, Any]) -> Store:
     root = Store(uri, storage_options)
     if not root.exists(""):
         raise CorpusError(
-            f"the source {uri!r} is gone, though image shards were planned from it; put it back "
-            "and run the same command again"
+            f"the source {uri!r} no longer exists, but image shards were planned from it; restore "
+            "it and run the same command again"
         )
     return root

@@ -61,8 +61,8 @@ class Table(ABC):
             if asked not in self.schema.names or not is_bytes(self, asked):
                 held = [name for name in self.schema.names if is_bytes(self, name)]
                 raise RequestError(
-                    f"ingest.picture_column={asked!r}: {self.name} has no such column of bytes; "
-                    f"those that may be are {', '.join(held) or 'none'}"
+                    f"ingest.picture_column={asked!r}: {self.name} has no such column of pictures; "
+                    f"possible columns: {', '.join(held) or 'none'}"
                 )
             return asked
         found = [f.name for f in self.schema if _is_struct(f.type)]

@@ -38,8 +38,8 @@ def chosen_column(
     column = found_column(columns, asked, usual, where, setting)
     if column is None:
         raise RequestError(
-            f"{where}: no column is called {', '.join(usual)}; its columns are "
-            f"{', '.join(columns)}. Say which with ingest.{setting}"
+            f"{where}: no column is named {', '.join(usual)}; its columns are "
+            f"{', '.join(columns)}. Choose one with ingest.{setting}"
         )
     return column
 
@@ -97,7 +97,7 @@ class Columns:
             for what, columns in (
                 ("binary columns left out", self.binary),
                 ("lists and structures kept as JSON text", self.as_json),
-                ("left out, as they are outside of the years 1 to 9999: times of", self.far_times),
+                ("dates and times outside of the years 1 to 9999 left out of", self.far_times),
             )
             if columns
         ]
@@ -194,8 +194,8 @@ def caption_column(kinds: Mapping[str, str], asked: str | None, where: str) -> s
     ]
     if asked is not None and asked in kinds and asked not in possible:
         raise RequestError(
-            f"ingest.caption_column={asked!r}: in {where} that column is of type {kinds[asked]}; "
-            "captions are texts, or lists of texts"
+            f"ingest.caption_column={asked!r}: in {where}, that column has type {kinds[asked]}; "
+            "captions must be texts, or lists of texts"
         )
     columns = list(kinds) if asked is not None else possible
     return found_column(columns, asked, CAPTION_COLUMNS, where, "caption_column")

@@ -78,7 +78,7 @@ def read_tables(
     stores = [Store(path, storage_options) for path in paths]
     for path, store in zip(paths, stores, strict=True):
         if not store.exists(""):
-            raise RequestError(f"{where}: there is no file {path!r}")
+            raise RequestError(f"{where}: no such file: {path!r}")
         if not store.local:
             connection.register_filesystem(store.fs)
     suffixes = {uncompressed(path).rsplit(".", 1)[-1].lower() for path in paths}
@@ -87,10 +87,12 @@ def read_tables(
     if not (suffixes <= CSVS or suffixes <= JSON_LINES):
         raise RequestError(
             f"{where}: cannot read {paths[0]!r}. Allowed: .parquet, .csv, .tsv, .jsonl (one kind "
-            f"at a time; but for .parquet also with {' or '.join(COMPRESSED)} behind)"
+            f"at a time; all but .parquet also compressed as {' or '.join(COMPRESSED)})"
         )
     if columns is not None and not suffixes <= CSVS:
-        raise RequestError(f"{where}: ingest.columns is for .csv and .tsv without a header line")
+        raise RequestError(
+            f"{where}: ingest.columns is only for .csv and .tsv without a header line"
+        )
     csv = CsvReader(connection, texts, columns)
     read = read_json_lines if suffixes <= JSON_LINES else csv.read
     parts: list[Path] = []

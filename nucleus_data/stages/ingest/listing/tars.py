@@ -88,10 +88,10 @@ class Leftover:
         return [f"{n} {what} (the first: {self.first[what]})" for what, n in self.counts.items()]
 
 
-LOST = "captions or JSON files in tars found no picture: no picture has their stem"
-FURTHER = "captions or JSON files in tars were left out: their picture has another"
+LOST = "captions or JSON files in tars were ignored: no picture has the same stem"
+FURTHER = "captions or JSON files in tars were ignored: their picture has another one"
 SECOND = (
-    "pictures in tars are second ones of a sample: records of their own, without the sample's text"
+    "pictures in tars are further ones of a sample: separate records, without the sample's text"
 )
 
 

@@ -66,12 +66,12 @@ def list_urls(
         listing = Listing(query, separator="#", number_all=True)
     elif any(text):
         raise RequestError(
-            f"ingest.source={settings.source!r} matches text files and tables; name one kind"
+            f"ingest.source={settings.source!r} matches both text files and tables; select one kind"
         )
     else:
         listing = _table(location, settings, folder, connection, limit)
     if connection.execute(f"SELECT 1 FROM ({listing.query}) LIMIT 1").fetchone() is None:
-        raise RequestError(f"ingest.source={settings.source!r}: the URL list has no row")
+        raise RequestError(f"ingest.source={settings.source!r}: the URL list has no rows")
     return listing
 
 
@@ -113,7 +113,7 @@ def _table(
     query = f"SELECT {', '.join(location_columns)}, {found.select} FROM ({rows}){ending}"
     if table.damaged:
         if connection.execute(f"SELECT 1 FROM ({table.query}) LIMIT 1").fetchone() is None:
-            raise RequestError(f"{where}: the list has no row that can be read. {notes[0]}")
+            raise RequestError(f"{where}: the list has no readable rows. {notes[0]}")
         query = f"({query}) UNION ALL BY NAME ({_damaged(table.damaged, folder)})"
     return Listing(query, separator="#", number_all=True, notes=[*notes, *found.notes()])
 

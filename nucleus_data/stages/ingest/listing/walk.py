@@ -11,11 +11,11 @@ from typing import Any
 from nucleus_data.corpus.store import Store, with_retries
 from nucleus_data.stages.ingest.listing.formats import HEAD
 
-HIDDEN = "hidden files and folders (a leading dot) were left out"
-OUTSIDE = "symbolic links lead out of the folder and were not followed"
-NOWHERE = "symbolic links to folders or to nothing were not followed"
-SPECIAL = "sockets, pipes and devices were left out"
-UNREADABLE = "files and folders could not be looked at"
+HIDDEN = "hidden files and folders (with a leading dot) were skipped"
+OUTSIDE = "symbolic links out of the folder were not followed"
+NOWHERE = "symbolic links to folders or to missing files were not followed"
+SPECIAL = "sockets, pipes and devices were skipped"
+UNREADABLE = "files and folders could not be read"
 # Names that fsspec's file systems use for an object's time of modification.
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 

@@ -15,12 +15,12 @@ def asking(text):
 def test_a_question_about_a_column_that_there_is_not_is_refused():
     check_upstream(asking("Of {caption}\n{source.title}, {source.year}\nDescribe it."), UPSTREAM)
     said = (
-        r"caption.variants.rich: its text has {source.titel}, and no record of the corpus has such"
-        r" a column; there are: caption, title, year. Did you mean 'title'\?"
+        r"caption.variants.rich: the text uses {source.titel}, but no record of the corpus has this"
+        r" column; available: caption, title, year. Did you mean 'title'\?"
     )
     with pytest.raises(RequestError, match=said):
         check_upstream(asking("{source.titel}\nDescribe it."), UPSTREAM)
-    with pytest.raises(RequestError, match="there are: none"):
+    with pytest.raises(RequestError, match="available: none"):
         check_upstream(asking("{source.titel}\nDescribe it."), ())
 
 
@@ -33,6 +33,6 @@ def test_it_is_said_which_version_of_a_prompt_is_asked(monkeypatch):
         "mine": {"prompt": "tags", "text": "What is it?"},
     }
     assert describe(CaptionSettings(variants=variants)) == (
-        "long (long@1), short (short@1; the package has short@2, too),"
+        "long (long@1), short (short@1; short@2 is available),"
         " brief (short_from@1, from long), mine (tags)"
     )

@@ -196,10 +196,10 @@ class TestRefusals:
         [
             (
                 {"models": WRITER, "variants": {"a": {"prompt": "short", "model": "writr"}}},
-                r"names 'writr', .* allowed: writer. Did you mean 'writer'\?",
+                r"is 'writr', .* allowed: writer. Did you mean 'writer'\?",
             ),
             ({"variants": {"a": {"prompt": "short", "model": "nano"}}}, "allowed: none"),
-            ({"models": {"Big One": {"model": "nano"}}}, "lower case letters"),
+            ({"models": {"Big One": {"model": "nano"}}}, "lowercase letters"),
             ({"models": {"writer": {}}}, "Field required"),
             ({"models": {"writer": {"model": "nano", "variants": {}}}}, "Extra inputs"),
             ({"models": {"writer": 3}}, "valid dictionary"),
@@ -209,7 +209,7 @@ class TestRefusals:
                     "models": {"writer": {"model": "nano", "engine": "server"}},
                     "variants": {"a": {"prompt": "short", "model": "writer"}},
                 },
-                "needs servers.urls of its own",
+                "needs its own servers.urls",
             ),
         ],
     )
@@ -241,11 +241,11 @@ class TestRefusals:
                     "Free memory on device cuda:0 (3/80 GiB) on startup is less than desired"
                 ),
                 r"caption\.models\.writer\.model=org/writer can't be loaded: ValueError: Free .*"
-                r"Loaded before it in the same worker: nano \(stand-in\)\. Give it more room",
+                r"Already loaded in the same worker: nano \(stand-in\)\. Give it more room",
             ),
             (
                 OSError("no such weights\nmore"),
-                r"can't be loaded: OSError: no such weights\. Loaded",
+                r"can't be loaded: OSError: no such weights\. Already loaded",
             ),
             (
                 RequestError("caption.model is 'x', and caption.servers.key_env is not set"),

@@ -42,11 +42,11 @@ def test_a_line_whose_value_is_missing_is_left_out():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("About {titel}.", r"{titel}; the placeholders are {caption} .* {source.NAME} .* {made}"),
+        ("About {titel}.", r"placeholder {titel}; allowed: {caption} .* {source.NAME} .* {made}"),
         ("About {sorce.x}.", r"Did you mean '{source.NAME}'\? .* write {{sorce.x}}"),
         ("About {captions}.", r"Did you mean '{caption}'\?"),
-        ("Describe {source.title}.", "each line .* a line is left out .* on a line of its own"),
-        ("{source.a}\n\n {source.b}\n", "each line"),
+        ("Describe {source.title}.", "every line .* such lines are left out .* on a separate line"),
+        ("{source.a}\n\n {source.b}\n", "every line"),
     ],
 )
 def test_texts_that_are_refused(text, said):

@@ -82,9 +82,9 @@ def test_a_file_of_the_user_s_own(tmp_path):
 @pytest.mark.parametrize(
     ("named", "said"),
     [
-        ("shrt", r"has no text; give one .* short, .* Did you mean 'short'\?"),
-        ("short@9", "no version of short; there are: short@1"),
-        ("short@", "has no text"),
+        ("shrt", r"unknown prompt .*; give its text.* short, .* Did you mean 'short'\?"),
+        ("short@9", "no prompt 'short@9'; available: short@1"),
+        ("short@", "unknown prompt"),
         ("no/such.txt", "no/such.txt can't be read: no such file"),
         ("no_such.txt", "no_such.txt can't be read"),
     ],
@@ -94,7 +94,7 @@ def test_prompts_that_are_not_there(named, said):
         find_prompt(named)
 
 
-@pytest.mark.parametrize(("content", "said"), [(b" \n", "is empty"), (b"\xff", "no UTF-8 text")])
+@pytest.mark.parametrize(("content", "said"), [(b" \n", "is empty"), (b"\xff", "not UTF-8 text")])
 def test_files_that_hold_no_text(tmp_path, content, said):
     (tmp_path / "x.txt").write_bytes(content)
     with pytest.raises(ValueError, match=said):
@@ -114,7 +114,11 @@ def test_the_order_of_a_schema_s_keys_stays():
 
 @pytest.mark.parametrize(
     ("given", "said"),
-    [("{", "no JSON"), ({"type": "array"}, "of an object"), ({"type": "object", "x": {1}}, "JSON")],
+    [
+        ("{", "not valid JSON"),
+        ({"type": "array"}, "describe an object"),
+        ({"type": "object", "x": {1}}, "JSON"),
+    ],
 )
 def test_schemas_that_are_refused(given, said):
     with pytest.raises(ValueError, match=said):

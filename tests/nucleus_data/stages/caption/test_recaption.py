@@ -94,5 +94,5 @@ def test_a_child_fails_with_its_parent_and_is_made_when_that_is(corpus, caption)
 
 @pytest.mark.slow
 def test_a_column_that_no_record_has_is_refused_at_the_start(caption):
-    with pytest.raises(RequestError, match=r"{source\.titel}, and no record .* there are: caption"):
+    with pytest.raises(RequestError, match=r"{source\.titel}, but no record .* available: caption"):
         caption('caption.variants.rich={text: "{source.titel}\\nSay more."}')

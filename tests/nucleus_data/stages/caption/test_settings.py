@@ -27,16 +27,16 @@ def test_a_variant_comes_behind_the_one_that_it_is_made_from():
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (chained(a="a"), "in a circle: a from a; let one of them be from: picture"),
-        (chained(z="picture", a="b", b="c", c="b"), "in a circle: b from c from b"),
+        (chained(a="a"), "in a cycle: a from a; make one of them from: picture"),
+        (chained(z="picture", a="b", b="c", c="b"), "in a cycle: b from c from b"),
         (
             chained(a="lng", long="picture"),
-            r"a: from names 'lng', .* allowed: picture, long. Did you mean 'long'\?",
+            r"a: from is 'lng', .* allowed: picture, long. Did you mean 'long'\?",
         ),
-        (chained(picture="picture"), "'picture' has a meaning of its own"),
-        (chained(source="picture"), "'source' has a meaning of its own"),
-        (chained(Big="picture"), "lower case"),
-        ({"variants": {}}, "one variant or more"),
+        (chained(picture="picture"), "'picture' is reserved"),
+        (chained(source="picture"), "'source' is reserved"),
+        (chained(Big="picture"), "lowercase"),
+        ({"variants": {}}, "at least one variant"),
         ({"engine": "server"}, "engine: server needs servers.urls, the base URL of each server"),
         ({"attempts": 0}, "greater than or equal to 1"),
         ({"language": "english"}, "must be a two-letter code, such as en"),

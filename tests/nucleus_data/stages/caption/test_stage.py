@@ -443,13 +443,13 @@ def test_stage_travels_to_a_worker():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"variants": {"x": {"prompt": "unheard"}}}, "has no text"),
+        ({"variants": {"x": {"prompt": "unheard"}}}, "unknown prompt"),
         ({"variants": {"x": {"prompt": "short", "max_tokens": 0}}}, "greater than or equal to 1"),
-        ({"variants": {"Big One": {"prompt": "short"}}}, "lower case"),
-        ({"variants": {}}, "one variant or more"),
+        ({"variants": {"Big One": {"prompt": "short"}}}, "lowercase"),
+        ({"variants": {}}, "at least one variant"),
         (
             {"variants": {"x": {"prompt": "x", "text": "Someone wrote {alt_text}."}}},
-            r"\{alt_text\}; the placeholders are \{caption\}",
+            r"\{alt_text\}; allowed: \{caption\}",
         ),
         ({"temprature": 1}, "extra_forbidden"),
     ],

@@ -13,7 +13,7 @@ def test_settings_say_what_is_allowed():
         "against": {},
         "partition_records": 2_000_000,
     }
-    with pytest.raises(ValidationError, match="a name has 1 to 63 of"):
+    with pytest.raises(ValidationError, match="a name must be 1 to 63 characters"):
         DedupSettings(against={"an evaluation set": "there"})
     with pytest.raises(ValidationError, match="less than or equal to 8"):
         DedupSettings(distance=9)

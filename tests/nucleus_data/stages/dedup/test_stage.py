@@ -122,8 +122,8 @@ def test_near_hashes_are_told_as_what_they_are(tmp_path):
     run = curated.run(corpus.uri, "dedup", said=said)
     run.do("dedup")
     assert said[-1].startswith(
-        "dedup: 2 records, 0 pairs confirmed (0 of them equal files); compared closer, as their "
-        "64-bit hashes are within distance 4: 0 pairs ("
+        "dedup: 2 records, 0 pairs confirmed (0 of them equal files); compared more closely, as "
+        "their 64-bit hashes are within distance 4: 0 pairs ("
     )
     table = corpus.table("dedup")  # no pair was found: an empty table
     assert table.count("*").fetchall() == [(0,)]

@@ -29,7 +29,7 @@ def made(tmp_path_factory):
 
 def test_nothing_is_encoded_unless_it_is_asked_for(tmp_path):
     stages = curated.recipe(str(tmp_path)).stages()
-    assert "give encode.enabled=true" in stages["encode"].missing()
+    assert "set encode.enabled=true" in stages["encode"].missing()
     assert without_missing(stages, ["shard", "encode", "quick_train"]) == ["shard", "quick_train"]
 
 
@@ -38,11 +38,11 @@ def test_a_dry_run_counts_and_writes_nothing(tmp_path):
     phases = [{"steps": 1, "resolution": side} for side in (64, 32)]
     encoding.run(dry_run=True, settings=training(phases=phases, steps=2))
     assert (
-        "latents of 11 samples at 32, 64 pixels in 4 tars; 11 in 4 tars are to" in encoding.said[0]
+        "latents of 11 samples at 32, 64 pixels in 4 tars; 11 in 4 tars to do" in encoding.said[0]
     )
     assert "text states of up to 22 captions" in encoding.said[1]
     assert encoding.files() == {}
-    with pytest.raises(RequestError, match="no samples at resolution 48; it has: 32, 64, 96"):
+    with pytest.raises(RequestError, match="no samples at resolution 48; available: 32, 64, 96"):
         encoding.run(dry_run=True, settings=training(resolution=48))
 
 
@@ -110,8 +110,8 @@ def test_what_is_there_is_not_made_again_and_what_is_missing_is(made):
     for name in lost:
         (made.path / "encoded" / name).unlink()
     made.run(dry_run=True)
-    assert "1 in 1 tars are to be made" in made.said[0]
-    assert "1 parts of them are to be made" in made.said[1]
+    assert "1 in 1 tars to do" in made.said[0]
+    assert "1 parts to do" in made.said[1]
     assert set(made.files()) == set(before) - set(lost)
     made.run()
     assert made.files() == before

@@ -72,7 +72,7 @@ def test_a_foreign_tar_is_refused(corpus, tmp_path):
     other = Corpus(str(tmp_path / "other"), create=True)
     ingest_counted(other, tmp_path / "q")
     put(tmp_path / "corpus", {tar_name(0): other.store.read(tar_name(0))})
-    with pytest.raises(CorpusError, match="is not the tar of"):
+    with pytest.raises(CorpusError, match="does not belong to"):
         ingest_counted(corpus, source)
     put(tmp_path / "corpus", {tar_name(0): other.store.read(tar_name(0))[:600]})
     with pytest.raises(CorpusError, match="damaged"):

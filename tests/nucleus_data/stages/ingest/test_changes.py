@@ -69,8 +69,8 @@ def test_changed_and_vanished_files_are_told_and_nothing_is_replaced(corpus, fol
         assert plan.changes == Changes(pictures=1, captions=3, gone=1)
         assert (plan.found, plan.already, plan.new) == (5, 4, 1)
     assert plan.lines()[-1].startswith(
-        "since they were ingested: 1 pictures changed, 3 have another caption, 1 are no longer "
-        "there. The corpus keeps"
+        "changed in the source since it was ingested: 1 pictures, 3 captions, 1 rows removed. "
+        "The corpus keeps"
     )
     assert before.items() <= tree(tmp_path / "corpus").items()
 

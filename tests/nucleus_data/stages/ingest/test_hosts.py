@@ -63,8 +63,8 @@ def test_a_run_says_which_hosts_were_in_trouble(tmp_path, server, hasty):
     )
     run.do("ingest")
     lines = "\n".join(said)
-    assert "1 hosts of 1 registered domains to ask" in lines
-    assert "1 hosts were slowed down for or given up" in lines
+    assert "1 hosts of 1 registered domains to contact" in lines
+    assert "requests to 1 hosts were slowed down or given up" in lines
     assert f"{HERE} 3" in lines
 
 

@@ -63,7 +63,9 @@ def test_two_sources_of_one_name_do_not_hide_each_other(corpus, tmp_path):
     one = put(tmp_path / "x" / "images", {"a.png": tiny(1)})
     two = put(tmp_path / "y" / "images", {"a.png": tiny(2)})
     ingest_counted(corpus, one)
-    with pytest.raises(RequestError, match=r"'images' was taken by .*/x/images.*ingest\.name"):
+    with pytest.raises(
+        RequestError, match=r"'images' is already used by .*/x/images.*ingest\.name"
+    ):
         ingest_counted(corpus, two)
     plan, _ = ingest_counted(corpus, two, name="more images")
     assert plan.new == 1

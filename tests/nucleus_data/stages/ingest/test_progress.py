@@ -42,11 +42,11 @@ def test_the_bar_says_how_many_how_fast_how_much_and_what_is_wrong():
 def test_lines_at_the_end():
     assert told(SUMMARY, 10.0, "c") == [
         "3,000 images, 1.23 GB: 300.0 images/s, 123 MB/s",
-        "2 hosts were slowed down for or given up; most URLs without a picture: "
+        "requests to 2 hosts were slowed down or given up; hosts with the most failed URLs: "
         "down.example.org 70, slow.example.com 40. All: c/hosts/*.parquet",
-        "12 values of JSON files are in no column: an image shard has 256 upstream columns at "
-        "most. Which: records with source.columns_left_out",
-        "3 captions were there and could not be taken (too_long 3); their pictures are. Which: "
+        "12 values of JSON files were left out: an image shard has at most 256 upstream columns. "
+        "Affected: records with source.columns_left_out",
+        "3 captions could not be ingested (too_long 3); their pictures were. Affected: "
         "records with a source.caption_error",
     ]
     assert told(Summary(), 10.0, "c") == []

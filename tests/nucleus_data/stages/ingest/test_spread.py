@@ -44,7 +44,7 @@ def test_many_hosts_need_a_contact(corpus, tmp_path):
         plan_ingest(corpus, said)
     assert not list(corpus.store.list("claims"))
     plan = plan_ingest(corpus, said, dry_run=True)
-    assert "1,001 hosts of 1,001 registered domains to ask" in plan.lines()
+    assert "1,001 hosts of 1,001 registered domains to contact" in plan.lines()
     reachable = said.model_copy(update={"contact": "me@example.org"})
     assert plan_ingest(corpus, reachable).todo == [0, 1, 2]
     assert set(read_claim(corpus, 0).rows[COLUMN].to_pylist()) == {1}
@@ -52,7 +52,7 @@ def test_many_hosts_need_a_contact(corpus, tmp_path):
 
 
 def test_words():
-    assert Spread(None, 2000, 10).note() == "2,000 hosts of 10 registered domains to ask"
+    assert Spread(None, 2000, 10).note() == "2,000 hosts of 10 registered domains to contact"
     Spread(None, 1000, 10).check_contact(None)
     Spread(None, 2000, 10).check_contact("https://example.org")
 

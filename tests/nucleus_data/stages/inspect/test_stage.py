@@ -172,7 +172,7 @@ def test_tables_hold_what_changes_values(own_group):
 
 
 def test_wrong_settings_stop_before_any_row():
-    with pytest.raises(ValueError, match="both are named 'tone'"):
+    with pytest.raises(ValueError, match="are both named 'tone'"):
         Inspect(InspectSettings(signals=("tone", "nucleus_data.signals.tone")))
     with pytest.raises(ValueError, match="signal group 'tones'"):
         Inspect(InspectSettings(signals=("tones",)))

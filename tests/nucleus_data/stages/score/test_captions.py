@@ -170,7 +170,7 @@ def test_captions_side_by_side_with_what_is_stored_of_them(corpus, settings, cli
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("[source]", "names 'source', which the stage score compares"),
+        ("[source]", "contains 'source', which the stage score handles"),
         ("[short, alts]", "names 'alts', which is no caption variant of the recipe"),
         ("[short@ffffffff]", "and there is no such caption table"),
     ],

@@ -100,7 +100,7 @@ def test_vectors_of_a_column():
     nothing, there = vectors_of(pa.chunked_array([pa.nulls(2)]))
     assert len(nothing) == 0
     assert not there.any()
-    with pytest.raises(ValueError, match="vectors of 1 and of 2 numbers"):
+    with pytest.raises(ValueError, match="vectors of both 1 and 2 numbers"):
         vectors_of(pa.chunked_array([pa.array([[1.0], [1.0, 2.0]], VECTOR)]))
 
 

@@ -159,7 +159,7 @@ def test_what_rules_read_of_scores_decides(corpus, settings):
     ("override", "message"),
     [
         ("score.heads=[nano]", r"score\.heads: those of 'nano' were trained on the embeddings of"),
-        ("score.calibration={other: x.json}", "no such model embeds; there are: main"),
+        ("score.calibration={other: x.json}", "embed has no such model; available: main"),
         ("score.calibration={main: x.json}", r"x\.json is not a calibration"),
         ("score.tags={Photo: a photograph}", r"score\.tags\.Photo"),
         ("embed.heads=nano", r"embed\.heads moved to score\.heads \(override 'embed\.heads=nano'"),

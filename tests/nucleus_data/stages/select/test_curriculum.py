@@ -210,12 +210,18 @@ def test_a_premium_condition_that_is_not_known_yet_gives_no_bucket(placed, tmp_p
         (["select.curriculum.size=avg(width)"], "is an aggregate over many records"),
         (
             ["select.curriculum.size=format"],
-            "curriculum.fitted is of select.curriculum.size",
+            "curriculum.fitted was fitted with select.curriculum.size",
         ),
-        (["select.curriculum.premium=width"], "select.curriculum.premium: 'width' is integer"),
-        (["select.curriculum.premium=random() < 1"], "does not always give the same answer"),
+        (
+            ["select.curriculum.premium=width"],
+            "select.curriculum.premium: 'width' has type integer",
+        ),
+        (["select.curriculum.premium=random() < 1"], "does not always return the same result"),
         (["select.curriculum.quality_weight=0.5"], "which is now 0.5; to fit it again, run: nucl"),
-        (["select.tiers.bounds=[5.0, 6.0]"], "select.curriculum.fitted is of select.tiers.bounds"),
+        (
+            ["select.tiers.bounds=[5.0, 6.0]"],
+            "select.curriculum.fitted was fitted with select.tiers.bounds",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_before_any_shard(placed, changed, said):

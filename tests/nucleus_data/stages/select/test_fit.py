@@ -33,7 +33,7 @@ def test_the_constants_are_the_same_however_the_corpus_is_cut(records, chance):
     summed = sum((decoded(encoded(part)) for part in parts), type(whole)())
     assert summed == whole
     if len(whole) == 1:
-        with pytest.raises(RequestError, match=r"are of one tier and size"):
+        with pytest.raises(RequestError, match=r"have the same tier and size"):
             fitted(whole, *OF)
         return
     fit = fitted(whole, *OF)
@@ -55,9 +55,9 @@ def test_what_was_fitted_is_read_again(tmp_path):
 
 
 def test_what_can_t_be_fitted_is_told():
-    with pytest.raises(RequestError, match="no kept record has a quality tier and a size"):
+    with pytest.raises(RequestError, match="no kept record has both a quality tier and a size"):
         fitted(sketched(np.array([]), np.array([])), *OF)
-    with pytest.raises(RequestError, match="all 3 kept records are of one tier and size"):
+    with pytest.raises(RequestError, match="all 3 kept records have the same tier and size"):
         fitted(sketched(np.array([2, 2, 2]), np.array([64.0, 64.0, 64.5])), *OF)
 
 
@@ -78,16 +78,18 @@ FIT = CurriculumFit(
     ("changed", "said"),
     [
         ({"deviation": 0}, "deviation: Input should be greater than 0"),
-        ({"sizes": [2.0, 2.0]}, "sizes must rise"),
-        ({"ranks": [0.5, 1.5]}, "ranks must be 0 to 1"),
-        ({"ranks": [0.5]}, "has 2 sizes and 1 ranks"),
+        ({"sizes": [2.0, 2.0]}, "sizes must be in increasing order"),
+        ({"ranks": [0.5, 1.5]}, "ranks must be between 0 and 1"),
+        ({"ranks": [0.5]}, "has 2 sizes but 1 ranks"),
         ({"version": 2}, "version: "),
         ({"more": 1}, "more: Extra inputs are not permitted"),
         ({"mean": float("nan")}, "mean: "),
     ],
 )
 def test_other_content_is_refused(changed, said):
-    with pytest.raises(RequestError, match=r"^select\.curriculum\.fitted is not what") as caught:
+    with pytest.raises(
+        RequestError, match=r"^select\.curriculum\.fitted is not the output"
+    ) as caught:
         load_fit({**FIT.model_dump(mode="json"), **changed})
     assert said in str(caught.value)
     assert "nucleus fit-curriculum" in str(caught.value)
@@ -97,7 +99,7 @@ def test_a_missing_or_broken_file_is_told_with_the_command(tmp_path):
     (tmp_path / "broken.json").write_text("{")
     for given_, said in (
         (None, "is not set"),
-        (str(tmp_path / "none.json"), "is not there"),
+        (str(tmp_path / "none.json"), "does not exist"),
         (str(tmp_path / "broken.json"), "is not valid JSON"),
         (str(tmp_path), "can't be read"),
     ):

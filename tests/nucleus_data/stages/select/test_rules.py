@@ -71,20 +71,20 @@ def test_conditions_on_one_record_are_allowed(condition):
     [
         ("width < avg(width)", "uses avg(), which is an aggregate over many records"),
         ("count(*) > 1", "uses count_star(), which is an aggregate over many records"),
-        ("count(*) OVER () > 1", "has a window"),
-        ("row_number() OVER (ORDER BY width) > 10", "has a window"),
-        ("width < (SELECT 3)", "has a subquery"),
-        ("EXISTS (SELECT 1)", "has a subquery"),
-        ("width IN (SELECT 1)", "has a subquery"),
-        ("random() < 0.5", "uses random(), which does not always give the same answer"),
-        ("age(taken) > '1 year'", "uses age(), which does not always give the same answer"),
-        ("now() > '2020-01-01'", "uses now(), which does not always give the same answer"),
-        ("uuid() = ''", "uses uuid(), which does not always give the same answer"),
+        ("count(*) OVER () > 1", "contains a window"),
+        ("row_number() OVER (ORDER BY width) > 10", "contains a window"),
+        ("width < (SELECT 3)", "contains a subquery"),
+        ("EXISTS (SELECT 1)", "contains a subquery"),
+        ("width IN (SELECT 1)", "contains a subquery"),
+        ("random() < 0.5", "uses random(), which does not always return the same result"),
+        ("age(taken) > '1 year'", "uses age(), which does not always return the same result"),
+        ("now() > '2020-01-01'", "uses now(), which does not always return the same result"),
+        ("uuid() = ''", "uses uuid(), which does not always return the same result"),
         ("frobnicate(width)", "uses frobnicate(), which is not a DuckDB function"),
-        ("*", "has a star"),
-        ("COLUMNS('w.*') > 3", "has a star"),
-        ("width > $1", "has a parameter"),
-        ("width > ?", "has a parameter"),
+        ("*", "contains a star"),
+        ("COLUMNS('w.*') > 3", "contains a star"),
+        ("width > $1", "contains a parameter"),
+        ("width > ?", "contains a parameter"),
     ],
 )
 def test_what_is_not_about_one_record_is_refused(condition, reason):
@@ -116,31 +116,31 @@ def test_what_is_no_sql_is_refused(condition):
 )
 def test_what_is_more_than_one_condition_is_refused(condition):
     said = refused(condition)
-    assert "must be one SQL condition" in said or "is not valid SQL" in said
+    assert "must be a single SQL condition" in said or "is not valid SQL" in said
 
 
 def test_an_unknown_column_is_named_with_the_nearest_and_all_known_ones():
     said = refused("widht < 3")
-    assert "reads 'widht', which no table has. Did you mean 'width'?" in said
-    assert said.endswith("Known: format, height, luma_std, width, source.NAME")
+    assert "reads 'widht', which is not in any table. Did you mean 'width'?" in said
+    assert said.endswith("Available: format, height, luma_std, width, source.NAME")
     said = refused("source.punsave > 1")
-    assert "Did you mean 'source.punsafe'? Known: source.caption, source.punsafe" in said
-    assert "'file.width', which no table has" in refused("file.width < 3")
-    assert "'current_date', which no table has" in refused("current_date > '2020-01-01'")
-    with pytest.raises(RequestError, match="Known: none"):
+    assert "Did you mean 'source.punsafe'? Available: source.caption, source.punsafe" in said
+    assert "'file.width', which is not in any table" in refused("file.width < 3")
+    assert "'current_date', which is not in any table" in refused("current_date > '2020-01-01'")
+    with pytest.raises(RequestError, match="Available: none"):
         check_rules(SelectSettings(rules={"r": "source.caption = ''"}), CATALOG, [])
 
 
 @pytest.mark.parametrize(
     ("condition", "reason"),
     [
-        ("width", "is integer; a rule is a condition, true or false"),
-        ("format", "is varchar; a rule is a condition, true or false"),
+        ("width", "has type integer; a rule must be a condition, true or false"),
+        ("format", "has type varchar; a rule must be a condition, true or false"),
         ("width, height", "true or false"),
-        (" ", "must be one SQL condition"),
-        ("length(width) > 3", "does not fit its columns: Binder Error"),
-        ("source.punsafe LIKE '%x'", "does not fit its columns: Binder Error"),
-        ("width = 'wide'", "does not fit its columns: Conversion Error"),
+        (" ", "must be a single SQL condition"),
+        ("length(width) > 3", "does not fit the types of its columns: Binder Error"),
+        ("source.punsafe LIKE '%x'", "does not fit the types of its columns: Binder Error"),
+        ("width = 'wide'", "does not fit the types of its columns: Conversion Error"),
     ],
 )
 def test_a_condition_that_does_not_fit_its_columns_is_refused(condition, reason):

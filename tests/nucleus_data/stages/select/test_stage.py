@@ -195,7 +195,7 @@ def test_the_selection_is_another_when_its_inputs_are(corpus):
     assert not found("dedup.distance=3")
     assert not found("inspect.max_pixels=1000000")
     write_shard(corpus, 2, {"new.png": picture(7)})
-    with pytest.raises(RequestError, match="no selection for the tables and rules as they are"):
+    with pytest.raises(RequestError, match="no selection for the current tables and rules"):
         curated.run(corpus.uri, "look", RULES, dry_run=True).use_selection()
     second, _ = select(corpus)
     curated.inspect(corpus)

@@ -72,11 +72,17 @@ def test_a_table_that_only_tiers_read_is_not_waited_for(corpus):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"score": "widht"}, "select.tiers.score: 'widht' reads 'widht', which no table has"),
+        (
+            {"score": "widht"},
+            "select.tiers.score: 'widht' reads 'widht', which is not in any table",
+        ),
         ({"score": "avg(width)"}, "is an aggregate over many records"),
-        ({"score": "width > 3"}, "select.tiers.score: 'width > 3' is boolean; a score is a number"),
-        ({"score": "format"}, "a score is a number"),
-        ({"score": "length(width)"}, "does not fit its columns"),
+        (
+            {"score": "width > 3"},
+            "select.tiers.score: 'width > 3' has type boolean; a score must be a number",
+        ),
+        ({"score": "format"}, "a score must be a number"),
+        ({"score": "length(width)"}, "does not fit the types of its columns"),
     ],
 )
 def test_a_wrong_score_is_told_before_any_shard(settings, said):
@@ -93,7 +99,9 @@ def test_a_wrong_score_is_told_before_any_shard(settings, said):
 
 def test_bounds_rise():
     for bounds in ([5.0, 5.0], [6.0, 5.0], [], [float("nan")], [1.0, float("inf")]):
-        with pytest.raises(ValidationError, match=r"bounds must rise|at least 1|finite number"):
+        with pytest.raises(
+            ValidationError, match=r"bounds must be in increasing order|at least 1|finite number"
+        ):
             TierSettings(score="width", bounds=bounds)
     assert check_tiers(TierSettings(), {}, []) is None
 

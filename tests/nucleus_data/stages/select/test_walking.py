@@ -47,7 +47,7 @@ def test_answers_about_other_records_are_an_error(corpus, monkeypatch):
     made, rows = select(corpus)
     assert rows == {}
     (failure,) = made.failures
-    assert "the rules' answers are about other records than there are" in failure["error"]
+    assert "the rules' answers do not match the records of the corpus" in failure["error"]
 
 
 def inline(name, task, items, total):

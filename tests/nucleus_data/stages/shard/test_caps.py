@@ -94,16 +94,16 @@ def test_columns_say_tier_and_bucket_where_there_are_some(placed):
 
 def test_caps_need_buckets(made):
     run = curated.run(made.uri, "shard", *OVERRIDES, "shard.caps=3", dry_run=True)
-    with pytest.raises(RequestError, match=r"shard\.caps are of curriculum buckets"):
+    with pytest.raises(RequestError, match=r"shard\.caps needs curriculum buckets"):
         run.pin("shard")
 
 
 @pytest.mark.parametrize(
     ("caps", "said"),
     [
-        ({"B11": 3}, "has 'B11'; allowed: B1, B2"),
-        ({"B1": -1}, "has -1"),
-        (-2, "has -2"),
+        ({"B11": 3}, "unknown bucket 'B11'; allowed: B1, B2"),
+        ({"B1": -1}, "must be 0 or more, not -1"),
+        (-2, "must be 0 or more, not -2"),
         (True, "valid integer"),
     ],
 )

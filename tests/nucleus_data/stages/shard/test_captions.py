@@ -107,7 +107,7 @@ def test_weights_take_any_name(made):
         f"short@{now[:8]}": 1,
         "short@01234567": 2,
     }
-    with pytest.raises(RequestError, match=r"none of shard\.captions: source, alt"):
+    with pytest.raises(RequestError, match=r"not in shard\.captions: source, alt"):
         weights(("source", "alt"), short_at_01234567=1)
     assert weights_of(pinned(corpus, "alt").recipe.shard, run, None) is None
 

@@ -75,7 +75,7 @@ def test_at_most_two_windows_are_read_ahead(store, monkeypatch):
 
 
 def test_what_is_missing_or_changed_is_told(store):
-    with pytest.raises(CorpusError, match=r"000007\.tar is missing, though its records are there"):
+    with pytest.raises(CorpusError, match=r"000007\.tar is missing, but its records exist"):
         list(read_originals(store, rows([(7, 0, 10)])))
     record = {"shard": 1, "id": "ab", "sha256": "0" * 64}
     said = "000001.tar changed: ab no longer has the SHA-256"

@@ -20,8 +20,8 @@ def test_what_is_there_is_not_made_again(made, training_set):
     assert again == training_set
     assert {n: p.stat().st_mtime_ns for n, p in made_files(again).items()} == before
     assert said == [
-        f"shard: the tars are there already: {again}",
-        f"  captions: the edition {run.pins.edition} is there already",
+        f"shard: the tars already exist: {again}",
+        f"  captions: the edition {run.pins.edition} already exists",
         f"  {again}/manifest.parquet",
     ]
     (line,) = run.lines  # without one, `status` would say that the run ended early

@@ -12,7 +12,7 @@ def test_what_was_read_and_what_was_wrong_is_told():
     latents = {"folders": ["encoded/a"], "read": 1200, "lacking": 7, "faults": faults}
     said = list(encoded_words({"latents": latents, "texts": NOTHING}))
     assert said[0] == (
-        "  latents: 1,200 read from encoded/a, 7 were not there and were encoded by the trainer"
+        "  latents: 1,200 read from encoded/a, 7 were missing and were encoded by the trainer"
     )
     assert "encoded/a/0.safetensors: it is missing; to make it again" in said[1]
     assert said[-1] == "    and 2 more files"

@@ -33,7 +33,9 @@ def test_nothing_to_do_starts_no_ray():
 
 
 def test_a_machine_that_does_not_see_the_folder_says_so(tmp_path):
-    with pytest.raises(RequestError, match=r"does not see the folder .*; give --out a folder that"):
+    with pytest.raises(
+        RequestError, match=r"cannot access the folder .*; set --out to a folder that"
+    ):
         replicates.run_remotely(RunSpec(str(tmp_path), "a", 0), {})
 
 
@@ -61,10 +63,12 @@ def test_tasks_leave_the_bytes_of_this_process_even_where_workers_die(
 def test_what_ends_a_run_ends_the_comparison(sets, tmp_path, monkeypatch, ray_cluster):
     specs = specs_in(tmp_path, sets)
     gone = [RunSpec(str(tmp_path / "elsewhere"), "a", 0)]
-    with pytest.raises(RequestError, match="does not see the folder"):
+    with pytest.raises(RequestError, match="cannot access the folder"):
         list(RayRuns(lambda: None)(gone))
     monkeypatch.setattr(replicates, "run_remotely", dying.run_remotely)
     (tmp_path / dying.DEATHS).write_text("100")
-    with pytest.raises(StoppedError, match=r"its worker died 3 times .* the same command goes on"):
+    with pytest.raises(
+        StoppedError, match=r"its worker died 3 times .* run the same command again to continue"
+    ):
         list(RayRuns(lambda: None)(specs[:1]))
     assert not specs[0].done

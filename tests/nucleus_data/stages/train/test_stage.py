@@ -53,7 +53,7 @@ def look(corpus, *overrides, **options):
 @pytest.mark.slow
 def test_a_dry_run_counts_the_samples(corpus):
     assert "images on sets/" in look(corpus)
-    assert "which is not there yet" in look(corpus)
+    assert "which does not exist yet" in look(corpus)
     run = curated.run(corpus.uri, "shard", *SETTINGS)
     run.do("shard")
     ids = [sample.id for sample in TrainingSet(corpus.store.url(run.training_set)).samples]
@@ -67,7 +67,7 @@ def test_a_dry_run_counts_the_samples(corpus):
     assert said == look(corpus, limit=6)
     with pytest.raises(RequestError, match=r"quick_train on sets/.*: a limit of 1 leaves 1 of the"):
         look(corpus, limit=1)
-    with pytest.raises(RequestError, match=r"no samples at resolution 32; it has: 64"):
+    with pytest.raises(RequestError, match=r"no samples at resolution 32; available: 64"):
         look(corpus, "quick_train.resolution=32")
 
 
@@ -134,7 +134,7 @@ def test_a_training_takes_the_edition_of_its_captions_or_the_one_named(corpus):
     first = edition()
     assert first == made.pins.edition
     other = ("shard.captions=[short]",)
-    assert "which is not there yet" in look(corpus, *other)  # the tars are; its captions are not
+    assert "which does not exist yet" in look(corpus, *other)  # the tars are; its captions are not
     named = f"quick_train.edition={first[:6]}"
     assert edition(*other, named) == first
     curated.run(corpus.uri, "shard", *SETTINGS, *other).do("shard")
@@ -171,7 +171,7 @@ def test_a_training_that_was_killed_goes_on(corpus, tmp_path, ray_cluster):
     said = []
     again = curated.run(corpus.uri, "quick-train", *options, said=said)
     again.do("quick_train")
-    assert "quick_train: goes on after step 4 of 6" in said
+    assert "quick_train: continues after step 4 of 6" in said
     for name in names:
         one, other = (corpus.store.read(run.path(f"quick_train/{name}")) for run in (whole, again))
         assert one == other, name

@@ -107,7 +107,7 @@ def test_states_that_are_damaged_name_a_sample_that_has_the_text(made):
         changed(folder, file, size - 1)
         (fault,) = found_in(folder)
         assert fault.sample in folder.index("64/1x1/000000.tar")["id"].to_pylist() or fault.sample
-        assert "its value is another one" in fault.detail
+        assert "its value was changed" in fault.detail
         changed(folder, file, size - 1)
 
 
@@ -134,7 +134,7 @@ def test_what_is_missing_cut_short_or_of_other_samples(made):
     told = [(fault.sample, fault.detail) for fault in found_in(folder)]
     mine, other = (folder.index(f"64/1x1/00000{n}.tar")["id"].to_pylist() for n in (0, 1))
     assert {i for i, d in told if d == "it has no latent"} == set(mine)
-    assert {i for i, d in told if d == "it is of no sample of the tar"} == set(other)
+    assert {i for i, d in told if d == "it belongs to no sample of the tar"} == set(other)
     assert ("", "it is missing (4 samples)") in told
     assert ("", "it is missing (text states)") in told
     assert any("ends too early (2 samples)" in detail for _, detail in told)
@@ -177,7 +177,7 @@ def test_an_infinite_number_and_another_size_are_told(made):
     small = {key: Value(bytes(12 * 16), (1, 3, 4, 4)) for key in values}
     folder.store.put(name, encode_values(small, (3, 4, 4), "fp32"))
     (fault,) = found_in(folder)
-    assert fault.detail == "latents are (3, 4, 4), not of 64 x 64"
+    assert fault.detail == "latents are (3, 4, 4), not for 64 x 64"
 
 
 def test_the_command_finds_it_too(made):

@@ -76,7 +76,7 @@ def test_a_dry_run_counts_samples_and_tars(tmp_path):
     lines = list(forecast(run, Request.of([ident(0, 1), ident(0, 2)]), DedupSettings()))
     assert f"  {folder.path}: 2 samples, in 1 of 3 tars" in lines
     (line,) = forecast(run, Request.of(["0" * 32]), DedupSettings())
-    assert "no record of this corpus is meant" in line
+    assert "no record of this corpus matches" in line
     assert {n: d for n, d in tree(corpus.uri).items() if not n.startswith("runs")} == before
 
 
@@ -113,7 +113,7 @@ def test_a_takedown_that_is_done_finds_nothing_again(tmp_path):
     before = {n: d for n, d in tree(corpus.uri).items() if not n.startswith("runs")}
     said = []
     assert taken(corpus, (0, 0), said=said)
-    assert any("no record of this corpus is meant" in line for line in said)
+    assert any("no record of this corpus matches" in line for line in said)
     assert {n: d for n, d in tree(corpus.uri).items() if not n.startswith("runs")} == before
 
 

@@ -141,7 +141,9 @@ def test_files_that_are_missing_or_of_another_tar(made):
     assert ("captions", f"captions/{edition.hash}/64/1x1/000000.parquet") in kinds
     assert ("columns", f"columns/{columns.hash}/64/1x1/000000.parquet") in kinds
     lines = list(table(found))
-    assert any(line.startswith("tar_missing: 1. What to do: put a copy") for line in lines)
+    assert any(
+        line.startswith("tar_missing: 1. What to do: restore it from a copy") for line in lines
+    )
     assert ADVICE.keys() >= {fault.kind for fault in found}
 
 
@@ -214,5 +216,5 @@ def test_which_set_is_meant(made, tmp_path):
         assert find_set(run, name).path == folder.path
     alone = shutil.copytree(folder.url(), tmp_path / "alone")
     assert verified(corpus, find_set(run, str(alone))) == []
-    with pytest.raises(RequestError, match="has no set other; there are: train/0123456789abcdef"):
+    with pytest.raises(RequestError, match="has no set other; available: train/0123456789abcdef"):
         find_set(run, "other")

@@ -56,7 +56,9 @@ def test_a_run_of_the_stage_has_its_captions_and_says_what_was_tested(monkeypatc
     assert (counts["truth_probes"], counts["truth_same"]) == (10, 10)
     assert 10 < len(probes_of(engine)) <= 24
     (line,) = work.told(counts)
-    assert line.startswith("truth tests: 10 pictures asked about again, alone: 10 said the same")
+    assert line.startswith(
+        "truth tests: 10 pictures captioned again, alone: 10 with the same result"
+    )
     assert work.counted().get("truth_probes", 0) == 0
     assert work.told({}) == []
 

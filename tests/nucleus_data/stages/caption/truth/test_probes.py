@@ -55,7 +55,7 @@ WRONG = [
     ("stale", 0.1, "caption of another one"),
     ("same_size", 1.0, "caption of another one"),
     ("blind", 1.0, "does not see them"),
-    ("blind_in_crowd", 0.2, "which the model gives to none of them alone"),
+    ("blind_in_crowd", 0.2, "which none of them gets when captioned alone"),
 ]
 
 
@@ -239,7 +239,7 @@ def test_a_thumbnail_is_small_whatever_the_picture():
 def test_the_outcome_is_a_line_for_people():
     assert told({}) == ""
     said = told({"truth_probes": 32, "truth_same": 31, "truth_grey": 8, "truth_swapped": 1})
-    assert "32 pictures asked about again, alone: 31 said the same (97%)" in said
-    assert "batching moves floating-point sums" in said
-    assert "WARNING: 1 captions are what the model says of another picture" in said
-    assert "8 shown grey instead: 0 said the same" in said
+    assert "32 pictures captioned again, alone: 31 with the same result (97%)" in said
+    assert "batching changes floating-point sums" in said
+    assert "WARNING: 1 captions belong to another picture" in said
+    assert "8 shown grey instead: 0 with the same result" in said

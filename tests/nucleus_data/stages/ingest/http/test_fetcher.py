@@ -291,7 +291,7 @@ def test_a_proxy_that_is_said_is_asked(tmp_path):
     assert [o.data for o in found] == [picture(7)]
     asked = [f"http://far.example.com/{name}" for name in ("robots.txt", "a.png")]
     assert Proxy.asked == asked
-    with pytest.raises(ValueError, match="without a name and a password"):
+    with pytest.raises(ValueError, match="without a user name or password"):
         FetchSettings(proxy="http://me:secret@localhost:3128")
 
 

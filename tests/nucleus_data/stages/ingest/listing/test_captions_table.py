@@ -33,7 +33,7 @@ def test_metadata_files_as_dataset_hubs_lay_them_out(corpus, tmp_path):
     assert next(row["source.captions"] for row in rows(corpus)) == ["two", "a two"]
     assert plan.notes == [
         "3 images have a row in test/metadata.parquet, train/metadata.csv",
-        "1 rows of the captions table name no image of the folder",
+        "1 rows of the captions table match no image of the folder",
     ]
 
 

@@ -70,8 +70,8 @@ def test_pictures_and_tars_beside_tables_are_told_of(corpus, tmp_path, kind):
     assert len(found) == 2
     png = ".png 1, " if kind == "embedded" else ""
     assert plan.notes[0] == (
-        f"the tables alone are taken; pictures and tars beside them are not: .jpg 2, {png}.tar 1. "
-        "Name their folders as sources of their own"
+        "only the tables are ingested, not the pictures and tars beside them: .jpg 2, "
+        f"{png}.tar 1. To ingest those, give their folders as separate sources"
     )
 
 
@@ -169,13 +169,13 @@ def test_a_table_that_went_away_is_told(corpus, tmp_path):
     source = hub_file(tmp_path / "hub.parquet", range(3))
     plan = plan_ingest(corpus, IngestSettings(source=str(source)))
     source.unlink()
-    with pytest.raises(CorpusError, match=r"hub.parquet is gone"):
+    with pytest.raises(CorpusError, match=r"hub.parquet no longer exists"):
         build_shard(corpus, plan.todo[0])
 
 
 def test_a_column_that_is_not_there_is_named(corpus, tmp_path):
     source = hub_file(tmp_path / "hub.parquet", range(3))
-    with pytest.raises(RequestError, match=r"picture_column='photo'.*those that may be are image"):
+    with pytest.raises(RequestError, match=r"picture_column='photo'.*possible columns: image"):
         plan_ingest(corpus, IngestSettings(source=str(source), picture_column="photo"))
     pq.write_table(pa.table({"a": [1]}), tmp_path / "none.parquet")
     settings = IngestSettings(source=str(tmp_path / "none.parquet"), kind="embedded")
@@ -187,7 +187,7 @@ def test_columns_of_one_name_are_named(corpus, tmp_path):
     columns = [pa.array([{"bytes": tiny(1), "path": None}], PICTURE), [1], [2]]
     table = pa.Table.from_arrays([pa.array(c) for c in columns], names=["image", "x", "x"])
     pq.write_table(table, tmp_path / "one.parquet")
-    with pytest.raises(RequestError, match=r"'one.parquet' has several columns called x;"):
+    with pytest.raises(RequestError, match=r"'one.parquet' has several columns named x;"):
         plan_ingest(corpus, IngestSettings(source=str(tmp_path / "one.parquet")))
 
 
@@ -213,7 +213,7 @@ def test_a_folder_of_classes_is_not_searched_through(corpus, tmp_path):
     hub_file(tmp_path / "set/class-039/x/0.parquet", range(2))
     plan = plan_ingest(corpus, IngestSettings(source=str(tmp_path / "set")))
     assert (plan.kind, plan.found) == ("folder", 40)
-    with pytest.raises(RequestError, match="no table with pictures is in this folder"):
+    with pytest.raises(RequestError, match="this folder has no tables with pictures"):
         plan_ingest(corpus, IngestSettings(source=str(tmp_path / "set"), kind="embedded", name="x"))
 
 

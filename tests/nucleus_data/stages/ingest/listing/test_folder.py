@@ -78,8 +78,8 @@ def test_a_captions_table(corpus, tmp_path, kind):
     assert found["d/b.png"]["source.licence"] == "CC-BY"
     assert found["d/b.png"]["source.likes"] == 2
     assert found["c.png"]["source.likes"] is None
-    assert "1 rows of the captions table name a file again" in plan.notes[0]
-    assert "1 rows of the captions table name no image" in plan.notes[1]
+    assert "1 rows of the captions table repeat a file name" in plan.notes[0]
+    assert "1 rows of the captions table match no image" in plan.notes[1]
     assert plan.skipped == {}
 
 
@@ -88,11 +88,11 @@ def test_wrong_captions_tables_are_refused(corpus, tmp_path):
     put(tmp_path, {"no_file.csv": "x,caption\n1,b\n", "other.csv": "file,caption\nz.png,b\n"})
     with pytest.raises(RequestError, match=r"its columns are x, caption.*ingest.file_column"):
         ingest_counted(corpus, source, captions=str(tmp_path / "no_file.csv"))
-    with pytest.raises(RequestError, match="names an image"):
+    with pytest.raises(RequestError, match="matches an image"):
         ingest_counted(corpus, source, captions=str(tmp_path / "other.csv"))
     with pytest.raises(RequestError, match=r"caption_column='nix'.*file, caption"):
         ingest_counted(corpus, source, captions=str(tmp_path / "other.csv"), caption_column="nix")
-    with pytest.raises(RequestError, match="there is no file"):
+    with pytest.raises(RequestError, match="no such file"):
         ingest_counted(corpus, source, captions=str(tmp_path / "missing.csv"))
 
 
@@ -121,7 +121,7 @@ def test_links_that_lead_out_are_not_followed(corpus, tmp_path):
     (source / "circle2").symlink_to(source / "d")
     plan, _ = ingest_counted(corpus, source)
     assert [row["key"] for row in rows(corpus)] == ["d/e.png", "inside.png", "real.png"]
-    assert "3 symbolic links lead out" in plan.notes[0]
+    assert "3 symbolic links out of" in plan.notes[0]
     assert "1 symbolic links to folders" in plan.notes[1]
 
 

@@ -56,7 +56,7 @@ def test_of_several_captions_one_is_taken_and_the_others_are_counted(corpus, tmp
     put(source, {"b.caption": "last", "b.TXT": "second", "b.txt": "first"})
     plan, _ = ingest_counted(corpus, source)
     assert captions(corpus) == {"a.jpg": "of both", "a.png": "of it, first", "b.png": "first"}
-    assert plan.notes == ["3 caption files stand beside a picture that has another one"]
+    assert plan.notes == ["3 caption files were ignored: their picture has another one"]
 
 
 def test_encodings_of_captions_are_read_or_counted(corpus, tmp_path):
@@ -93,9 +93,9 @@ def test_encodings_of_captions_are_read_or_counted(corpus, tmp_path):
 
 
 def test_an_encoding_that_python_does_not_know_is_refused():
-    with pytest.raises(ValidationError, match=r"no text encoding is called 'utf9'"):
+    with pytest.raises(ValidationError, match=r"unknown text encoding 'utf9'"):
         IngestSettings(caption_encoding="utf9")
-    with pytest.raises(ValidationError, match="no text encoding"):
+    with pytest.raises(ValidationError, match="unknown text encoding"):
         IngestSettings(caption_encoding="base64")
 
 
@@ -148,6 +148,6 @@ def test_odd_names_are_records_or_counted(corpus, tmp_path):
     assert found["new\nline.png"] == "two lines"
     assert found[r"\xff.png"] == "of raw bytes"
     assert plan.notes == [
-        "2 hidden files and folders (a leading dot) were left out",
-        "1 sockets, pipes and devices were left out",
+        "2 hidden files and folders (with a leading dot) were skipped",
+        "1 sockets, pipes and devices were skipped",
     ]

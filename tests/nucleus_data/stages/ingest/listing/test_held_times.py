@@ -110,5 +110,8 @@ def test_a_time_beyond_all_calendars_costs_its_value_and_not_the_source(corpus, 
     assert claim["source.clock"].to_pylist() == ["00:00:05", None, None]
     assert claim["source.deep"].to_pylist() == ['["1970-01-01 00:00:01"]', "[null]", None]
     notes = "\n".join(plan.notes)
-    assert "outside of the years 1 to 9999: times of: made" in notes
-    assert "of no day, or inside of lists and structures too far: times of: clock, deep" in notes
+    assert "dates and times outside of the years 1 to 9999 left out of: made" in notes
+    assert (
+        "beyond 24 hours, or too far inside of lists and structures, left out of: clock, deep"
+        in notes
+    )

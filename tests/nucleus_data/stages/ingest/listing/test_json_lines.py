@@ -89,7 +89,7 @@ def test_lists_of_captions_may_be_empty_and_hold_nulls(corpus, tmp_path):
 def test_lines_without_a_field_are_told_in_words(corpus, tmp_path, text):
     source = tmp_path / "l.jsonl"
     source.write_text(text)
-    with pytest.raises(RequestError, match="no line of it is a JSON object with a field"):
+    with pytest.raises(RequestError, match="no line is a JSON object with a field"):
         plan_ingest(corpus, IngestSettings(source=str(source)))
 
 

@@ -21,7 +21,7 @@ def test_sources_that_cannot_be_told(corpus, tmp_path):
             ingest(corpus, tmp_path / name)
     put_tar(tmp_path / "m" / "a.tar", [("a.png", tiny())])
     (tmp_path / "m" / "b.png").write_bytes(tiny())
-    with pytest.raises(RequestError, match="holds 1 tars and 1 images"):
+    with pytest.raises(RequestError, match="contains 1 tars and 1 images"):
         ingest(corpus, tmp_path / "m")
     assert ingest(corpus, tmp_path / "m", kind="tars").found == 1
     (tmp_path / "x.doc").write_bytes(b"")
@@ -31,10 +31,10 @@ def test_sources_that_cannot_be_told(corpus, tmp_path):
     with pytest.raises(RequestError, match=r"no images in the tars; found \.svg 1"):
         ingest(corpus, tmp_path / "n.tar")
     with pytest.raises(
-        RequestError, match=r"matches pictures, 'b\.png' for one. Give their folder"
+        RequestError, match=r"matches pictures, such as 'b\.png'. Give their folder"
     ):
         ingest(corpus, tmp_path / "m" / "*.png")
-    with pytest.raises(RequestError, match="is no folder"):
+    with pytest.raises(RequestError, match="is not a folder"):
         ingest(corpus, tmp_path / "n.tar", kind="folder")
 
 
@@ -42,7 +42,7 @@ def test_compressed_tars_are_named_wherever_they_are(corpus, tmp_path):
     put_tar(tmp_path / "m" / "a.tar", [("a.png", tiny())])
     for name in ("b.tar.zst", "c.tar.zst"):
         (tmp_path / "m" / name).write_bytes(b"")
-    wanted = r"not supported \(2 here, 'b\.tar\.zst' for one\).*unzstd, or name .*\*\.tar"
+    wanted = r"not supported \(found 2, such as 'b\.tar\.zst'\).*unzstd, or select .*\*\.tar"
     for source in (tmp_path / "m", tmp_path / "m" / "*"):
         with pytest.raises(RequestError, match=wanted):
             ingest(corpus, source)
@@ -57,5 +57,5 @@ def test_compressed_tars_are_named_wherever_they_are(corpus, tmp_path):
 @pytest.mark.parametrize("pattern", ["*", "?.png", "{0..2}.png", "**/*.png"])
 def test_a_pattern_of_pictures_is_told_to_be_their_folder(corpus, tmp_path, pattern):
     put(tmp_path, {f"{n}.png": tiny() for n in range(3)})
-    with pytest.raises(RequestError, match=r"matches pictures, '0\.png' for one. Give their"):
+    with pytest.raises(RequestError, match=r"matches pictures, such as '0\.png'. Give their"):
         ingest(corpus, f"{tmp_path}/{pattern}")

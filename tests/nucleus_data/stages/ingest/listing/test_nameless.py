@@ -107,7 +107,7 @@ def test_a_tar_of_odd_names(corpus, tmp_path):
 def test_a_folder_of_nameless_pictures_with_a_tar_beside_them_is_asked_about(corpus, tmp_path):
     put_tar(tmp_path / "m" / "a.tar", [("a.png", tiny())])
     put(tmp_path / "m", {"4f2a9c": JPEG, "sub/x": JPEG, "notes": "a text"})
-    with pytest.raises(RequestError, match="holds 1 tars and 1 images"):
+    with pytest.raises(RequestError, match="contains 1 tars and 1 images"):
         ingest(corpus, tmp_path / "m")
 
 
@@ -139,7 +139,7 @@ def test_what_cannot_be_looked_at_is_said(corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "walk", walk_past)
     plan = ingest(corpus, source)
     assert (plan.found, plan.skipped) == (2, {})
-    assert plan.notes == ["1 files and folders could not be looked at"]
+    assert plan.notes == ["1 files and folders could not be read"]
 
 
 def test_what_names_and_first_bytes_say():

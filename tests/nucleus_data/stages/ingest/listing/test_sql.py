@@ -53,7 +53,7 @@ def test_captions_are_texts_or_lists_of_texts(connection):
     kinds = {"caption": "STRUCT(en VARCHAR)", "text": "INTEGER[]", "captions": "VARCHAR[]"}
     assert caption_column(kinds, None, "l") == "captions"
     assert caption_column({"text": "INTEGER[]"}, None, "l") is None
-    with pytest.raises(RequestError, match=r"caption_column='text': in l .*INTEGER\[\].*lists of"):
+    with pytest.raises(RequestError, match=r"caption_column='text': in l, .*INTEGER\[\].*lists of"):
         caption_column(kinds, "text", "l")
 
 
@@ -100,7 +100,7 @@ def test_a_column_is_the_one_asked_for_or_the_first_usual_one():
     assert found_column(columns, None, ("caption",), "l", "caption_column") is None
     with pytest.raises(RequestError, match=r"ingest.caption_column='nix': l has no such column"):
         found_column(columns, "nix", (), "l", "caption_column")
-    with pytest.raises(RequestError, match=r"Say which with ingest\.url_column"):
+    with pytest.raises(RequestError, match=r"Choose one with ingest\.url_column"):
         chosen_column(columns, None, ("link",), "l", "url_column")
 
 
@@ -119,7 +119,7 @@ def test_dates_and_times_are_those_that_python_has(connection, kind):
     assert len(found) == len(values)
     assert [str(value)[:10] for value in kept] == years
     (note,) = columns.notes()
-    assert note == "left out, as they are outside of the years 1 to 9999: times of: taken"
+    assert note == "dates and times outside of the years 1 to 9999 left out of: taken"
     inside = f"SELECT unnest([{values[2]}, NULL])::{kind} AS taken"
     assert upstream_columns(connection, inside, special={}).notes() == []
     if kind == "TIMESTAMP_NS":  # without pandas, Python has no nanoseconds

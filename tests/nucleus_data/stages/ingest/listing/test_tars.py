@@ -164,10 +164,10 @@ def test_what_a_tar_leaves_over_is_counted_and_said(corpus, tmp_path):
         ".json": 1,
     }
     said = "\n".join(plan.lines())
-    assert "1 captions or JSON files in tars found no picture" in said
+    assert "1 captions or JSON files in tars were ignored: no picture has" in said
     assert "'x/b.txt'" in said
-    assert "their picture has another (the first: 'x/a.caption')" in said
-    assert "1 pictures in tars are second ones" in said
+    assert "their picture has another one (the first: 'x/a.caption')" in said
+    assert "1 pictures in tars are further ones" in said
     assert "'x/a.mask.png'" in said
 
 

@@ -83,7 +83,7 @@ def test_wrong_url_lists_are_refused(corpus, tmp_path):
     (tmp_path / "e.txt").write_text("\n")
     with pytest.raises(RequestError, match="has no row"):
         plan_ingest(corpus, IngestSettings(source=str(tmp_path / "e.txt")))
-    with pytest.raises(RequestError, match="captions is for folders"):
+    with pytest.raises(RequestError, match="captions is only for folders"):
         plan_ingest(corpus, IngestSettings(source=str(tmp_path / "e.txt"), captions="x.csv"))
 
 
@@ -172,7 +172,7 @@ def test_a_ragged_row_is_a_record_with_its_line(corpus, tmp_path, monkeypatch):
     assert (record["key"], record["retryable"]) == ("http://h/1,x, y#0", False)
     assert record["detail"].startswith("l.csv line 3")
     (tmp_path / "m.csv").write_text("url,caption\nhttp://h/1,x,y\n")
-    with pytest.raises(RequestError, match=r"no row that can be read.*m\.csv line 2"):
+    with pytest.raises(RequestError, match=r"no readable rows.*m\.csv line 2"):
         plan_ingest(corpus, IngestSettings(source=str(tmp_path / "m.csv")))
 
 
