@@ -56,7 +56,7 @@ def demo(
     steps = LINES["all"].steps
     pictures = out.resolve() / "pictures"
     truth = out.resolve() / "truth.parquet"
-    say(f"demo: {images} pictures with planted faults in {pictures} ({truth} tells which)")
+    say(f"demo: {images} pictures with planted faults in {pictures} ({truth} lists them)")
     if dry_run:
         say(f"{', '.join(steps)}: depend on the pictures; not counted")
         return

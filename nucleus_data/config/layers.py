@@ -36,7 +36,7 @@ def read_layers(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise RequestError(f"{path} can't be read: {reason}; give a YAML file") from None
     except UnicodeDecodeError as error:
         raise RequestError(
-            f"{path} is no UTF-8 text (byte {error.start}); save it as UTF-8"
+            f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8"
         ) from None
     except ValueError as error:
         raise RequestError(f"{path} is not valid YAML: {error}") from None

@@ -34,11 +34,11 @@ def test_trial_captions_are_on_a_page(corpus, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("caption", "--try", 2, "--dry-run"), "--try takes no --dry-run"),
-        (("caption", "--out", "page.html"), "--out is of --try"),
+        (("caption", "--try", 2, "--dry-run"), "--try PICTURES cannot be used with --dry-run"),
+        (("caption", "--out", "page.html"), "--out can only be used with --try"),
         (("caption", "--try", 0), "is not in the range"),
-        (("retry", "inspect", "--check", "repetition"), "are of captions"),
-        (("retry", "--variant", "short"), "are of captions"),
+        (("retry", "inspect", "--check", "repetition"), "apply to captions only"),
+        (("retry", "--variant", "short"), "apply to captions only"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(arguments, said, tmp_path):

@@ -61,7 +61,7 @@ ON_FILES = [
     ("status --config based.yaml", "deep.yaml is not valid YAML: brackets or indents are nested"),
     ("status --config loop.yaml", "base: loop.yaml is based on itself"),
     ("status --config twice.yaml", "the key 'distance' is there twice; keep one, in line 3, col"),
-    ("status --config latin.yaml", "latin.yaml is no UTF-8 text (byte 8); save it as UTF-8"),
+    ("status --config latin.yaml", "latin.yaml is not UTF-8 text (byte 8); save it as UTF-8"),
     ("status --config list.yaml", "list.yaml must hold keys and values, it holds a list"),
     ("status --config tab.yaml", "cannot start any token, in line 2, column 1"),
     ("status --config control.yaml", "control.yaml is not valid YAML: unacceptable character"),
@@ -159,11 +159,15 @@ def test_a_corpus_that_may_not_be_written_to_is_told(tmp_path_factory, monkeypat
 RAISED = [
     (OSError(28, "No space left on device", "/tmp/x"), "error: /tmp/x: no space left on device", 1),
     (ModuleNotFoundError("no", name="diffusers.x"), "pip install 'nucleus-data[train]'", 1),
-    (MemoryError("of 3 GB"), "error: the memory is full (of 3 GB)", 1),
+    (MemoryError("of 3 GB"), "error: out of memory (of 3 GB)", 1),
     (SetupFailedError("the model is not there", "Traceback"), "error: the model is not there", 1),
-    (ZeroDivisionError("one\ntwo"), "error: ZeroDivisionError: one (not foreseen; --debug", 1),
+    (ZeroDivisionError("one\ntwo"), "error: ZeroDivisionError: one (unexpected error; --debug", 1),
     (RecursionError(), "error: RecursionError:", 1),
-    (KeyboardInterrupt(), "stopped; what was committed stays. Run the same command to go on", 130),
+    (
+        KeyboardInterrupt(),
+        "stopped; all committed work is kept. Run the same command again to continue",
+        130,
+    ),
 ]
 
 
@@ -223,7 +227,7 @@ def test_a_command_that_is_stopped_says_so(number, code, tmp_path):
     assert process.wait(timeout=60) == code
     said = log.read_text()
     assert "Traceback" not in said
-    assert said.strip().splitlines()[-1].startswith("stopped; what was committed stays")
+    assert said.strip().splitlines()[-1].startswith("stopped; all committed work is kept")
 
 
 @pytest.mark.slow

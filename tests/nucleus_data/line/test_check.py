@@ -23,7 +23,7 @@ NANO = CONFIGS / "nano/recipe.yaml"
 def test_every_configuration_that_ships_is_sound(path):
     outcome = CliRunner().invoke(cli, ["check", "--config", str(path)])
     assert outcome.exit_code == 0, outcome.output
-    assert outcome.output.endswith("is sound\n")
+    assert outcome.output.endswith("is valid\n")
 
 
 def test_the_full_recipe_names_the_published_models():
