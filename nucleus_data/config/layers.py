@@ -41,7 +41,8 @@ def read_layers(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     except ValueError as error:
         raise RequestError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(content, dict):
-        raise RequestError(f"{path} must hold keys and values, it holds a {type(content).__name__}")
+        found = type(content).__name__
+        raise RequestError(f"{path} must contain keys and values, but it contains a {found}")
     base = content.pop("base", None)
     if base is None:
         return content
@@ -133,5 +134,5 @@ def set_key(content: dict[str, Any], keys: tuple[str, ...], value: Any, override
             place[key] = {}
         place = place[key]
         if not isinstance(place, dict):
-            raise RequestError(f"{override!r}: {key!r} is a single value, it has no {keys[-1]!r}")
+            raise RequestError(f"{override!r}: {key!r} is a single value and has no {keys[-1]!r}")
     place[keys[-1]] = value

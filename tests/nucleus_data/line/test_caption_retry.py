@@ -291,7 +291,7 @@ def test_a_table_that_is_half_copied_is_named_and_read_by_nobody(corpus, monkeyp
     (half,) = [one for one in content["sets"] if not one["ended"]]
     assert (half["variant"], half["recipe"]) == ("long", False)
     assert command in "\n".join(lines(content))
-    with pytest.raises(RequestError, match="is half copied, for captions that were asked for"):
+    with pytest.raises(RequestError, match="is half copied, as captions were being generated"):
         find_set(corpus.store, half["name"], {}, "shard.captions")
     monkeypatch.undo()
     later, _, _ = captioning(corpus, monkeypatch, TWO, command="retry")

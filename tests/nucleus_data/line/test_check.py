@@ -100,7 +100,7 @@ def test_a_dense_block_counts_whole_and_an_expert_by_its_share():
             r"select\.prefer\[0\]: 'width desc nulls' is no order",
         ),
         ("inspect.signals=[tone]", "which no table has|needs the signal group"),
-        ("shard.captions=[long, verbose]", "names 'verbose', which is no caption variant"),
+        ("shard.captions=[long, verbose]", "names 'verbose', which is not a caption variant"),
         ("quick_train.resolution=300", r"quick_train\.resolution is 300; the training set has 64"),
         ("shard.multiple=4", r"shard\.multiple is 4; a token"),
         (
