@@ -254,7 +254,7 @@ def test_a_relative_corpus_inside_a_ray_job_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     said = nucleus("ingest", "corpus=c", "ingest.source=p", code=2)
-    assert "error: corpus='c' is relative, and this is a Ray job" in said
+    assert "error: corpus='c' is a relative path, which in a Ray job" in said
     assert list(tmp_path.iterdir()) == []
 
 

@@ -25,7 +25,7 @@ VARY = ("--vary", "rules.wide=width > 150")
         ),
         (("--against", "x", "quick_train.seed=3"), "only their data differs; use --seeds instead"),
         ((*VARY, "quick_train.preset=nano"), "use --preset instead"),
-        (("--vary", "quick_train.steps=3"), "how the sides train is fixed by --preset"),
+        (("--vary", "quick_train.steps=3"), "--preset decides how both sides train"),
         (("--against", "x", *VARY), "cannot be used together: give one of them"),
         (("--against", "x", "--limit", "3"), "a comparison, which takes whole sets. Make smaller"),
         ((*VARY, "--sample", "10%"), "--limit and --sample cannot be used in a comparison"),

@@ -67,7 +67,7 @@ class TestFollows:
             ('{"type": "photo"} and more', "no JSON"),
             ('```json\n{"type": "photo"}\n```', "no JSON"),
             ('{"type": NaN}', "NaN is no JSON"),
-            ('{"type": "photo", "type": "drawing"}', "'type' appears twice"),
+            ('{"type": "photo", "type": "drawing"}', "'type' is there twice"),
             ('{"type": "foto"}', r"at $.type"),
             ('{"marks": []}', "'type' is a required property"),
             ('{"type": "photo", "x": 1}', "Additional properties"),

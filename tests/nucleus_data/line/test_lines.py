@@ -59,9 +59,9 @@ def test_a_line_from_python_works_in_this_process(tmp_path):
 
 def test_what_cannot_be_run_is_refused(tmp_path):
     recipe = curated.recipe(tmp_path / "c")
-    with pytest.raises(RequestError, match="no line 'curat'; there are: ingest, inspect"):
+    with pytest.raises(RequestError, match="no line 'curat'; available: ingest, inspect"):
         run_line(recipe, "curat")
-    with pytest.raises(RequestError, match="quick_train runs as a task of Ray"):
+    with pytest.raises(RequestError, match="quick_train needs Ray"):
         run_line(recipe, "all", inline=True)
     with pytest.raises(RequestError, match="no corpus at"):
         run_line(recipe, "curate", inline=True)
