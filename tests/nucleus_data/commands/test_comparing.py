@@ -159,4 +159,4 @@ def test_two_sets_of_a_corpus_are_named_and_compared(corpus, tmp_path, here):
     assert (again["text"]["name"], again["text"]["hidden_state"]) == ("words", -1)
     assert again["values"]["a"]["loss"] != found["values"]["a"]["loss"]
     said = nucleus("verdict", a, "@none", *DEBUG, *settings, code=2)
-    assert "has no caption edition 'none'; there are: " in said
+    assert "has no caption edition 'none'; available: " in said

@@ -95,7 +95,7 @@ ON_FILES = [
     ("sample folder red", "folder is no checkpoint"),
     ("export-model folder out", "folder is no checkpoint"),
     ("inspect corpus=corpus resources.inspect.num_cpus=9999", "inspect asks for more than this m"),
-    ("inspect corpus=corpus resources.inspect.num_gpus=99", "resources.inspect.num_gpus=99, and"),
+    ("inspect corpus=corpus resources.inspect.num_gpus=99", "resources.inspect.num_gpus=99, but"),
     ("curate corpus=corpus select.rules.r=widht<3", "reads 'widht', which no table has. Did you"),
     ("recaption corpus=corpus shard.captions=[longest]", "shard.captions names 'longest', which"),
     ("caption corpus=corpus caption.engine=vllm", "vllm"),

@@ -41,7 +41,7 @@ def test_a_block_list(tmp_path):
     assert "1 of 1 values removed" in nucleus("block", corpus, "--host", "bad.test", "--remove")
     found = json.loads(nucleus("block", corpus, "--json"))
     assert [entry["value"] for entry in found] == ["a.test/x.jpg", "aa" * 32]
-    assert "is no SHA-256" in nucleus("block", corpus, "--sha256", "12", code=2)
+    assert "is not a SHA-256" in nucleus("block", corpus, "--sha256", "12", code=2)
     put(tmp_path, {"list.txt": "nonsense\n"})
     assert "line 1: found 'nonsense'" in nucleus(*listed, code=2)
 
