@@ -172,10 +172,10 @@ def _forecast(
         tell(f"A, {sides.trained().arm.name}")
         tell(f"B, {sides.forecast(against)}")
     else:
-        tell("A, the recipe as it is: its set; select, shard would make what is missing of it")
+        tell("A, the recipe as it is: its set (missing parts would be made by select, shard)")
         for changes in values:
             steps = ", ".join(sides.steps(changes))
-            tell(f"B, {', '.join(changes)}: its set; {steps} would make what is missing of it")
+            tell(f"B, {', '.join(changes)}: its set (missing parts would be made by {steps})")
     count = 2 * settings.replicates * max(1, len(values))
     tell(f"{NAME}: up to {count} {settings.preset} runs; nothing was made or trained")
 

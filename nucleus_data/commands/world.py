@@ -42,12 +42,14 @@ from nucleus_data.commands.support import LocalPath, Number, say
     help="Layout: a folder with captions beside the pictures, webdataset tars, or a folder and a "
     "URL list.",
 )
-@click.option("--workers", type=click.IntRange(1), help="Processes [default: one per CPU].")
+@click.option(
+    "--workers", type=click.IntRange(1), help="Number of processes [default: one per CPU]."
+)
 @click.option(
     "--serve",
     is_flag=True,
-    help="Then serve the pictures on localhost until Ctrl-C; ?fault=404 (and others) in a URL asks "
-    "for a faulty response.",
+    help="Afterwards, serve the pictures on localhost until Ctrl-C; ?fault=404 (and others) in a "
+    "URL asks for a faulty response.",
 )
 @click.option(
     "--port",
@@ -61,7 +63,7 @@ from nucleus_data.commands.support import LocalPath, Number, say
     type=Number(0, 1),
     default=0.0,
     show_default=True,
-    help="With --serve: share of files whose requests fail, each in a way of its own.",
+    help="With --serve: share of files whose requests fail, each in its own way.",
 )
 @click.argument("out", type=LocalPath(path_type=Path))
 def world(

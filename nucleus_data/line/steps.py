@@ -186,7 +186,7 @@ def run_steps(
     names = without_missing(stages, names)
     for i, name in enumerate(names):
         if run.dry_run and i > 0:
-            run.say(f"{', '.join(names[i:])}: depend on what comes before; not counted")
+            run.say(f"{', '.join(names[i:])}: not counted (depends on earlier stages)")
             break
         step(run, stages, name)
         if chooses_at_start:

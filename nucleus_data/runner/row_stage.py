@@ -58,7 +58,7 @@ def count_rows(
         else:
             whole = _count_each(run, stage, noted, look)
     rows, already = whole.rows, whole.already
-    parts = [f"{rows:,} rows", f"{already:,} done before", f"{rows - already:,} to do"]
+    parts = [f"{rows:,} rows", f"{already:,} already done", f"{rows - already:,} to do"]
     run.say(f"{stage.name}: {', '.join([*parts, *waiting(whole)])}")
     for line in left_out(whole):
         run.say(line)

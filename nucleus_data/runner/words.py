@@ -58,7 +58,7 @@ def describe(report: StageReport) -> str:
     summary = report.summary
     parts = [f"{summary.rows:,} rows"]
     if summary.already:
-        parts.append(f"{summary.already:,} done before")
+        parts.append(f"{summary.already:,} already done")
     parts.append(f"{summary.done:,} done")
     if summary.failed:
         reasons = ", ".join(f"{name} {count:,}" for name, count in summary.failed.most_common(6))

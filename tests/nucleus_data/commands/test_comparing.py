@@ -94,7 +94,7 @@ def here(monkeypatch):
 def test_a_recipe_is_compared_with_itself_varied(corpus, tmp_path, here):
     settings = (f"corpus={corpus.uri}", *compared.SETTINGS)
     dry = nucleus("quick-train", *VARY, *DEBUG, "--dry-run", *settings)
-    assert "its set; select, shard would make what is missing of it" in dry
+    assert "its set (missing parts would be made by select, shard)" in dry
     assert "up to 6 debug runs; nothing was made or trained" in dry
     assert len(corpus.config_hashes("selection")) == 1
     out = tmp_path / "out"

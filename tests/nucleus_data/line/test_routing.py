@@ -59,7 +59,7 @@ def test_a_variant_is_asked_only_where_its_condition_is_true(corpus, monkeypatch
     again, said, asked = captioning(corpus, monkeypatch, given)
     again.do("caption")
     assert asked() == []
-    assert "6 rows, 6 done before, 0 done" in said[0]
+    assert "6 rows, 6 already done, 0 done" in said[0]
 
 
 def test_a_record_waits_for_what_its_condition_reads_and_null_does_not_match(corpus, monkeypatch):
@@ -206,7 +206,7 @@ def test_a_dry_run_says_who_would_be_asked(corpus, monkeypatch):
     made, said, asked = captioning(corpus, monkeypatch, given, dry_run=True)
     made.do("caption")
     assert asked() == []
-    assert said[0] == "caption: 2 rows, 0 done before, 2 to do"
+    assert said[0] == "caption: 2 rows, 0 already done, 2 to do"
     assert said[1] == "  caption.a: due for 2; left out: 4 for which `where` is false"
 
 

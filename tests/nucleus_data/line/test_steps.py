@@ -131,5 +131,5 @@ def test_captions_need_a_selection(corpus):
     curate(corpus)
     said = []
     curated.run(corpus.uri, "caption", BARE, dry_run=True, said=said).do("caption")
-    assert said[0] == "caption: 6 rows, 0 done before, 6 to do"
+    assert said[0] == "caption: 6 rows, 0 already done, 6 to do"
     assert said[-1].startswith("  together: 12 captions, ")
