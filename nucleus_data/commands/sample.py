@@ -28,7 +28,9 @@ GB = 1 << 30
 )
 @click.option("--width", type=click.IntRange(1), help="Width in pixels; needs --height.")
 @click.option("--height", type=click.IntRange(1), help="Height in pixels; needs --width.")
-@click.option("--aspect", type=click.Choice(RATIOS), help="Aspect ratio [default: 1:1].")
+@click.option(
+    "--aspect", type=click.Choice(RATIOS), help="Aspect ratio, width to height [default: 1:1]."
+)
 @click.option(
     "--resolution",
     type=click.IntRange(8),

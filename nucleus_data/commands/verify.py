@@ -73,7 +73,7 @@ def _say(run: Any, url: str, faults: list[Any], *, as_json: bool) -> None:
     else:
         for line in table(faults):
             say(line)
-        what = "not as it should be" if set(kinds) == {"export_blocked"} else "damaged"
-        say(f"verify: {url} is {what if faults else 'intact'}")
+        what = "has blocked samples" if set(kinds) == {"export_blocked"} else "is damaged"
+        say(f"verify: {url} {what if faults else 'is intact'}")
     if faults:
         sys.exit(EXIT_FAILED)
