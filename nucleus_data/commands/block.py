@@ -13,7 +13,7 @@ from nucleus_data.errors import RequestError
 @click.command()
 @value_options
 @click.option("--remove", is_flag=True, help="Remove these values from the list.")
-@click.option("--dry-run", is_flag=True, help="Say what would change, and write nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would change, without writing anything.")
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON, for scripts.")
 @common_options
 def block(
@@ -26,7 +26,7 @@ def block(
 ) -> None:
     """Block ids, URLs, hosts or files in later ingests.
 
-    Without a value, the block list is shown. A blocked row becomes a record with the reason
+    Without any value, shows the block list. A blocked row becomes a record with the reason
     `blocked`; its URL is not requested. Pictures that are already in the corpus stay: `nucleus
     takedown` removes them, and blocks them too.
     """
@@ -56,7 +56,7 @@ def block(
             return
         if entries:
             verb = "would be " if dry_run else ""
-            done = "taken off" if remove else "added"
+            done = "removed" if remove else "added"
             say(f"block: {len(written):,} of {len(entries):,} values {verb}{done}")
         else:
             for entry in known.entries():

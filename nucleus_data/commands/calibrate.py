@@ -39,7 +39,7 @@ from nucleus_data.commands.support import LocalPath, Number, common_options, ope
 @click.option(
     "--out",
     type=LocalPath(dir_okay=False, path_type=Path),
-    help="The file for score.calibration [default: calibration.json, calibration-MODEL.json].",
+    help="Output file, for score.calibration [default: calibration.json, calibration-MODEL.json].",
 )
 @common_options
 def calibrate(

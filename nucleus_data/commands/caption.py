@@ -18,12 +18,12 @@ PAGE = Path("captions.html")
     "tried",
     type=click.IntRange(1, 200),
     metavar="PICTURES",
-    help="Caption this many pictures with every variant, store nothing, and write a page of them.",
+    help="Caption this many pictures with every variant and write a page of them; store nothing.",
 )
 @click.option(
     "--out",
     type=LocalPath(path_type=Path, dir_okay=False),
-    help=f"The page of --try [default: {PAGE}].",
+    help=f"Path of the page that --try writes [default: {PAGE}].",
 )
 @work_options
 def caption(tried: int | None, out: Path | None, **given: Any) -> None:
@@ -34,11 +34,13 @@ def caption(tried: int | None, out: Path | None, **given: Any) -> None:
     """
     if tried is None:
         if out is not None:
-            raise click.UsageError("--out is of --try: nucleus caption --try 12 --out page.html")
+            raise click.UsageError(
+                "--out can only be used with --try: nucleus caption --try 12 --out page.html"
+            )
         run_stages(NAME, (NAME,), **given)
         return
     if given["dry_run"] or given["limit"] is not None or given["sample"] != 1:
-        raise click.UsageError("--try takes no --dry-run, --limit or --sample: it says how many")
+        raise click.UsageError("--try PICTURES cannot be used with --dry-run, --limit or --sample")
     from nucleus_data.views.tried import try_captions
 
     with opened(NAME, given["config"], given["overrides"], dry_run=True) as found:

@@ -44,7 +44,7 @@ def list_captions(as_json: bool, config: Path | None, overrides: tuple[str, ...]
 @click.option("--model", help="Model that made the captions, stored with them.")
 @click.option("--revision", help="Revision of that model.")
 @click.option("--prompt", help="Prompt that the model was given.")
-@click.option("--dry-run", is_flag=True, help="Count, and write nothing.")
+@click.option("--dry-run", is_flag=True, help="Only count; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @common_options
 def import_captions(
@@ -67,7 +67,7 @@ def import_captions(
 
     SOURCE is a Parquet, CSV or JSON lines file (also compressed), or a folder in the layout of
     `datasets`. The captions become a table, which shard.captions, score_captions.variants and
-    `captions diff` take by its name. Columns are recognised by their names unless given.
+    `captions diff` accept by its name. Columns are recognised by their names unless given.
     """
     import json
 

@@ -113,9 +113,9 @@ def check_overrides(overrides: Sequence[str]) -> None:
             continue
         instead = INSTEAD.get(key.removeprefix(f"{TRAINING}."))
         raise RequestError(
-            f"{override!r}: in a comparison both sides train as the preset says (steps, batches, "
-            "learning rates), so that they differ by their data alone; "
-            + (f"give {instead} instead" if instead else "leave it out")
+            f"{override!r}: in a comparison, the preset decides how both sides train (steps, "
+            "batches, learning rates), so that only their data differs; "
+            + (f"use {instead} instead" if instead else "remove it")
         )
 
 
@@ -127,14 +127,14 @@ def settings_of(given: Mapping[str, Any], claim: str) -> Any:
     most, seeds = chosen["most"], chosen["replicates"]
     if most is not None and most < seeds:
         raise RequestError(
-            f"--most {most} is below --seeds {seeds}: raise --most, or lower --seeds"
+            f"--most {most} is less than --seeds {seeds}: raise --most or lower --seeds"
         )
     chosen["most"] = max(MOST, seeds) if most is None else most
     if given["text"] is not None:
         chosen["text"] = _text(given["text"], given["text_revision"], given["text_state"])
     elif given["text_revision"] is not None or given["text_state"] != LAST_STATE:
         option = "--text-revision" if given["text_revision"] is not None else "--text-state"
-        raise RequestError(f"{option} is of another text encoder: give --text MODEL too")
+        raise RequestError(f"{option} can only be used with --text MODEL")
     return VerdictSettings.model_validate({**chosen, "claim": claim})
 
 

@@ -56,9 +56,9 @@ def demo(
     steps = LINES["all"].steps
     pictures = out.resolve() / "pictures"
     truth = out.resolve() / "truth.parquet"
-    say(f"demo: {images} pictures with planted faults in {pictures} ({truth} tells which)")
+    say(f"demo: {images} pictures with planted faults in {pictures} ({truth} lists them)")
     if dry_run:
-        say(f"{', '.join(steps)}: depend on the pictures; not counted")
+        say(f"{', '.join(steps)}: not counted (depends on the pictures)")
         return
     settings = WorldSettings(images, seed, fault_share=0.25, strengths=(2, 1, 0))
     write_world(out, settings, progress=True)

@@ -22,7 +22,7 @@ from nucleus_data.errors import CorpusError, RequestError, StoppedError
 
 DEBUG = "nucleus_data.debug"
 EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
-STOPPED = "stopped; what was committed stays. Run the same command to go on"
+STOPPED = "stopped; all committed work is kept. Run the same command again to continue"
 EXTRAS = {
     "torch": "train",
     "torchvision": "train",
@@ -113,13 +113,13 @@ def words(error: Exception) -> tuple[str, int]:
         extra = f"'nucleus-data[{EXTRAS[package]}]'" if package in EXTRAS else package
         return f"the package {package} is not installed: pip install {extra}", EXIT_FAILED
     if isinstance(error, MemoryError):
-        return f"the memory is full ({first or 'MemoryError'}); nothing was lost", EXIT_FAILED
+        return f"out of memory ({first or 'MemoryError'}); nothing was lost", EXIT_FAILED
     if isinstance(error, OSError) and (error.strerror or error.filename):
         where = f"{error.filename}: " if error.filename else ""
         said = error.strerror or first
         return f"{where}{said[:1].lower()}{said[1:]}", EXIT_FAILED
     return (
-        f"{type(error).__name__}: {first} (not foreseen; --debug shows where it was raised)",
+        f"{type(error).__name__}: {first} (unexpected error; --debug shows where it was raised)",
         EXIT_FAILED,
     )
 

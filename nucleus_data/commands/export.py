@@ -77,12 +77,12 @@ def export(
     given = {name: value for name, value in of_sets.items() if value not in (None, (), False)}
     if kind is not None:
         if states:
-            raise RequestError("--state is of records; a set (--as) holds the kept ones")
+            raise RequestError("--state cannot be used with --as: a set contains kept records only")
         _export_set(target, kind, config, overrides, **given)
         return
     if given:
         option = next(iter(given)).replace("resolutions", "resolution")
-        raise RequestError(f"--{option} is of sets: give --as {'|'.join(KINDS)} too")
+        raise RequestError(f"--{option} can only be used with --as {'|'.join(KINDS)}")
     _export_records(target, states or (KEPT,), config, overrides)
 
 
@@ -111,8 +111,8 @@ def _export_set(
         complain(f"error: {failure}")
     if not done:
         complain(
-            f"{len(export.failed)} files could not be made; the others are there. The same "
-            "command does what is missing"
+            f"{len(export.failed)} files could not be written; the others are done. Run the same "
+            "command again to write what is missing"
         )
         sys.exit(EXIT_FAILED)
     say(export.out.uri)

@@ -8,12 +8,12 @@ from nucleus_data.commands.support import common_options, opened, say, say_json
 
 
 @click.command()
-@click.option("--remove", is_flag=True, help="Remove it; by default, it is only shown.")
+@click.option("--remove", is_flag=True, help="Remove what is unused instead of listing it.")
 @click.option(
     "--run",
     "runs",
     multiple=True,
-    help="Keep what this run used, a name in runs/, instead of what any run used; repeatable.",
+    help="Keep what this run (a name in runs/) used, instead of what any run used; repeatable.",
 )
 @click.option(
     "--newest", type=click.IntRange(0), help="Keep only what this many of the newest runs used."
@@ -30,7 +30,7 @@ def gc(
 ) -> None:
     """Show or remove what no run and no set uses.
 
-    This is about tables, training sets and encoded values. Kept is what the current configuration
+    This covers tables, training sets and encoded values. It keeps what the current configuration
     uses, what runs of the last day used, and what all other runs in runs/ used (or only those
     chosen by --run or --newest). Records, images, claims and imported captions are always kept.
     """

@@ -87,9 +87,9 @@ def what_if(
     base = view.without_select(overrides)
     if shared := [o for o in base if o.partition("=")[0].partition(".")[0] in MEASURING]:
         _aside(as_json)(
-            f"what-if: {', '.join(shared)}: on both sides, as only what `select` decides is tried; "
-            "to compare pairs or signals, make a selection with them, and compare it with the one "
-            f"that there is (nucleus diff); run: {told('curate', changed.corpus)}"
+            f"what-if: {', '.join(shared)}: used on both sides, as only what `select` decides "
+            "varies; to compare pairs or signals, make a selection with them and compare it with "
+            f"the current one (nucleus diff); run: {told('curate', changed.corpus)}"
         )
     with opened("what-if", config, base, tell=_aside(as_json), **options) as found:
         _show(view.what_if(found.run, found.recipe, changed), view.lines, as_json)
@@ -185,6 +185,6 @@ def check(config: Path | None, overrides: tuple[str, ...]) -> None:
         path, recipe = load(config, overrides)
         for line in lines(recipe):
             say(line)
-        say(f"{path} is sound")
+        say(f"{path} is valid")
     except RequestError as error:
         refuse(error)

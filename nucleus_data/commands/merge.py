@@ -33,14 +33,14 @@ KINDS = ("inverse_sqrt", "uniform", "one_minus_sqrt")
     "given",
     type=float,
     multiple=True,
-    help="Explicit weight, given once per checkpoint, in their order.",
+    help="Explicit weight; give one per checkpoint, in their order.",
 )
 def merge(checkpoints: tuple[Path, ...], out: Path, kind: str, given: tuple[float, ...]) -> None:
     """Merge checkpoints of one training into a new one.
 
-    Each CHECKPOINT is a folder such as out/checkpoints/000600; give the oldest first. They must be
-    of one training, which may have been extended by more steps or further phases. `nucleus sample`
-    takes the merged checkpoint like any other.
+    Each CHECKPOINT is a folder such as out/checkpoints/000600; give the oldest first. All must come
+    from one training, which may have been extended by more steps or further phases. `nucleus
+    sample` accepts the merged checkpoint like any other.
     """
     with needing("train"):
         from nucleus_model.checkpoints.merge import merge_checkpoints
@@ -48,7 +48,7 @@ def merge(checkpoints: tuple[Path, ...], out: Path, kind: str, given: tuple[floa
 
     weights = list(given) or merge_weights(kind, len(checkpoints))
     if out.exists():
-        raise click.UsageError(f"{out} is there already; name a new folder")
+        raise click.UsageError(f"{out} already exists; give a new folder")
     try:
         merge_checkpoints(checkpoints, weights, out)
     except (FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError) as error:

@@ -54,7 +54,7 @@ def quick_train(
     """Train the bundled model on the training set, and sample.
 
     With --against or --vary, it instead compares two training sets by many small trainings, as
-    `nucleus verdict` does: is B better data than A, in what, and how sure is that? The result is a
+    `nucleus verdict` does: is B better data than A, where, and how certain is that? The result is a
     page, verdict.json, and exit code 3 for "B is worse", 4 for "better in one way and worse in
     another". Each run is a Ray task on one core. Both sides train with the preset's
     hyper-parameters, which can't be changed. The options from --reference to --json apply to
@@ -88,11 +88,11 @@ def _check_request(
 ) -> None:
     """Refuses options that exclude each other. Raises RequestError."""
     if against is not None and varied:
-        raise RequestError("--against and --vary are two comparisons: give one of them")
+        raise RequestError("--against and --vary cannot be used together: give one of them")
     if limit is not None or sample != 1:
         raise RequestError(
-            "--limit and --sample are of one training; a comparison takes whole sets. Make "
-            "smaller ones (nucleus shard --sample 10%) and compare these: nucleus verdict A B"
+            "--limit and --sample cannot be used in a comparison, which takes whole sets. Make "
+            "smaller sets (nucleus shard --sample 10%) and compare them: nucleus verdict A B"
         )
 
 
@@ -104,7 +104,7 @@ def _check_alone(given: dict[str, Any]) -> None:
         chosen = context.get_parameter_source(name) == ParameterSource.COMMANDLINE
         if name in given and chosen:
             option = parameter.opts[0]
-            refuse(RequestError(f"{option} is of a comparison: give --against or --vary too"))
+            refuse(RequestError(f"{option} can only be used with --against or --vary"))
 
 
 def _compare(
@@ -172,12 +172,12 @@ def _forecast(
         tell(f"A, {sides.trained().arm.name}")
         tell(f"B, {sides.forecast(against)}")
     else:
-        tell("A, the recipe as it is: its set, made by select, shard as far as it is not there")
+        tell("A, the recipe as it is: its set (missing parts would be made by select, shard)")
         for changes in values:
             steps = ", ".join(sides.steps(changes))
-            tell(f"B, {', '.join(changes)}: its set, made by {steps} as far as it is not there")
+            tell(f"B, {', '.join(changes)}: its set (missing parts would be made by {steps})")
     count = 2 * settings.replicates * max(1, len(values))
-    tell(f"{NAME}: up to {count} runs of {settings.preset}; nothing was made or trained")
+    tell(f"{NAME}: up to {count} {settings.preset} runs; nothing was made or trained")
 
 
 def _end_sweep(content: dict[str, Any], out: Path, *, as_json: bool) -> None:

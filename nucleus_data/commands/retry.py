@@ -23,7 +23,7 @@ from nucleus_data.commands.support import CONFIG_HELP, LocalPath, finish, opened
     help="For caption: redo stored captions for which this SQL condition is true. It may use the "
     "record's signals and the caption's own columns ('short_similarity < 0.3', 'tokens < 5').",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be tried again, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be retried, without doing it.")
 @click.argument("arguments", nargs=-1, metavar="[STAGE]... [KEY.SUB=VALUE]...")
 def retry(
     arguments: tuple[str, ...],
@@ -53,7 +53,7 @@ def retry(
     if checks or variants or where is not None:
         if names != ["caption"]:
             raise click.UsageError(
-                "--check, --variant and --where are of captions: nucleus retry caption ..."
+                "--check, --variant and --where apply to captions only: nucleus retry caption ..."
             )
         request = Request(checks, where, variants)
     with opened("retry", config, overrides, steps=names, dry_run=dry_run) as found:

@@ -28,7 +28,9 @@ GB = 1 << 30
 )
 @click.option("--width", type=click.IntRange(1), help="Width in pixels; needs --height.")
 @click.option("--height", type=click.IntRange(1), help="Height in pixels; needs --width.")
-@click.option("--aspect", type=click.Choice(RATIOS), help="Width to height [default: 1:1].")
+@click.option(
+    "--aspect", type=click.Choice(RATIOS), help="Aspect ratio, width to height [default: 1:1]."
+)
 @click.option(
     "--resolution",
     type=click.IntRange(8),
@@ -60,7 +62,7 @@ GB = 1 << 30
     show_default=True,
     help="Pictures to draw at once.",
 )
-@click.option("--device", default="cpu", show_default=True)
+@click.option("--device", default="cpu", show_default=True, help="Device to draw on, e.g. cuda.")
 @click.option(
     "--out",
     type=LocalPath(file_okay=False, path_type=Path),
@@ -129,6 +131,6 @@ def export_model(
         call = "".join(f", {name}={value!r}" for name, value in arguments.items())
         say(
             f"In Python: diffusers.NucleusMoEImagePipeline.from_pretrained({str(out)!r})"
-            f"('a red square'{call}, height=..., width=...); {out / 'README.md'} has the whole call"
+            f"('a red square'{call}, height=..., width=...); {out / 'README.md'} has the full call"
         )
     say(out)

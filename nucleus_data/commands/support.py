@@ -34,9 +34,7 @@ class Share(click.ParamType):
         except ValueError:
             share = 0.0
         if not 0 < share <= 1:
-            self.fail(
-                f"{value!r} is not a share; allowed: above 0% to 100%, for example 1% or 0.01"
-            )
+            self.fail(f"{value!r} is not a share above 0% and up to 100%, for example 1% or 0.01")
         return share
 
 
@@ -83,7 +81,9 @@ def work_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         [
             click.option(
-                "--limit", type=click.IntRange(1), help="Process only the first so many records."
+                "--limit",
+                type=click.IntRange(1),
+                help="Process only this many records, the first ones.",
             ),
             click.option(
                 "--sample",
@@ -222,7 +222,8 @@ def needing(extra: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("nucleus_"):
             raise
-        refuse(RequestError(f"this needs {error.name}; run: pip install 'nucleus-data[{extra}]'"))
+        install = f"pip install 'nucleus-data[{extra}]'"
+        refuse(RequestError(f"this command needs {error.name}; run: {install}"))
 
 
 def config_path(given: Path | None, name: str = DEFAULT_CONFIG) -> Path:

@@ -22,9 +22,9 @@ from nucleus_data.commands.values import value_options
     "--like",
     multiple=True,
     type=LocalPath(exists=True, dir_okay=False, path_type=Path),
-    help="A picture's file: it and its near duplicates, as `dedup` finds them; repeatable.",
+    help="File of a picture to remove, with its near duplicates as `dedup` finds them; repeatable.",
 )
-@click.option("--dry-run", is_flag=True, help="Show what would go, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed, without removing it.")
 @common_options
 def takedown(
     values: list[tuple[str, str]],
@@ -35,10 +35,10 @@ def takedown(
 ) -> None:
     """Remove pictures from a corpus for good.
 
-    Everything made from them goes too, training sets included, and so does every record with the
-    same bytes. Records stay,
-    with the reason `taken_down` and without content. Only tars that contain such pictures are
-    rewritten; then everything is read again to check that they are gone. Later ingests refuse them.
+    Everything made from them is removed too, training sets included, and so are all pictures with
+    the same bytes. Records stay, with the reason `taken_down` and without content. Only tars that
+    contain such pictures are rewritten; then everything is read again to check that they are gone.
+    Later ingests refuse them.
     After a kill or a failure, the same command continues. Exports and trained models are listed,
     but not changed.
     """
@@ -54,5 +54,5 @@ def takedown(
             for line in forecast(found.run, request, dedup):
                 say(line)
         elif not take_down(found.run, request, dedup):
-            complain("takedown: not done; run the same command again")
+            complain("takedown: not finished; run the same command again")
             sys.exit(EXIT_FAILED)

@@ -28,7 +28,7 @@ from nucleus_data.commands.support import LocalPath, common_options, opened, say
     type=click.Choice(["value", "probability"]),
     default="value",
     show_default=True,
-    help="What ratings are: any value, or a probability from 0 (no) to 1 (yes).",
+    help="Kind of ratings: any value, or a probability from 0 (no) to 1 (yes).",
 )
 @click.option(
     "--folds",

@@ -70,7 +70,7 @@ def _read(file: Path) -> list[tuple[str, str]]:
         text = file.read_text("utf-8-sig")  # with or without a byte-order mark
     except UnicodeDecodeError as error:
         raise RequestError(
-            f"{file} is no UTF-8 text (byte {error.start}); save it as UTF-8"
+            f"{file} is not UTF-8 text (byte {error.start}); save it as UTF-8"
         ) from None
     found = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -79,7 +79,7 @@ def _read(file: Path) -> list[tuple[str, str]]:
         kind, _, value = line.strip().partition(" ")
         if kind not in KINDS or not value.strip():
             raise RequestError(
-                f"{file}, line {number}: found {line.strip()[:80]!r}; a line is a kind "
+                f"{file}, line {number}: found {line.strip()[:80]!r}; each line must be a kind "
                 f"({', '.join(KINDS)}), a space and a value"
             )
         found.append((kind, value))

@@ -29,7 +29,7 @@ from nucleus_data.errors import RequestError
     "storage",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Storage option for sets outside of the corpus; repeatable. VALUE may be JSON.",
+    help="Storage option for sets outside the corpus; repeatable. VALUE may be JSON.",
 )
 @click.option(
     "--dry-run",
@@ -53,15 +53,15 @@ def verdict(
 ) -> None:
     """Compare two training sets by small trainings.
 
-    The verdict says whether B is better than A, in what, and how sure that is. A and B are each the
-    folder or URL of a set, such as corpus/sets/train/HASH; or, with corpus=CORPUS, a set (its name,
-    NAME/HASH, or a prefix of its hash), a selection (a prefix of its hash, or a run's name), or a
-    recipe's file (.yaml). If the set of a selection or recipe does not exist yet, it is made
+    The verdict says whether B is better than A, where, and how certain that is. A and B are each
+    the folder or URL of a set, such as corpus/sets/train/HASH; or, with corpus=CORPUS, a set (its
+    name, NAME/HASH, or a prefix of its hash), a selection (a prefix of its hash, or a run's name),
+    or a recipe's file (.yaml). If the set of a selection or recipe does not exist yet, it is made
     (select, shard). A suffix @EDITION chooses among a set's caption editions; B may be @EDITION
     alone. Overrides apply to every recipe that is read.
 
-    Both sides train for as long and with the same seeds, on the same pictures where both have them.
-    Exit code 3 means that B is worse, 4 that it is better in one way and worse in another.
+    Both sides train equally long and with the same seeds, on the same pictures where both have
+    them. Exit code 3 means that B is worse, 4 that it is better in one way and worse in another.
     """
     tell = complain if as_json else say
     try:
@@ -83,7 +83,7 @@ def verdict(
             if dry_run and not all(sides.there(text) for text in asked):
                 for text in asked:
                     tell(sides.forecast(text))
-                tell("nothing was made or trained; what it takes is told once the sets are there")
+                tell("nothing was made or trained; time can be estimated once the sets exist")
                 return
             one = sides.named(a)
             other = sides.named(b, one)

@@ -28,10 +28,10 @@ def verify(arguments: tuple[str, ...], quick: bool, as_json: bool, config: Path 
     """Verify that a training set or an export is intact.
 
     SET is NAME or NAME/HASH, or the folder of an export or of a set outside of any corpus; by
-    default, the only set of the corpus. Checked are every byte of the tars, sample by sample,
-    indexes, captions, columns, counts, and stored latents and text states; also that no id occurs
-    twice, and that nothing is from an evaluation set (dedup.against), blocked or taken down. If
-    stopped, the same command continues. Exits with 1 if something is wrong.
+    default, the only set of the corpus. Checks every byte of the tars, sample by sample, indexes,
+    captions, columns, counts, and stored latents and text states; also that no id occurs twice, and
+    that nothing is from an evaluation set (dedup.against), blocked or taken down. If stopped, the
+    same command continues. Exits with 1 if something is wrong.
     """
     from nucleus_data.corpus.store import Store
     from nucleus_data.errors import RequestError
@@ -40,7 +40,7 @@ def verify(arguments: tuple[str, ...], quick: bool, as_json: bool, config: Path 
 
     names = [argument for argument in arguments if "=" not in argument]
     if len(names) > 1:
-        raise click.UsageError(f"one set at a time, got {', '.join(names)}")
+        raise click.UsageError(f"only one set can be verified at a time, got {', '.join(names)}")
     overrides = [argument for argument in arguments if "=" in argument]
     tell = complain if as_json else say
     with opened("verify", config, overrides, tell=tell) as found:
@@ -55,7 +55,7 @@ def verify(arguments: tuple[str, ...], quick: bool, as_json: bool, config: Path 
             try:
                 pairs = dedup.found(run, "verify")["dedup"]
             except RequestError as error:
-                tell(f"verify: near copies of evaluation sets are not looked for: {error}")
+                tell(f"verify: near copies of evaluation sets are not searched for: {error}")
         faults = upkeep.verify(run, folder, against, pairs, decode=not quick)
         _say(run, folder.url(), faults, as_json=as_json)
 
@@ -73,7 +73,7 @@ def _say(run: Any, url: str, faults: list[Any], *, as_json: bool) -> None:
     else:
         for line in table(faults):
             say(line)
-        what = "not as it should be" if set(kinds) == {"export_blocked"} else "damaged"
-        say(f"verify: {url} is {what if faults else 'whole'}")
+        what = "has blocked samples" if set(kinds) == {"export_blocked"} else "is damaged"
+        say(f"verify: {url} {what if faults else 'is intact'}")
     if faults:
         sys.exit(EXIT_FAILED)

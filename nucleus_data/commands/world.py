@@ -9,7 +9,9 @@ from nucleus_data.commands.support import LocalPath, Number, say
 
 
 @click.command()
-@click.option("--images", type=click.IntRange(1), default=1000, show_default=True)
+@click.option(
+    "--images", type=click.IntRange(1), default=1000, show_default=True, help="Number of pictures."
+)
 @click.option(
     "--seed",
     type=click.IntRange(0),
@@ -40,12 +42,14 @@ from nucleus_data.commands.support import LocalPath, Number, say
     help="Layout: a folder with captions beside the pictures, webdataset tars, or a folder and a "
     "URL list.",
 )
-@click.option("--workers", type=click.IntRange(1), help="Processes [default: one per CPU].")
+@click.option(
+    "--workers", type=click.IntRange(1), help="Number of processes [default: one per CPU]."
+)
 @click.option(
     "--serve",
     is_flag=True,
-    help="Then serve the pictures on localhost until Ctrl-C; ?fault=404 (and others) in a URL asks "
-    "for a faulty response.",
+    help="Afterwards, serve the pictures on localhost until Ctrl-C; ?fault=404 (and others) in a "
+    "URL asks for a faulty response.",
 )
 @click.option(
     "--port",
@@ -59,7 +63,7 @@ from nucleus_data.commands.support import LocalPath, Number, say
     type=Number(0, 1),
     default=0.0,
     show_default=True,
-    help="With --serve: share of files whose requests fail, each in a way of its own.",
+    help="With --serve: share of files whose requests fail, each in its own way.",
 )
 @click.argument("out", type=LocalPath(path_type=Path))
 def world(
@@ -85,7 +89,7 @@ def world(
     from nucleus_data.world.write import PICTURES, contact_sheet, write_world
 
     if serve and form == "tars":
-        raise click.UsageError("--serve needs --form folder or urls; tars hold no single pictures")
+        raise click.UsageError("--serve requires --form folder or urls; tars hold no picture files")
     try:
         settings = WorldSettings(images, seed, level, faults)  # type: ignore[arg-type]
         plan = WorldPlan(settings)
@@ -105,8 +109,8 @@ def world(
     if not serve:
         return
     with WorldServer(out / PICTURES, port=port, fault_share=fault_share, seed=seed) as server:
-        say(f"{server.url} (Ctrl-C ends it; ingest with ingest.allow_hosts=['127.0.0.1'])")
+        say(f"{server.url} (Ctrl-C stops it; ingest with ingest.allow_hosts=['127.0.0.1'])")
         try:
             threading.Event().wait()
         except KeyboardInterrupt:
-            say("ended")
+            say("stopped")

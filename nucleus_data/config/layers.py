@@ -36,12 +36,13 @@ def read_layers(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise RequestError(f"{path} can't be read: {reason}; give a YAML file") from None
     except UnicodeDecodeError as error:
         raise RequestError(
-            f"{path} is no UTF-8 text (byte {error.start}); save it as UTF-8"
+            f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8"
         ) from None
     except ValueError as error:
         raise RequestError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(content, dict):
-        raise RequestError(f"{path} must hold keys and values, it holds a {type(content).__name__}")
+        found = type(content).__name__
+        raise RequestError(f"{path} must contain keys and values, but it contains a {found}")
     base = content.pop("base", None)
     if base is None:
         return content
@@ -133,5 +134,5 @@ def set_key(content: dict[str, Any], keys: tuple[str, ...], value: Any, override
             place[key] = {}
         place = place[key]
         if not isinstance(place, dict):
-            raise RequestError(f"{override!r}: {key!r} is a single value, it has no {keys[-1]!r}")
+            raise RequestError(f"{override!r}: {key!r} is a single value and has no {keys[-1]!r}")
     place[keys[-1]] = value

@@ -41,7 +41,7 @@ def parsed(text: str) -> Any:
         raise ValueError(" ".join(str(error).split())) from error
     except (LookupError, TypeError, ArithmeticError, AttributeError) as error:
         # PyYAML's constructors do not check their input: `!!int ''` raises IndexError.
-        raise ValueError("a value does not fit its tag (!!...)") from error
+        raise ValueError("a value does not match its tag (!!...)") from error
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -55,7 +55,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
                 continue
             if (key.tag, key.value) in seen:
                 raise yaml.constructor.ConstructorError(
-                    problem=f"the key {key.value!r} is there twice; keep one",
+                    problem=f"the key {key.value!r} appears twice; keep one",
                     problem_mark=key.start_mark,
                 )
             seen.add((key.tag, key.value))
@@ -69,7 +69,7 @@ def _check_size(node: yaml.Node) -> None:
         ValueError: The document has more than `MOST_VALUES` values, or an alias contains itself.
     """
     if _written_out(node, {}) > MOST_VALUES:
-        raise ValueError(f"it holds more than {MOST_VALUES:,} values")
+        raise ValueError(f"it has more than {MOST_VALUES:,} values")
 
 
 def _written_out(node: yaml.Node, known: dict[int, int]) -> int:
@@ -85,7 +85,7 @@ def _written_out(node: yaml.Node, known: dict[int, int]) -> int:
     """
     if id(node) in known:
         if not known[id(node)]:
-            raise ValueError("an alias stands for what it is a part of")
+            raise ValueError("an alias contains itself")
         return known[id(node)]
     known[id(node)] = 0
     inner: list[yaml.Node] = []

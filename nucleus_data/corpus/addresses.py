@@ -60,28 +60,28 @@ def check_address(uri: str) -> None:
             repository is missing or malformed.
     """
     if "\0" in uri or not uri:
-        what = "a null character is in it" if uri else "it is empty"
+        what = "it contains a null character" if uri else "it is empty"
         raise RequestError(f"cannot open {shown(uri)}: {what}. {ALLOWED}")
     if has_surrogate(uri):  # DuckDB can't read such paths; all files would seem damaged
         raise RequestError(
-            f"cannot open {shown(uri)}: its path is no UTF-8 text. Rename it, or make a link to it "
-            "under another name"
+            f"cannot open {shown(uri)}: its path is not UTF-8 text. Rename it, or create a link to "
+            "it under another name"
         )
     match = _ADDRESS.fullmatch(uri)
     if match is None:
         return
     protocol, parts = match[1], match[2].split("/")
     if protocol in BUCKETS and _BUCKET.fullmatch(parts[0]) is None:
-        found = f"no bucket is called {parts[0]!r}" if parts[0] else "it names no bucket"
+        found = f"{parts[0]!r} is not a bucket name" if parts[0] else "the bucket is missing"
         raise RequestError(
             f"cannot open {shown(uri)}: {found}. Allowed: {protocol}://BUCKET/FOLDER, where BUCKET "
-            "has letters, digits, dots, dashes and underscores"
+            "consists of letters, digits, dots, dashes and underscores"
         )
     repository = parts[1:3] if parts[0] in HUB_KINDS else parts[:2]
     if protocol == HUB and (len(repository) < 2 or not all(repository)):
         raise RequestError(
-            f"cannot open {shown(uri)}: it names no repository. Allowed: hf://datasets/OWNER/NAME "
-            "or hf://OWNER/NAME, with a folder or file of it behind"
+            f"cannot open {shown(uri)}: the repository is missing. Allowed: "
+            "hf://datasets/OWNER/NAME or hf://OWNER/NAME, followed by a folder or file in it"
         )
 
 

@@ -177,17 +177,17 @@ def plain(kind: str, value: str) -> str:
     if kind in _DIGITS:
         found = text.lower()
         if not re.fullmatch(rf"[0-9a-f]{{{_DIGITS[kind]}}}", found):
-            what = "id of a record" if kind == ID else "SHA-256"
-            raise RequestError(f"{value!r} is no {what}: it has {_DIGITS[kind]} hex digits")
+            what = "record id" if kind == ID else "SHA-256"
+            raise RequestError(f"{value!r} is not a {what}, which has {_DIGITS[kind]} hex digits")
         return found
     if kind == URL:
         if not host_of(text) or has_surrogate(text):
-            raise RequestError(f"{value!r} is no URL; one is https://example.org/a.jpg")
+            raise RequestError(f"{value!r} is not a URL such as https://example.org/a.jpg")
         return plain_url(text)
     host = plain_host(text)
     # Hosts are compared without ports, so a host with a port would never match.
     if not _HOST.fullmatch(host) or (":" in host and not _is_ipv6(host)):
-        raise RequestError(f"{value!r} is no host; one is images.example.org, without a port")
+        raise RequestError(f"{value!r} is not a host such as images.example.org, without a port")
     return host
 
 

@@ -113,8 +113,8 @@ def find_set(store: Store, name: str, current: Mapping[str, str], where: str) ->
     if name in current:
         if imported:
             raise RequestError(
-                f"{where} names {name!r}, which is a variant of the recipe and an import. Give the "
-                f"variant another name, or write {imported[0].name} for the import"
+                f"{where} names {name!r}, which is both a variant of the recipe and an import. "
+                f"Rename the variant, or write {imported[0].name} for the import"
             )
         return CaptionSet(name, current[name])
     finished = [one for one in imported if is_whole(store, one)]
@@ -122,14 +122,14 @@ def find_set(store: Store, name: str, current: Mapping[str, str], where: str) ->
         return CaptionSet(name, finished[0].config_hash)
     if finished:
         raise RequestError(
-            f"{where} names {name!r}, of which there are several imports; say which: "
+            f"{where} names {name!r}, which matches several imports; choose one: "
             + ", ".join(one.name for one in finished)
         )
     if imported:
-        raise RequestError(f"{where} names {name!r}; {not_ended(store, imported[0])}")
+        raise RequestError(f"{where} names {name!r}, but {not_ended(store, imported[0])}")
     known = [f"allowed: {', '.join([SOURCE, *sorted(current)])}", *_listed(store)]
     raise RequestError(
-        f"{where} names {name!r}, which is no caption variant of the recipe and no import; "
+        f"{where} names {name!r}, which is neither a caption variant of the recipe nor an import; "
         + "; ".join(known)
     )
 
@@ -155,7 +155,7 @@ def find_sets(
             if (one.variant, one.config_hash) == (other.variant, other.config_hash):
                 raise RequestError(
                     f"{where} names {before!r} and {name!r}, which are the same captions; "
-                    "give each once"
+                    "remove one"
                 )
         found.append(one)
     return found
@@ -177,9 +177,8 @@ def check_names(names: Sequence[str], variants: Sequence[str], where: str) -> No
             _parts(name, where)
         elif name != SOURCE and name not in variants:
             raise RequestError(
-                f"{where} names {name!r}, which is no caption variant of the recipe; allowed: "
-                f"{', '.join([SOURCE, *sorted(variants)])}. Imports are looked for in the corpus: "
-                "give corpus=PATH"
+                f"{where} names {name!r}, which is not a caption variant of the recipe; allowed: "
+                f"{', '.join([SOURCE, *sorted(variants)])}. For imports, give corpus=PATH as well"
             )
 
 
@@ -206,13 +205,13 @@ def _at_hash(store: Store, name: str, current: Mapping[str, str], where: str) ->
     if len(found) == 1:
         one = CaptionSet(variant, found[0], plain=found == now)
         if not is_whole(store, one):
-            raise RequestError(f"{where} names {name!r}; {not_ended(store, one)}")
+            raise RequestError(f"{where} names {name!r}, but {not_ended(store, one)}")
         return one
     if found:
         several = ", ".join(f"{variant}{AT}{hashed}" for hashed in found)
-        raise RequestError(f"{where} names {name!r}, which may be {several}; give more digits")
-    known = "; ".join(_listed(store)) or "there is none yet"
-    raise RequestError(f"{where} names {name!r}, and there is no such caption table; {known}")
+        raise RequestError(f"{where} names {name!r}, which matches {several}; give more digits")
+    known = "; ".join(_listed(store)) or "there are none yet"
+    raise RequestError(f"{where} names {name!r}, but there is no such caption table; {known}")
 
 
 def _parts(name: str, where: str) -> tuple[str, str]:
@@ -221,7 +220,7 @@ def _parts(name: str, where: str) -> tuple[str, str]:
     if not variant.isidentifier() or len(digits) < DIGITS or {*digits} - HEX:
         raise RequestError(
             f"{where} names {name!r}; a caption table is named VARIANT@HASH, with {DIGITS} to 16 "
-            "digits 0-9 and a-f of its config hash, as `nucleus captions list` shows it"
+            "hex digits of its config hash, as `nucleus captions list` shows it"
         )
     return variant, digits
 
@@ -230,11 +229,11 @@ def not_ended(store: Store, one: CaptionSet) -> str:
     """Returns why a set is unfinished, and the command that finishes it."""
     if command := half_copied(store, one.table, one.config_hash):
         return (
-            f"{one.name} is half copied, for captions that were asked for again: run the same "
+            f"{one.name} is half copied, as captions were being generated again: run the same "
             f"`{command} ...` again, or remove the folder {folder_of(one)}"
         )
     return (
-        f"the import {one.name} was begun and not ended: run the same "
+        f"the import {one.name} is not finished: run the same "
         f"`nucleus captions import ... --as {one.variant}` again"
     )
 

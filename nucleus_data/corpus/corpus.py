@@ -233,9 +233,9 @@ class Corpus:
         if table.name != PAIRS or not self.store.exists(f"{table.folder}/{PUBLISHED}"):
             stage = WHOLE.get(table.name, table.name.split(".")[0])
             raise RequestError(
-                f"{table.name}/{table.config_hash} has no row in {self.uri}: it was begun and not "
-                f"ended, or all that was tried failed; run: {told(stage, self.uri)}\n"
-                f"or, if it failed in a way that may pass: {told('retry', self.uri)}"
+                f"{table.name}/{table.config_hash} has no rows in {self.uri}: it is not finished, "
+                f"or everything failed; run: {told(stage, self.uri)}\n"
+                f"or, if the failures may be temporary: {told('retry', self.uri)}"
             )
         return self.connection().from_arrow(PAIRS_SCHEMA.empty_table())
 

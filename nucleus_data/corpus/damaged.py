@@ -98,10 +98,10 @@ def damaged(store: Store, name: str, error: Exception | str) -> DamagedError:
         error: The parser's error, or what is wrong.
     """
     if isinstance(error, IsADirectoryError):
-        found = "a folder lies in its place"
+        found = "a folder is in its place"
     elif isinstance(error, PermissionError):
         command = f": chmod u+r {shlex.quote(store.url(name))}" if store.local else ""
-        advice = f"Let this user read it{command}"
+        advice = f"Allow this user to read it{command}"
         return DamagedError(name, store.url(name), "permission denied", advice)
     else:
         message = " ".join(str(error).split())
@@ -121,7 +121,7 @@ def read_json(store: Store, name: str) -> dict[str, Any]:
     with reading(store, name):
         content = json.loads(data)
         if not isinstance(content, dict):
-            raise damaged(store, name, f"it holds {_shown(content)}, not a JSON object")
+            raise damaged(store, name, f"it contains {_shown(content)}, not a JSON object")
         return content
 
 
@@ -141,29 +141,29 @@ def advice_on(store: Store, name: str) -> str:
     if root == "claims":
         number = folders[-1].removesuffix(".parquet")
         return (
-            "No stage makes it again: put a copy back. Remove it only if neither "
-            f"images/{number}.tar nor a record of that shard is there: ingest then claims its rows "
-            "anew"
+            "No stage can make it again: restore a copy. Remove it only if neither "
+            f"images/{number}.tar nor a record of that shard exists: ingest then claims its rows "
+            "again"
         )
     if name == CORPUS:
         return (
-            "Put a copy back; or remove it, and ingest the same source, which writes it anew; all "
-            f"else stays as it is; run: {ingesting(store.uri)}"
+            "Restore a copy; or remove it and ingest the same source, which writes it again and "
+            f"changes nothing else; run: {ingesting(store.uri)}"
         )
-    return _ADVICE.get(root, "Put a copy back")
+    return _ADVICE.get(root, "Restore a copy")
 
 
 # Advice on files for which it depends on the top folder alone.
 _ADVICE = {
     "images": (
-        "No stage makes it again as it was: put a copy back. Without one, its records stay as "
-        "they are, but nothing can be measured of them any more"
+        "No stage can make the same file again: restore a copy. Without one, its records stay as "
+        "they are, but nothing more can be measured on them"
     ),
     "blocked": (
-        "Put a copy back: without it, an ingest would take what was blocked or taken down. If "
-        "there is none, remove it and block the same again; run: nucleus block --help"
+        "Restore a copy: without it, an ingest would accept what was blocked or taken down. If "
+        "there is no copy, remove it and block the same values again; run: nucleus block --help"
     ),
-    "runs": "Remove it: it is for reports alone, and no table depends on it",
+    "runs": "Remove it: it is only used in reports, and no table depends on it",
 }
 
 
@@ -177,8 +177,8 @@ def _advice_on_table(store: Store, folders: Sequence[str]) -> str:
     table, file = folders[1], folders[-1]
     if RETRIED in folders:
         return (
-            "No stage makes it again: put a copy back. Do not remove it: records that were "
-            "downloaded again would be there twice"
+            "No stage can make it again: restore a copy. Do not remove it: records that were "
+            "downloaded again would appear twice"
         )
     if file == PUBLISHED:
         return f"Remove it, and {_run(store, WHOLE.get(table, table))}"
@@ -192,9 +192,9 @@ def _advice_on_table(store: Store, folders: Sequence[str]) -> str:
     if table == RECORDS:
         number = shard[1] if shard else "NUMBER"
         return (
-            f"Put a copy back; or remove {files}, and ingest the same source again: "
-            f"claims/{number}.parquet and images/{number}.tar are there, and it is made of "
-            f"them again; run: {ingesting(store.uri)}"
+            f"Restore a copy; or remove {files} and ingest the same source again, which makes "
+            f"it from claims/{number}.parquet and images/{number}.tar; "
+            f"run: {ingesting(store.uri)}"
         )
     return f"Remove {files}, and {_run(store, table.split('.')[0])}"
 

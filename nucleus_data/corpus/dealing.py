@@ -63,7 +63,7 @@ def deal_tables(store: Store, name: str, tables: Iterable[pa.Table]) -> None:
     starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
     if not store.create(name, b"".join([starts.astype("<u8").tobytes(), *parts])):
         raise CorpusError(
-            f"{store.url(name)} holds other rows than expected: remove the folder and run again"
+            f"{store.url(name)} contains unexpected rows: remove the folder and run again"
         )
 
 

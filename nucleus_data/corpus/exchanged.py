@@ -27,7 +27,7 @@ def put(store: Store, name: str, table: pa.Table) -> None:
     # Equal tables may differ in bytes, since the values of null slots are undefined.
     there = get(store, name)
     if there is None or not _bits(there).equals(_bits(table)):
-        raise CorpusError(f"{name} is there with other content; remove its folder and try again")
+        raise CorpusError(f"{name} exists with other content; remove its folder and try again")
 
 
 def get(store: Store, name: str) -> pa.Table | None:

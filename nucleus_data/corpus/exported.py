@@ -17,7 +17,7 @@ from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.hashing import config_hash
 
 FOLDER = "exported"
-LOST = "the export could not be noted in the corpus ({}): a takedown will not name it"
+LOST = "the export could not be recorded in the corpus ({}): a takedown will not list it"
 
 
 def note_export(store: Store, url: str, about: Mapping[str, Any]) -> str | None:

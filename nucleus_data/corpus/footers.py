@@ -184,8 +184,8 @@ def _footer(store: Store, name: str, expected: Mapping[str, str]) -> Footer | No
             raise damaged(store, name, "it is a Parquet file without a nucleus footer")
         for key, value in expected.items():
             if (there := keys.get(key, value)) != value:
-                raise damaged(store, name, f"it is a part of another {key}: {there}, not {value}")
+                raise damaged(store, name, f"it belongs to another {key}: {there}, not {value}")
         if (count := rows_in(keys["rows"])) != metadata.num_rows:
-            problem = f"it has {metadata.num_rows:,} rows, and its footer speaks of {count:,}"
+            problem = f"it has {metadata.num_rows:,} rows, but its footer says {count:,}"
             raise damaged(store, name, problem)
     return Footer(name, metadata.num_rows, keys, metadata)

@@ -58,7 +58,7 @@ def read_images(store: Store, shard: int, records: pa.Table, tar_size: int) -> I
             if hashlib.sha256(image).hexdigest() != digests[i]:
                 raise CorpusError(
                     f"{store.url(name)} changed: {files[i]} no longer has the SHA-256 that it was "
-                    "ingested with. Put the original tar back, or ingest the new pictures as a "
+                    "ingested with. Restore the original tar, or ingest the new pictures as a "
                     "new source"
                 )
             yield image
@@ -70,11 +70,11 @@ def _check_size(store: Store, name: str, tar_size: int) -> None:
         size = store.size(name)
     except FileNotFoundError:
         raise CorpusError(
-            f"{store.url(name)} is missing, though its records are there; put it back, "
-            "nothing can be measured without it"
+            f"{store.url(name)} is missing, but its records exist; restore it, as nothing can be "
+            "measured without it"
         ) from None
     if size != tar_size:
         raise CorpusError(
-            f"{store.url(name)} changed: it has {size} bytes, it had {tar_size} when it was "
-            "ingested. Put the original back, or ingest the new pictures as a new source"
+            f"{store.url(name)} changed: it has {size} bytes, but had {tar_size} when it was "
+            "ingested. Restore the original, or ingest the new pictures as a new source"
         )

@@ -76,7 +76,7 @@ def without_lines(left_out: Collection[Mapping[str, str]]) -> Iterator[str]:
     for one in left_out:
         yield f"left out: {one['file']} cannot be read: {one['found']}. {one['advice']}"
     if left_out:
-        yield "all counts are without what is left out"
+        yield "no count includes what is left out"
 
 
 def _caught(

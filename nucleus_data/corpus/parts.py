@@ -82,12 +82,12 @@ class Part:
             found = schema.field(at).type
             # Other integers are read as well as ours.
             if pa.types.is_integer(found) != pa.types.is_integer(field.type):
-                return f"its column {field.name} is {found}; a part's is {field.type}"
+                return f"its column {field.name} is {found}, not {field.type}"
         for key, value in expected.items():
             if (there := self.footer.get(key, value)) != value:
-                return f"it is a part of another {key}: {there}, and not {value}"
+                return f"it belongs to another {key}: {there}, not {value}"
         if (count := rows_in(self.footer["rows"])) != self.num_rows:
-            return f"it has {self.num_rows:,} rows, and its footer speaks of {count:,}"
+            return f"it has {self.num_rows:,} rows, but its footer says {count:,}"
         return ""
 
 

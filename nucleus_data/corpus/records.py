@@ -115,6 +115,6 @@ class Records(Table):
             newer = dict(zip(stored["row"].to_pylist(), stored["by"].to_pylist(), strict=True))
             if any(newer[row] != by for row in new["row"].to_pylist()):
                 raise CorpusError(
-                    f"image shard {by:06d} tries records of shard {shard:06d} again that another "
-                    "shard stands for already; its records would be there twice"
+                    f"image shard {by:06d} retries records of shard {shard:06d} that another shard "
+                    "already replaces; they would appear twice"
                 )

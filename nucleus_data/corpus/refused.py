@@ -42,14 +42,14 @@ class writing:
             return
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFullError(
-                f"the disk is full: {self.name} was not written. What was "
-                "committed before is whole; free some space and run the same command again"
+                f"the disk is full: {self.name} was not written. All work "
+                "committed before is kept; free some space and run the same command again"
             ) from error
         if error.errno in REFUSED:
             reason = (error.strerror or "").lower()
             raise RequestError(
-                f"{self.target} can't be written: {reason}. It must lie in a folder that this "
-                "user may write to, and in which files can be linked"
+                f"{self.target} can't be written: {reason}. It must be in a folder that this "
+                "user can write to and that supports hard links"
             ) from error
 
 

@@ -160,9 +160,9 @@ def failed_shards(store: Store, run: str, stage: str) -> list[int]:
     name = path_of(run, FAILURES)
     lines, unreadable = read_lines(store, name, {"stage": str, "shard": int})
     if unreadable or not lines:
-        problem = f"{unreadable} of its lines are no failures" if lines or unreadable else "no line"
+        problem = f"{unreadable} lines are not failures" if lines or unreadable else "it is empty"
         error = damaged.damaged(store, name, problem)
-        error.advice = "Run the same again, which does what is missing: " + told(
+        error.advice = "Run the same command again to do what is missing: " + told(
             stage.replace("_", "-"), store.uri
         )
         raise error

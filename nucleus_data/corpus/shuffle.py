@@ -60,7 +60,7 @@ def write_rows(store: Store, name: str, rows: Rows, reader: NDArray[Any], reader
     content = starts.astype("<u8").tobytes() + rows[order].tobytes()
     if not store.create(name, content):
         raise CorpusError(
-            f"{store.url(name)} holds other rows than expected: remove the folder and run again"
+            f"{store.url(name)} contains unexpected rows: remove the folder and run again"
         )
 
 

@@ -210,7 +210,9 @@ class Table:
         number = part.partition("-")[0]
         if not number.isdecimal():
             name = f"{self.folder}/{part}"
-            raise damaged(self.store, name, "its name is not that of a part, like 000017-0.parquet")
+            raise damaged(
+                self.store, name, "it does not have the name of a part, such as 000017-0.parquet"
+            )
         return int(number)
 
     def _expected(self, shard: int) -> Mapping[str, str]:

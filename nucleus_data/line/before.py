@@ -172,18 +172,18 @@ def check_machine(name: str, asked: Resources, device: str | None, ray: RaySetti
     key = f"resources.{name}"
     lacking = []
     if asked.num_gpus > here.gpus:
-        lacking.append(f"{key}.num_gpus={asked.num_gpus:g}, and there are {here.gpus}")
+        lacking.append(f"{key}.num_gpus={asked.num_gpus:g}, but it has {here.gpus}")
     elif cuda and not here.gpus:
-        lacking.append(f"{name}.device={device}, and there is no GPU")
+        lacking.append(f"{name}.device={device}, but it has no GPU")
     if asked.num_cpus > here.cpus:
-        lacking.append(f"{key}.num_cpus={asked.num_cpus:g}, and there are {here.cpus:g}")
+        lacking.append(f"{key}.num_cpus={asked.num_cpus:g}, but it has {here.cpus:g}")
     if asked.memory_gb and asked.memory_gb > here.memory_gb:
-        lacking.append(f"{key}.memory_gb={asked.memory_gb:g}, and there are {here.memory_gb:.1f}")
+        lacking.append(f"{key}.memory_gb={asked.memory_gb:g}, but it has {here.memory_gb:.1f}")
     if lacking:
         raise RequestError(
             f"{name} asks for more than this machine has: {'; '.join(lacking)}. Ask for less (a "
-            "smaller model, device=cpu; configs/nano/recipe.yaml needs no GPU), or give "
-            "ray.address of a cluster"
+            "smaller model, device=cpu; configs/nano/recipe.yaml needs no GPU), or set "
+            "ray.address to a cluster"
         )
 
 

@@ -70,20 +70,19 @@ def check_request(stage: Caption, request: Request) -> None:
     for name in request.checks:
         if name not in known:
             raise RequestError(
-                f"--check {name!r}: there is no such check.{nearest(name, known)} Checks: "
+                f"--check {name!r}: no such check.{nearest(name, known)} Available: "
                 f"{', '.join(known)}"
             )
     variants = list(stage.settings.variants)
     for name in request.variants:
         if name not in variants:
             raise RequestError(
-                f"--variant {name!r}: there is no such variant.{nearest(name, variants)} Variants: "
+                f"--variant {name!r}: no such variant.{nearest(name, variants)} Available: "
                 f"{', '.join(variants)}"
             )
     if request.where is not None and not request.variants:
         raise RequestError(
-            f"--where {request.where!r}: whose captions are asked for again? Give --variant; "
-            f"variants: {', '.join(variants)}"
+            f"--where {request.where!r} requires --variant; available: {', '.join(variants)}"
         )
 
 
@@ -191,16 +190,16 @@ class _Renewal:
         """Reports the counts; returns whether anything was found and another round is allowed."""
         waiting, no_answer, count = counts[NO_ROW], counts[NO_ANSWER], counts[ROWS]
         notes = [f"{waiting:,} wait for what --where reads"] * bool(waiting)
-        notes += [f"{no_answer:,} for which --where has no answer"] * bool(no_answer)
+        notes += [f"{no_answer:,} for which --where is NULL"] * bool(no_answer)
         if count or notes:
-            self.run.say(", ".join([f"{self.table}: {count:,} are asked for again", *notes]))
+            self.run.say(", ".join([f"{self.table}: {count:,} to generate again", *notes]))
         if not count:
             return False
         done, most = self.run.pins.rounds.get(self.table, 0), self.stage.settings.rounds
         if done >= most:
             self.run.say(
-                f"  not again: there were {done} rounds of it, allowed are caption.rounds={most}; "
-                "change the prompt or the model, or raise it"
+                f"  not done: {done} rounds were made, and caption.rounds={most} is the limit; "
+                "change the prompt or the model, or raise the limit"
             )
         return done < most
 
@@ -224,7 +223,7 @@ class _Renewal:
         self._run_on(shards, task, "copies", "copied")
         if not publish(corpus.store, table, run.tables[table], hashed):
             raise CorpusError(
-                f"{table}: another run asks for captions again; wait until it has ended"
+                f"{table}: another run is generating captions again; wait until it has finished"
             )
         run.pin_again(after)
 
@@ -239,7 +238,7 @@ class _Renewal:
         if report.failed:
             raise CorpusError(
                 f"{self.table}: {len(report.failed)} shards could not be {done}, so nothing was "
-                f"asked for again: {report.failed[0].error}"
+                f"generated again: {report.failed[0].error}"
             )
         return report
 

@@ -60,13 +60,13 @@ def _select_lines(recipe: Recipe, pins: Pins) -> Iterator[str]:
     """Checks the rules, tiers and curriculum, and yields lines about them. Raises RequestError."""
     rules, _, tiers, curriculum = check_decisions(recipe.section(Select), pins)
     upstream = ", ".join(rule.name for rule in rules if "records" in rule.tables)
-    unknown = f"; the types of upstream columns are not known yet ({upstream})" if upstream else ""
+    unknown = f"; types of upstream columns are not known yet ({upstream})" if upstream else ""
     yield f"select: {len(rules)} rules{unknown}"
     if tiers:
         yield f"select: {len(tiers.bounds)} quality tiers by {tiers.score.text}"
     if curriculum and curriculum.fit:
         fit = curriculum.fit
-        yield f"select: curriculum buckets, with constants of {fit.records:,} records"
+        yield f"select: curriculum buckets, with constants fitted on {fit.records:,} records"
 
 
 def _embed_lines(recipe: Recipe, pins: Pins) -> Iterator[str]:
@@ -97,13 +97,13 @@ def _check_phase(phase: Phase, shard: ShardSettings) -> None:
     """Refuses a phase whose resolution, aspects or captions the training set lacks."""
     if phase.resolution not in (None, *shard.resolutions):
         raise RequestError(
-            f"quick_train.resolution is {phase.resolution}; the training set has "
+            f"quick_train.resolution is {phase.resolution}, but the training set has "
             f"{_resolutions(shard)}"
         )
     unknown = set(phase.aspects or ()).difference(shard.aspect_names())
     if unknown:
         raise RequestError(
-            f"quick_train.aspects has {', '.join(sorted(unknown))}; the training set has "
+            f"quick_train.aspects has {', '.join(sorted(unknown))}, but the training set has "
             f"{', '.join(shard.aspect_names())}"
         )
     _check_weights(phase, shard)
@@ -119,7 +119,7 @@ def _train_line(training: QuickTrainSettings, shard: ShardSettings) -> str:
         from nucleus_model.network.size import model_size
     except ModuleNotFoundError as error:
         return (
-            f"quick_train: the transformer is not built, as {error.name} is not installed "
+            f"quick_train: the transformer was not built, as {error.name} is not installed "
             "(pip install 'nucleus-data[train]')"
         )
     # The number of parameters does not depend on the resolution; tokens are those of the smallest.
@@ -127,8 +127,8 @@ def _train_line(training: QuickTrainSettings, shard: ShardSettings) -> str:
     size = model_size(training.model_copy(update={"resolution": smallest, "phases": ()}))
     if shard.multiple % size.pixels_a_token:
         raise RequestError(
-            f"shard.multiple is {shard.multiple}; a token of quick_train has a side of "
-            f"{size.pixels_a_token} pixels, of which it must be a multiple"
+            f"shard.multiple is {shard.multiple}, but must be a multiple of "
+            f"{size.pixels_a_token}, the side of a quick_train token in pixels"
         )
     return (
         f"quick_train: {training.preset}, {_count(size.parameters)} parameters, "
@@ -161,7 +161,7 @@ def _check_weights(phase: Phase, shard: ShardSettings) -> None:
     given -= {name for name in given if name.partition(AT)[0] in known}
     if unknown := sorted(given - known):
         raise RequestError(
-            f"quick_train.captions has {', '.join(unknown)}; the training set has "
+            f"quick_train.captions has {', '.join(unknown)}, but the training set has "
             f"{', '.join(sorted(known))}"
         )
 

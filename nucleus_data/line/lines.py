@@ -97,9 +97,9 @@ def run_line(
     """
     found = LINES.get(line) if isinstance(line, str) else Line(tuple(line), "")
     if found is None:
-        raise RequestError(f"there is no line {line!r}; there are: {', '.join(LINES)}")
+        raise RequestError(f"there is no line {line!r}; available: {', '.join(LINES)}")
     if inline and "quick_train" in found.steps:
-        raise RequestError("quick_train runs as a task of Ray; leave inline out")
+        raise RequestError("quick_train needs Ray and cannot run inline; remove inline=True")
     name = line if isinstance(line, str) else "-".join(dict.fromkeys(found.steps))
     with Workers(recipe.ray) as workers:
         run = open_run(

@@ -122,7 +122,7 @@ def mix_lines(routes: Counter[str], wanted: Mix | None) -> Iterator[str]:
     for route in ROUTES:
         target = f", wanted {getattr(wanted, route):.0%}" if wanted else ""
         parts.append(f"{route} {routes[route]:,} ({routes[route] / total:.0%}{target})")
-    without = f"; {routes[NONE]:,} without any" if routes[NONE] else ""
+    without = f"; {routes[NONE]:,} without a caption" if routes[NONE] else ""
     yield f"  mix of {total:,} records: {', '.join(parts)}{without}"
 
 

@@ -62,7 +62,7 @@ class Recipe(BaseModel):
     corpus: str = Field("", description="Root of the corpus, a path or URL.")
     storage_options: dict[str, Any] = Field(
         default_factory=dict,
-        description="Options of fsspec for the corpus (endpoint, credentials).",
+        description="fsspec options for the corpus (endpoint, credentials).",
     )
     ray: RaySettings = RaySettings()
 
@@ -165,7 +165,7 @@ def _check_rule(
     rules = (content.get("select") or {}).get("rules") or {}
     if keys[:2] == ("select", "rules") and len(keys) == 3 and keys[2] not in rules:
         raise RequestError(
-            f"{override!r}: there is no rule {keys[2]!r} to take away."
+            f"{override!r}: there is no rule {keys[2]!r} to remove."
             f"{config.nearest(keys[2], rules)} Rules: {', '.join(rules) or 'none'}"
         )
 

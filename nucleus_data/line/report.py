@@ -50,7 +50,7 @@ class Report(CorpusStage[ReportSettings]):
         try:
             return self.shard.pin(run)
         except (RequestError, DamagedError) as error:
-            run.say(f"report: without a selection ({error})")
+            run.say(f"report: no selection is shown ({error})")
             return {}
 
     def count(self, run: Run) -> None:

@@ -63,8 +63,8 @@ def _check_circle(name: str, asked: RecordCondition, pins: Pins) -> None:
         before = () if spec is None else (*spec.inputs, *spec.needs, spec.chosen.follows)
         if name in before:
             raise RequestError(
-                f"{asked.key}: {asked.expression.text!r} reads what is made of {name}, so it would "
-                "wait for itself. To ask again where captions are bad, use: nucleus retry caption "
+                f"{asked.key}: {asked.expression.text!r} reads what is made from {name}, so it "
+                "would wait for itself. To generate bad captions again, use: nucleus retry caption "
                 "--where CONDITION --variant NAME"
             )
         todo += [one for one in before if one and one not in seen]

@@ -165,8 +165,8 @@ def _settings(plan: Mapping[str, Any], recipe: Recipe) -> SelectSettings:
 def _made(run: Run, stages: Mapping[str, Stage[Any]]) -> MadeSet:
     if run.name and run.failed_shards:
         raise CorpusError(
-            f"{run.failed_shards} shards failed, so there is no set to compare; what was done "
-            "stays: run the same command again"
+            f"{run.failed_shards} shards failed, so there is no set to compare; what was done is "
+            "kept: run the same command again"
         )
     train = stages[Train.name]
     assert isinstance(train, Train)
@@ -181,14 +181,14 @@ def check_varied(key: str) -> None:
     section = key.partition(".")[0]
     if section in LINE:
         return
-    why = f"{key} changes neither a selection, nor captions, nor a set"
+    why = "this changes neither a selection, nor captions, nor a set"
     if section == "ingest":
-        why = f"{key} changes what the corpus holds, for both sides"
+        why = "this changes what is in the corpus, for both sides"
     elif section == Train.name:
-        why = "how the sides train is fixed by --preset, for both alike"
+        why = "--preset decides how both sides train"
     elif section not in STAGE_NAMES:
-        why = f"{section!r} is no section of the recipe that makes a set"
-    raise RequestError(f"--vary {key}: {why}; allowed are keys of {', '.join(dict.fromkeys(LINE))}")
+        why = f"{section!r} is not a section of the recipe that affects a set"
+    raise RequestError(f"--vary {key}: {why}; allowed: keys of {', '.join(dict.fromkeys(LINE))}")
 
 
 def values_of(varied: Sequence[str]) -> list[tuple[str, ...]]:
@@ -211,8 +211,8 @@ def values_of(varied: Sequence[str]) -> list[tuple[str, ...]]:
     swept = [key for key, changes in by_key.items() if len(changes) > 1]
     if len(swept) > 1:
         raise RequestError(
-            f"--vary: {' and '.join(swept)} have several values each; one key is swept at a time, "
-            "the others have one value"
+            f"--vary: {' and '.join(swept)} have several values each; only one key can be swept "
+            "at a time"
         )
     together = tuple(changes[0] for key, changes in by_key.items() if key not in swept)
     if not swept:

@@ -71,9 +71,9 @@ class RayLoop:
         self.workers.connect()
         if no_room(self.resources):
             self.say(
-                f"{self.name}: waits until the cluster grows: a worker asks for "
+                f"{self.name}: waiting for the cluster to grow: a worker needs "
                 f"{self.resources.num_cpus:g} CPUs and {self.resources.num_gpus:g} GPUs "
-                f"(resources.*.num_cpus, num_gpus), which no machine of it has now"
+                f"(resources.*.num_cpus, num_gpus), which no machine has now"
             )
         return Loop(self.name, self.work, self.resources).run(chain([first], pending), total)
 
@@ -186,7 +186,7 @@ def run_steps(
     names = without_missing(stages, names)
     for i, name in enumerate(names):
         if run.dry_run and i > 0:
-            run.say(f"{', '.join(names[i:])}: depend on what comes before; not counted")
+            run.say(f"{', '.join(names[i:])}: not counted (depends on earlier stages)")
             break
         step(run, stages, name)
         if chooses_at_start:

@@ -37,7 +37,7 @@ def chosen_records(corpus: Corpus, shard: int, selection: Table | None, sample: 
         states = selection.read(shard, ["row", "state"])
         if states is None:
             raise RequestError(
-                f"the selection has no rows of shard {shard}; run: {told('select', corpus.uri)}"
+                f"the selection has no rows for shard {shard}; run: {told('select', corpus.uri)}"
             )
         wanted = pc.is_in(states.column("state"), pa.array(WORKED_ON))
         kept = states.filter(wanted).column("row")

@@ -20,10 +20,10 @@ REACHED_WITHIN_S = 5.0
 WATCHED_EACH_S = 0.5
 NOTICED_WITHIN_S = 3.0
 NEEDED = ("raylet", "gcs_server")
-REACH = "ray.address and RAY_ADDRESS say where it is: host:port of a running cluster, or auto"
+REACH = "set ray.address or RAY_ADDRESS to host:port of a running cluster, or to auto"
 START = (
-    "it needs room and a short path in its temporary folder (RAY_TMPDIR, by default /tmp) and room "
-    "in /dev/shm. On a very busy machine it may take longer than it waits for itself: run the same "
+    "its temporary folder (RAY_TMPDIR, by default /tmp) needs free space and a short path, and "
+    "/dev/shm needs free space. On a very busy machine, the start may time out: run the same "
     "command again. Small work needs no Ray: see ray.local"
 )
 
@@ -40,9 +40,9 @@ class LocalSettings(BaseModel):
     items: int = Field(
         8,
         ge=0,
-        description="Maximum number of image shards (or other items) for work to be done in one "
-        "process of this machine, without starting Ray, if there are also at most `rows` records; "
-        "0: never. Ray is always used if a cluster is named, with GPUs, or with several model "
+        description="Maximum number of image shards (or other items) that are processed in one "
+        "process of this machine, without starting Ray, if they have at most `rows` records; "
+        "0: never. Ray is always used with a named cluster, with GPUs, and with several model "
         "actors.",
     )
     rows: int = Field(
@@ -81,8 +81,8 @@ def check_corpus_uri(uri: str) -> None:
     """
     if inside_job() and "://" not in uri and not Path(uri).is_absolute():
         raise RequestError(
-            f"corpus={uri!r} is relative, and this is a Ray job: it would land in "
-            "Ray's temporary folder. Give an absolute path on storage that every node sees, "
+            f"corpus={uri!r} is a relative path, which in a Ray job would be in "
+            "Ray's temporary folder. Give an absolute path on storage that every node can reach, "
             "or a URL such as s3://bucket/corpus"
         )
 
@@ -109,7 +109,7 @@ def connected(settings: RaySettings) -> Iterator[None]:
         _connect(address, settings)
     except Exception as error:
         first = next((line for line in str(error).splitlines() if line.strip()), "")
-        where = f"the Ray at {address!r} can't be reached" if address else "Ray can't be started"
+        where = f"Ray at {address!r} can't be reached" if address else "Ray can't be started"
         raise StoppedError(
             f"{where} ({type(error).__name__}: {first}); {REACH if address else START}"
         ) from error
@@ -214,8 +214,8 @@ def _lost() -> str:
     if not _gone:
         return ""
     return (
-        f"Ray's process {_gone[0]} has ended (the memory may have been full); what was committed "
-        "stays. Run the same command to go on"
+        f"Ray's process {_gone[0]} has ended (possibly out of memory); all committed work is "
+        "kept. Run the same command again to continue"
     )
 
 

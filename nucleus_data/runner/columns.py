@@ -98,8 +98,8 @@ def _stored(stage: str, spec: TableSpec, made: pa.Table | None, rows: pa.Table) 
         raise CorpusError(f"stage {stage!r}, table {spec.name!r}: nothing was computed")
     if made.num_rows != rows.num_rows or {*made.column_names} - {ERROR} != {*spec.schema.names}:
         raise CorpusError(
-            f"stage {stage!r}, table {spec.name!r}: needs {rows.num_rows} rows of "
-            f"{spec.schema.names}; the result has {made.num_rows} of {made.column_names}"
+            f"stage {stage!r}, table {spec.name!r}: expected {rows.num_rows} rows "
+            f"of {spec.schema.names}, got {made.num_rows} of {made.column_names}"
         )
     schema = table_schema(spec.schema)
     given = {**{n: rows.column(n) for n in KEY}, **{n: made.column(n) for n in made.column_names}}

@@ -120,7 +120,7 @@ class DueRows:
         """Returns the rows for which the table's condition is true; counts the others."""
         condition = self._conditions.get(spec.name)
         if condition is None:
-            raise CorpusError(f"{spec.name}: {spec.chosen.key} was not checked; this is a fault")
+            raise CorpusError(f"{spec.name}: {spec.chosen.key} was not checked; this is a bug")
         rows = self._having(tables_of(condition), rows)
         answers = condition_answers(condition, self._open, self._shard, self._rows[rows])
         left_out = self._summary.tables[spec.name].left_out

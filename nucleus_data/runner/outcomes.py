@@ -34,8 +34,8 @@ def of_table(name: str, outcome: Result | RowFailure) -> Found:
     found = outcome.values.get(name)
     if found is None:
         raise CorpusError(
-            f"table {name!r}: the result of row {outcome.row.row} has no values and no failure of"
-            f" it, but of {sorted(outcome.values)}"
+            f"table {name!r}: the result of row {outcome.row.row} has neither values nor a failure"
+            f" for it, only for {sorted(outcome.values)}"
         )
     return found
 

@@ -96,8 +96,8 @@ def _part(stage: RowStage[Any], spec: TableSpec, outcomes: Sequence[tuple[Row, F
         values = as_row(outcome, with_detail=stage.keeps_details)
         if values.keys() - {*spec.schema.names, *AFTER}:
             raise CorpusError(
-                f"stage {stage.name!r}, table {spec.name!r}: needs columns "
-                f"{spec.schema.names}; the result has {sorted(values)}"
+                f"stage {stage.name!r}, table {spec.name!r}: expected columns "
+                f"{spec.schema.names}, got {sorted(values)}"
             )
         rows.append({**_key(row), **values})
     # The column is added only if needed, so that other parts keep the same bytes.

@@ -118,8 +118,8 @@ class Pins:
         for table, name in self.signals():
             if name in tables:
                 raise RequestError(
-                    f"inspect.signals, score.heads: {name!r} is in {tables[name]} and in {table}; "
-                    "rename one"
+                    f"inspect.signals, score.heads: the name {name!r} is used in {tables[name]} "
+                    f"and in {table}; rename one"
                 )
             tables[name] = table
         return tables

@@ -58,7 +58,7 @@ def count_rows(
         else:
             whole = _count_each(run, stage, noted, look)
     rows, already = whole.rows, whole.already
-    parts = [f"{rows:,} rows", f"{already:,} done before", f"{rows - already:,} to do"]
+    parts = [f"{rows:,} rows", f"{already:,} already done", f"{rows - already:,} to do"]
     run.say(f"{stage.name}: {', '.join([*parts, *waiting(whole)])}")
     for line in left_out(whole):
         run.say(line)
@@ -79,7 +79,7 @@ def _count_each(
     job, shards = run.job(stage), run.corpus.shards()
     if len(shards) > MOST_SHARDS:
         step = -(-len(shards) // MOST_SHARDS)
-        run.say(f"{stage.name}: of {len(shards):,} image shards each {step}th is counted")
+        run.say(f"{stage.name}: counting one in {step} of {len(shards):,} image shards")
         shards = shards[::step]
 
     def count(item: Item) -> tuple[Summary, Any]:
@@ -116,7 +116,7 @@ def count_failures(run: Run, stage: RowStage[Any]) -> None:
 
     shards = sorted(shards_with_failures(run, stage))
     rows = sum(at_once(run.corpus.store, failed, shards))
-    parts = [f"{rows:,} rows to try again, in {len(shards):,} shards"] * bool(shards)
+    parts = [f"{rows:,} rows to retry, in {len(shards):,} shards"] * bool(shards)
     lost = run.newest_failed_shards(stage.name)
     parts += [f"{len(lost):,} shards that failed"] * bool(lost)
     run.say(f"{stage.name}: {', and '.join(parts)}")

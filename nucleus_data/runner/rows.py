@@ -203,7 +203,7 @@ class ShardRows:
         row = outcome.row
         if row.row in self.outcomes or row.row not in self.wanted:
             raise CorpusError(
-                f"stage {self.job.stage.name!r} gave a second result "
+                f"stage {self.job.stage.name!r} returned a second result "
                 f"for row {row.row} of shard {self.shard}"
             )
         # Outcomes are kept until the shard is complete; free their images now.
@@ -222,7 +222,7 @@ class ShardRows:
         start = time.perf_counter()
         if not self.complete:
             raise CorpusError(
-                f"stage {self.job.stage.name!r} gave {len(self.outcomes)} results "
+                f"stage {self.job.stage.name!r} returned {len(self.outcomes)} results "
                 f"for {self.todo.num_rows} rows of shard {self.shard}"
             )
         outcomes = [self.outcomes[row] for row in sorted(self.outcomes)]

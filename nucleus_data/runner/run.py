@@ -273,7 +273,8 @@ class Run:
                 self.say(line)
             if report.summary.retryable:
                 again = told(f"retry {report.stage}", self.corpus.uri)
-                self.say(f"  {report.summary.retryable:,} may pass; to try again: {again}")
+                count = report.summary.retryable
+                self.say(f"  {count:,} failures may be temporary; to retry: {again}")
         where = self.corpus.store.url(self.path(FAILURES)) if report.failed else ""
         helps = self._retried is None or report.stage in self._retried
         for line in failed_lines(report, where, told("retry", self.corpus.uri) if helps else None):

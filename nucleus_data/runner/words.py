@@ -10,10 +10,10 @@ from nucleus_data.runner.work import WAITING, StageReport, Summary
 SHOWN_FAILURES = 5
 # Reasons why a record is not due for a table, in words.
 WHY = {
-    NO_MATCH: "that `where` is false for",
-    NO_ANSWER: "that `where` has no answer for (NULL)",
+    NO_MATCH: "for which `where` is false",
+    NO_ANSWER: "for which `where` is NULL",
     NOT_IN_SHARE: "outside its share",
-    NO_PARENT: "that it would be made from nothing for",
+    NO_PARENT: "without anything to make it from",
 }
 
 
@@ -58,7 +58,7 @@ def describe(report: StageReport) -> str:
     summary = report.summary
     parts = [f"{summary.rows:,} rows"]
     if summary.already:
-        parts.append(f"{summary.already:,} done before")
+        parts.append(f"{summary.already:,} already done")
     parts.append(f"{summary.done:,} done")
     if summary.failed:
         reasons = ", ".join(f"{name} {count:,}" for name, count in summary.failed.most_common(6))
@@ -102,7 +102,7 @@ def left_out(summary: Summary) -> list[str]:
     for name, table in sorted(summary.tables.items()):
         counts = [f"{n:,} {WHY[reason]}" for reason, n in sorted(table.left_out.items()) if n]
         if counts:
-            lines.append(f"  {name}: asked about {table.rows:,}, not about {', '.join(counts)}")
+            lines.append(f"  {name}: due for {table.rows:,}; left out: {', '.join(counts)}")
     return lines
 
 
@@ -126,7 +126,7 @@ def _tables(summary: Summary) -> list[str]:
     lines = []
     for name, table in sorted(summary.tables.items()):
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in table.failed.most_common(6))
-        again = f"; {table.retryable:,} may pass" if table.retryable else ""
+        again = f"; {table.retryable:,} may be temporary" if table.retryable else ""
         if reasons:
             failed = sum(table.failed.values())
             lines.append(f"  {name}: {table.done:,} done, {failed:,} failed ({reasons}){again}")

@@ -104,7 +104,7 @@ class Beside:
         content, name = encode(rows), self.file(tar)
         if not self.store.create(name, content):
             raise CorpusError(
-                f"{self.store.url(name)} is there with other content; remove the folder "
+                f"{self.store.url(name)} exists with other content; remove the folder "
                 f"'{self.store.url(self.path)}' and run the same command again"
             )
         return len(content)

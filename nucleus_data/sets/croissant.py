@@ -17,7 +17,7 @@ from nucleus_data.sets.features import IMAGE
 CROISSANT = "croissant.json"
 MOST_FILES = 1000
 NEEDED = (
-    "croissant.json is not written: this needs mlcroissant; run: pip install 'nucleus-data[card]', "
+    "croissant.json was not written: it needs mlcroissant; run: pip install 'nucleus-data[card]', "
     "and the same command again"
 )
 KEY = r"([^/]*)\.[^.]+$"  # a sample's key: the member's name without its suffix

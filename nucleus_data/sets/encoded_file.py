@@ -53,7 +53,7 @@ class EncodedFile:
         with reading(store, name):
             size = int.from_bytes(self._head[:8], "little")
             if not 0 < size <= MOST_HEADER or (8 + size > len(self._head) and self._is_whole()):
-                raise damaged(store, name, "its header is not one of safetensors")
+                raise damaged(store, name, "its header is not a safetensors header")
             self._at = 0
             self._head_bytes = self._bytes(0, 8 + size)
             self._at = 8 + size
@@ -68,7 +68,7 @@ class EncodedFile:
         values = tensors["values"]
         names = [name for name, (kind, _) in DTYPES.items() if kind == values["dtype"]]
         if not names or dtype not in (None, names[0]):
-            wanted = DTYPES[dtype][0] if dtype else "one of floating point"
+            wanted = DTYPES[dtype][0] if dtype else "floating point"
             raise damaged(self.store, self.name, f"its numbers are {values['dtype']}, not {wanted}")
         self.dtype = names[0]
         self.row = tuple(int(n) for n in values["shape"][1:])
@@ -82,18 +82,18 @@ class EncodedFile:
         self.keys, self.checks, self.cut = (data[a - first : b - first] for a, b in places)
         n = len(self.cut)
         if (len(self.keys), len(self.checks), len(self.starts)) != (KEY * n, CHECK * n, n + 1):
-            raise damaged(self.store, self.name, "its tensors do not fit each other")
+            raise damaged(self.store, self.name, "its tensors do not match each other")
         whole = values["data_offsets"][1] - values["data_offsets"][0]
         counts = np.diff(self.starts)
         # Checked before any value is read: a damaged offset could ask for any number of bytes.
         if self.starts[0] or counts.min(initial=0) < 0 or self.starts[-1] * self.row_bytes != whole:
-            raise damaged(self.store, self.name, "its starts do not fit its values")
+            raise damaged(self.store, self.name, "its starts do not match its values")
 
     def _bytes(self, start: int, end: int) -> bytes:
         """Returns a range of bytes, counted from the end of the header."""
         start, end = self._at + start, self._at + end
         if not self._at <= start <= end:
-            raise damaged(self.store, self.name, "its header names places that are none")
+            raise damaged(self.store, self.name, "its header has invalid offsets")
         if end <= len(self._head):
             return self._head[start:end]
         data = b"" if self._is_whole() else self.store.read_range(self.name, start, end - start)
@@ -153,7 +153,7 @@ class EncodedFile:
         cut = bool(self.cut[number])
         key = self.key(number)
         if check_of(data, key if self.texts else None, cut=cut) != self.check(number):
-            raise damaged(self.store, self.name, f"the value of {key.hex()} is another one")
+            raise damaged(self.store, self.name, f"the value of {key.hex()} has changed")
         count = int(self.starts[number + 1] - self.starts[number])
         return Value(data, (count, *self.row), cut)
 

@@ -94,8 +94,8 @@ def read_index(folder: SetFolder, entry: TarEntry) -> pa.Table:
     for ident in index.column("id").to_pylist():
         if not ident or not ID.fullmatch(ident):
             raise CorpusError(
-                f"{folder.url(entry.path)}: the id {ident!r} is no name; allowed: letters, digits, "
-                "'-' and '_'"
+                f"{folder.url(entry.path)}: the id {ident!r} is not a valid name; allowed: "
+                "letters, digits, '-' and '_'"
             )
     return index
 
@@ -120,9 +120,9 @@ def read_beside(
     """
     if not rows.column("id").equals(index.column("id")):
         raise CorpusError(
-            f"{folder.store.url(files.file(entry.path))} is not of the samples of {entry.path}, "
-            f"in their order; remove the folder {folder.store.url(files.path)} and make it again: "
-            "nucleus shard"
+            f"{folder.store.url(files.file(entry.path))} does not match the samples of "
+            f"{entry.path} and their order; remove the folder {folder.store.url(files.path)} and "
+            "make it again: nucleus shard"
         )
     return rows
 
@@ -160,14 +160,12 @@ def read_joined(
             at = place["offset"] - start
             picture = bytes(piece[at : at + place["size"]])
             if hashlib.sha256(picture).hexdigest() != place["sha256"]:
-                raise damaged(
-                    folder.store, name, f"the picture of {place['id']} is not what it was"
-                )
+                raise damaged(folder.store, name, f"the picture of {place['id']} has changed")
             at = place["json_offset"] - start
             try:
                 facts = json.loads(bytes(piece[at : at + place["json_size"]]))
             except ValueError as error:
-                what = f"what it says of {place['id']} is no JSON ({error})"
+                what = f"the JSON about {place['id']} is not valid ({error})"
                 raise damaged(folder.store, name, what) from error
             yield Joined(place["id"], picture, _facts(facts, texts, more))
 

@@ -123,12 +123,12 @@ class SetFolder:
             table = read(self.store, self.name(MANIFEST))
         except FileNotFoundError as error:
             raise CorpusError(
-                f"{url} is missing: the folder is no training set, or one that was not finished; "
-                "run the stage shard (again)"
+                f"{url} is missing: the folder is not a training set, or not a finished one; "
+                "run nucleus shard (again)"
             ) from error
         if missing := [n for n in MANIFEST_SCHEMA.names if n not in table.column_names]:
             old = missing == ["index_sha256"]
-            found = "is of a set of the older layout, which has no indexes" if old else "is damaged"
+            found = "belongs to a set of the older layout without indexes" if old else "is damaged"
             raise CorpusError(
                 f"{url} {found}: it lacks the columns {', '.join(missing)}; write the set again: "
                 "nucleus shard (the old one stays where it is)"
@@ -139,7 +139,7 @@ class SetFolder:
         for text in table.column("path").to_pylist():
             path = PurePosixPath(text)
             if path.is_absolute() or ".." in path.parts:
-                raise CorpusError(f"{url}: the path {text!r} leads out of the set")
+                raise CorpusError(f"{url}: the path {text!r} leads outside the set")
         return table
 
     def about(self) -> dict[str, Any]:
@@ -198,8 +198,8 @@ class SetFolder:
         asked = "" if name is None else f" {name!r}"
         what = "several caption editions" if fitting else "no caption edition"
         raise RequestError(
-            f"{self.url()} has {what}{asked}; there are: {known}. "
-            + ("Name one by its hash" if every else "Run: nucleus shard")
+            f"{self.url()} has {what}{asked}; available: {known}. "
+            + ("Give the hash of one" if every else "Run: nucleus shard")
         )
 
     def new_columns(self, config_hash: str) -> Columns:
@@ -227,8 +227,8 @@ class SetFolder:
         known = ", ".join(c.hash for c in every) or "none"
         what = "several index columns" if fitting else "no index columns"
         raise RequestError(
-            f"{self.url()} has {what} {config_hash or ''}; there are: {known}. "
-            + ("Name one by its hash" if every else "Run: nucleus shard")
+            f"{self.url()} has {what} {config_hash or ''}; available: {known}. "
+            + ("Give the hash of one" if every else "Run: nucleus shard")
         )
 
     def left_out(self) -> pa.Table:

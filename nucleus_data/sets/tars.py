@@ -106,7 +106,7 @@ def header(name: str, size: int) -> bytes:
     block = bytearray(_TEMPLATE)
     text = name.encode("ascii")
     if len(text) > tarfile.LENGTH_NAME:
-        raise ValueError(f"a name of at most 100 characters is allowed in a tar, got {name!r}")
+        raise ValueError(f"a name in a tar has at most 100 characters, got {name!r}")
     block[: len(text)] = text
     digits = b"%011o" % size
     block[124:135] = digits

@@ -39,11 +39,11 @@ class SignalGroup:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ValueError(
-                f"a signal group's name must be lower case letters, digits and _, got {self.name!r}"
+                f"a signal group's name must be lower-case letters, digits and _, got {self.name!r}"
             )
         taken = sorted(_RESERVED.intersection(self.schema.names))
         if taken:
-            raise ValueError(f"signal group {self.name!r}: columns {taken} are the runner's own")
+            raise ValueError(f"signal group {self.name!r}: columns {taken} are reserved")
 
 
 def load_group(path: str) -> SignalGroup:
@@ -57,7 +57,7 @@ def load_group(path: str) -> SignalGroup:
         ValueError: The path is malformed, can't be imported, or is not that of a `SignalGroup`.
     """
     if not _PATH.fullmatch(path):
-        raise ValueError(f"a signal group is named package.module:attribute, got {path!r}")
+        raise ValueError(f"a signal group must be package.module:attribute, got {path!r}")
     module_path, _, attribute = path.partition(":")
     attribute = attribute or "group"
     if "." not in module_path:
@@ -73,7 +73,7 @@ def load_group(path: str) -> SignalGroup:
     if not isinstance(found, SignalGroup):
         what = f"a {type(found).__name__}" if hasattr(module, attribute) else "missing"
         raise ValueError(  # noqa: TRY004 - the path is the wrong value, whatever it leads to
-            f"signal group {path!r}: {module_path}.{attribute} must be a SignalGroup, it is {what}"
+            f"signal group {path!r}: {module_path}.{attribute} must be a SignalGroup, but is {what}"
         )
     return found
 

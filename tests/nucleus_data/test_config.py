@@ -82,7 +82,7 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path):
     with pytest.raises(RequestError, match="there is no configuration file"):
         load_recipe(tmp_path / "absent.yaml")
     assert "is not valid YAML" in refused(tmp_path, "a: [")
-    assert "must hold keys and values, it holds a list" in refused(tmp_path, "- a")
+    assert "must contain keys and values, but it contains a list" in refused(tmp_path, "- a")
     assert load(tmp_path, "") == FullRecipe()
 
 
@@ -111,7 +111,7 @@ def test_overrides_go_over_the_file(tmp_path):
         "two": "height < 3",
     }
     said = refused(tmp_path, text, "select.rules.one.where=width < 4")
-    assert "'one' is a single value, it has no 'where'" in said
+    assert "'one' is a single value and has no 'where'" in said
     flag = "select.rules.one={where: width < 4, action: flag}"
     assert load(tmp_path, text, flag).select.rules["one"].action == "flag"
 
@@ -267,10 +267,10 @@ def written(tmp_path, text):
                 ["l0: &l0 [x, x, x, x, x, x, x, x, x]"]
                 + [f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 9)}]" for i in range(1, 9)]
             ),
-            "it holds more than 100,000 values",
+            "it has more than 100,000 values",
         ),
-        ("select: &a [*a]", "an alias stands for what it is a part of"),
-        ("select: {prefer: !!int ''}", "a value does not fit its tag"),
+        ("select: &a [*a]", "an alias contains itself"),
+        ("select: {prefer: !!int ''}", "a value does not match its tag"),
         (f"base: {'x' * 5000}", r"base: 'x+\.\.\. \(5,002 characters\) can't be read"),
     ],
 )

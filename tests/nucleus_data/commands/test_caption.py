@@ -34,11 +34,11 @@ def test_trial_captions_are_on_a_page(corpus, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("caption", "--try", 2, "--dry-run"), "--try takes no --dry-run"),
-        (("caption", "--out", "page.html"), "--out is of --try"),
+        (("caption", "--try", 2, "--dry-run"), "--try PICTURES cannot be used with --dry-run"),
+        (("caption", "--out", "page.html"), "--out can only be used with --try"),
         (("caption", "--try", 0), "is not in the range"),
-        (("retry", "inspect", "--check", "repetition"), "are of captions"),
-        (("retry", "--variant", "short"), "are of captions"),
+        (("retry", "inspect", "--check", "repetition"), "apply to captions only"),
+        (("retry", "--variant", "short"), "apply to captions only"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(arguments, said, tmp_path):
@@ -59,14 +59,14 @@ def test_retry_asks_for_one_check_and_variant_or_by_a_condition(corpus):
     nucleus("caption", *place)
     first = len(corpus.asked())
     said = nucleus("retry", "caption", "--check", "repetition", "--variant", "short", *place)
-    assert "caption.short: 1 are asked for again" in said
+    assert "caption.short: 1 to generate again" in said
     assert [key for key in corpus.asked() if key.endswith(("/3", "/4", "/5"))] == [
         f"0/0/short/{number}" for number in (3, 4, 5)
     ]
     assert len(corpus.asked()) == first + 3
     where = "caption LIKE '%2/1/%'"
     said = nucleus("retry", "caption", "--where", where, "--variant", "long", *place)
-    assert "caption.long: 1 are asked for again" in said
+    assert "caption.long: 1 to generate again" in said
     assert len(corpus.asked()) == first + 4
     assert "no such check" in nucleus("retry", "caption", "--check", "x", *place, code=2)
 
@@ -74,4 +74,4 @@ def test_retry_asks_for_one_check_and_variant_or_by_a_condition(corpus):
 def test_what_a_run_says_of_each_table_is_a_line_of_its_own(corpus):
     given = "caption.variants={short: {prompt: short, where: width < 9}}"
     said = nucleus("caption", f"corpus={corpus.uri}", BARE, given).splitlines()
-    assert "  caption.short: asked about 0, not about 6 that `where` is false for" in said
+    assert "  caption.short: due for 0; left out: 6 for which `where` is false" in said

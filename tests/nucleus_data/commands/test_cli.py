@@ -103,7 +103,7 @@ def test_what_was_planted_is_found(world):
 def test_going_on_does_nothing_twice(world):
     said = nucleus("ingest", world.corpus, world.source)
     assert "60 rows found, 60 already in the corpus, 0 new" in said
-    assert "inspect: 60 rows, 60 done before, 0 done" in nucleus("inspect", world.corpus)
+    assert "inspect: 60 rows, 60 already done, 0 done" in nucleus("inspect", world.corpus)
 
 
 @pytest.mark.parametrize("command", quick(sorted({*LINES, "demo"}), 8))
@@ -122,7 +122,7 @@ def test_a_dry_run_writes_nothing(world, command, tmp_path):
     assert listing(world.root) == before
     counted = {
         "ingest": "60 already in the corpus, 0 new",
-        "inspect": "inspect: 60 rows, 60 done before, 0 to do",
+        "inspect": "inspect: 60 rows, 60 already done, 0 to do",
         "dedup": "dedup: 60 records to compare",
         "compare": "compare: the copies of ",
         "select": "rules, 3 shards to decide about",
@@ -131,13 +131,13 @@ def test_a_dry_run_writes_nothing(world, command, tmp_path):
         "encode": "encode: ",
         "quick-train": "quick_train: ",
         "report": "report: one page",
-        "curate": "dedup, compare, select, embed, score, select: depend on what comes before; not",
+        "curate": "dedup, compare, select, embed, score, select: not counted (depends on earlier",
         "recaption": "shard: depend",
         "embed": "embed: ",
         "score": "score: ",
         "score-captions": "score_captions: ",
         "all": "dedup, compare, select, embed, score, select, caption, shard, quick_train, report",
-        "demo": "depend on the pictures",
+        "demo": "not counted (depends on the pictures)",
     }
     assert counted[command] in said
 
@@ -254,7 +254,7 @@ def test_a_relative_corpus_inside_a_ray_job_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     said = nucleus("ingest", "corpus=c", "ingest.source=p", code=2)
-    assert "error: corpus='c' is relative, and this is a Ray job" in said
+    assert "error: corpus='c' is a relative path, which in a Ray job" in said
     assert list(tmp_path.iterdir()) == []
 
 

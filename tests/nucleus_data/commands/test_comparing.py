@@ -19,23 +19,29 @@ VARY = ("--vary", "rules.wide=width > 150")
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (("--against", "x", "quick_train.steps=3"), "'quick_train.steps=3': in a comparison both"),
-        (("--against", "x", "quick_train.seed=3"), "by their data alone; give --seeds instead"),
-        ((*VARY, "quick_train.preset=nano"), "give --preset instead"),
-        (("--vary", "quick_train.steps=3"), "how the sides train is fixed by --preset"),
-        (("--against", "x", *VARY), "are two comparisons: give one of them"),
-        (("--against", "x", "--limit", "3"), "a comparison takes whole sets. Make smaller ones"),
-        ((*VARY, "--sample", "10%"), "--limit and --sample are of one training"),
-        (("--preset", "debug"), "--preset is of a comparison: give --against or --vary too"),
-        (("--json",), "--json is of a comparison"),
-        (("--text", "x"), "--text is of a comparison"),
+        (
+            ("--against", "x", "quick_train.steps=3"),
+            "'quick_train.steps=3': in a comparison, the preset",
+        ),
+        (("--against", "x", "quick_train.seed=3"), "only their data differs; use --seeds instead"),
+        ((*VARY, "quick_train.preset=nano"), "use --preset instead"),
+        (("--vary", "quick_train.steps=3"), "--preset decides how both sides train"),
+        (("--against", "x", *VARY), "cannot be used together: give one of them"),
+        (("--against", "x", "--limit", "3"), "a comparison, which takes whole sets. Make smaller"),
+        ((*VARY, "--sample", "10%"), "--limit and --sample cannot be used in a comparison"),
+        (("--preset", "debug"), "--preset can only be used with --against or --vary"),
+        (("--json",), "--json can only be used with --against"),
+        (("--text", "x"), "--text can only be used with --against"),
         (
             (*VARY, "--text", "./none"),
             "--text: none is not a folder; allowed: nano, a folder or a",
         ),
-        ((*VARY, "--text-revision", "x"), "--text-revision is of another text encoder: give --t"),
-        ((*VARY, "--text-state", "-8"), "--text-state is of another text encoder: give --text"),
-        ((*VARY, "--seeds", "6", "--most", "5"), "--most 5 is below --seeds 6: raise --most, or"),
+        ((*VARY, "--text-revision", "x"), "--text-revision can only be used with --text MODEL"),
+        ((*VARY, "--text-state", "-8"), "--text-state can only be used with --text MODEL"),
+        (
+            (*VARY, "--seeds", "6", "--most", "5"),
+            "--most 5 is less than --seeds 6: raise --most or",
+        ),
         ((*VARY, "--half-width", "nan"), "'nan' is not a finite number"),
         ((*VARY, "--text", "some/hub"), "--text-revision is required for the hub model 'some/hub'"),
     ],
@@ -46,7 +52,7 @@ def test_a_wrong_request_is_told_before_anything_starts(given, told):
 
 def test_a_verdict_of_two_recipes_refuses_the_training_s_keys_too():
     said = nucleus("verdict", "a", "b", "quick_train.lr=3", code=2)
-    assert "'quick_train.lr=3': in a comparison both sides train as the preset says" in said
+    assert "'quick_train.lr=3': in a comparison, the preset decides how both sides train" in said
     comparing.check_overrides(["quick_train.edition=short", "rules.a=width < 3"])
 
 
@@ -88,8 +94,8 @@ def here(monkeypatch):
 def test_a_recipe_is_compared_with_itself_varied(corpus, tmp_path, here):
     settings = (f"corpus={corpus.uri}", *compared.SETTINGS)
     dry = nucleus("quick-train", *VARY, *DEBUG, "--dry-run", *settings)
-    assert "its set, made by select, shard as far as it is not there" in dry
-    assert "up to 6 runs of debug; nothing was made or trained" in dry
+    assert "its set (missing parts would be made by select, shard)" in dry
+    assert "up to 6 debug runs; nothing was made or trained" in dry
     assert len(corpus.config_hashes("selection")) == 1
     out = tmp_path / "out"
     said = nucleus("quick-train", *VARY, *DEBUG, "--out", out, *settings)
@@ -153,4 +159,4 @@ def test_two_sets_of_a_corpus_are_named_and_compared(corpus, tmp_path, here):
     assert (again["text"]["name"], again["text"]["hidden_state"]) == ("words", -1)
     assert again["values"]["a"]["loss"] != found["values"]["a"]["loss"]
     said = nucleus("verdict", a, "@none", *DEBUG, *settings, code=2)
-    assert "has no caption edition 'none'; there are: " in said
+    assert "has no caption edition 'none'; available: " in said

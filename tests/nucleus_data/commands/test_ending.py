@@ -60,9 +60,9 @@ ON_FILES = [
     ("status --config braces.yaml", "braces.yaml is not valid YAML: brackets or indents are nest"),
     ("status --config based.yaml", "deep.yaml is not valid YAML: brackets or indents are nested"),
     ("status --config loop.yaml", "base: loop.yaml is based on itself"),
-    ("status --config twice.yaml", "the key 'distance' is there twice; keep one, in line 3, col"),
-    ("status --config latin.yaml", "latin.yaml is no UTF-8 text (byte 8); save it as UTF-8"),
-    ("status --config list.yaml", "list.yaml must hold keys and values, it holds a list"),
+    ("status --config twice.yaml", "the key 'distance' appears twice; keep one, in line 3, col"),
+    ("status --config latin.yaml", "latin.yaml is not UTF-8 text (byte 8); save it as UTF-8"),
+    ("status --config list.yaml", "list.yaml must contain keys and values, but it contains a list"),
     ("status --config tab.yaml", "cannot start any token, in line 2, column 1"),
     ("status --config control.yaml", "control.yaml is not valid YAML: unacceptable character"),
     ("status --config two.yaml", "two.yaml is not valid YAML: but found another document, in line"),
@@ -73,20 +73,20 @@ ON_FILES = [
     ("ingest corpus=file ingest.source=folder", "corpus='file' can't be opened: not a directory"),
     ("ingest corpus=file/c ingest.source=folder", "corpus='file/c' can't be opened: not a direct"),
     ("ingest corpus=/proc/nucleus ingest.source=folder", "/proc/nucleus/claims/probe can't be wr"),
-    ("status corpus=a\0b", "cannot open 'a\\x00b': a null character is in it"),
+    ("status corpus=a\0b", "cannot open 'a\\x00b': it contains a null character"),
     (f"status corpus={'x' * 5000}", "x...' can't be opened: file name too long"),
     (
         "status corpus=s3://a$b/c",
-        "cannot open 's3://a$b/c': no bucket is called 'a$b'. Allowed: s3",
+        "cannot open 's3://a$b/c': 'a$b' is not a bucket name. Allowed: s3",
     ),
     ("status corpus=github://a/b", "cannot open 'github://a/b': TypeError: "),
-    ("status corpus=hf://a", "cannot open 'hf://a': it names no repository. Allowed: hf://dat"),
-    ("ingest corpus=new ingest.source=s3://", "cannot open 's3://': it names no bucket"),
-    ("ingest corpus=new ingest.source=hf://a/*.tar", "cannot open 'hf://a': it names no reposi"),
-    ("export s3://a$b/c corpus=corpus --as parquet", "no bucket is called 'a$b'"),
-    ("verify s3://a$b/c corpus=corpus", "no bucket is called 'a$b'"),
-    ("captions import s3://a$b/c corpus=corpus --as x", "no bucket is called 'a$b'"),
-    ("verdict s3://a$b/c corpus", "no bucket is called 'a$b'"),
+    ("status corpus=hf://a", "cannot open 'hf://a': the repository is missing. Allowed: hf"),
+    ("ingest corpus=new ingest.source=s3://", "cannot open 's3://': the bucket is missing"),
+    ("ingest corpus=new ingest.source=hf://a/*.tar", "cannot open 'hf://a': the repository is"),
+    ("export s3://a$b/c corpus=corpus --as parquet", "'a$b' is not a bucket name"),
+    ("verify s3://a$b/c corpus=corpus", "'a$b' is not a bucket name"),
+    ("captions import s3://a$b/c corpus=corpus --as x", "'a$b' is not a bucket name"),
+    ("verdict s3://a$b/c corpus", "'a$b' is not a bucket name"),
     ("embed corpus=corpus embed.model=s3://a/b", "embed.model: s3://a/b is not a folder; allowed"),
     ("status corpus=nowhere://a", "cannot open 'nowhere://a': Protocol not known: nowhere"),
     ("ingest corpus=new ingest.source=absent", "ingest.source='absent': no such file"),
@@ -95,7 +95,7 @@ ON_FILES = [
     ("sample folder red", "folder is neither a checkpoint"),
     ("export-model folder out", "folder is not a checkpoint"),
     ("inspect corpus=corpus resources.inspect.num_cpus=9999", "inspect asks for more than this m"),
-    ("inspect corpus=corpus resources.inspect.num_gpus=99", "resources.inspect.num_gpus=99, and"),
+    ("inspect corpus=corpus resources.inspect.num_gpus=99", "resources.inspect.num_gpus=99, but"),
     (
         "curate corpus=corpus select.rules.r=widht<3",
         "reads 'widht', which is not in any table. Did you",
@@ -155,18 +155,22 @@ def test_a_corpus_that_may_not_be_written_to_is_told(tmp_path_factory, monkeypat
     finally:
         if not was:
             os.seteuid(was)
-    assert "can't be written: permission denied. It must lie in a folder that" in output
+    assert "can't be written: permission denied. It must be in a folder that" in output
     assert was or "/etc/shadow can't be read: permission denied" in unreadable
 
 
 RAISED = [
     (OSError(28, "No space left on device", "/tmp/x"), "error: /tmp/x: no space left on device", 1),
     (ModuleNotFoundError("no", name="diffusers.x"), "pip install 'nucleus-data[train]'", 1),
-    (MemoryError("of 3 GB"), "error: the memory is full (of 3 GB)", 1),
+    (MemoryError("of 3 GB"), "error: out of memory (of 3 GB)", 1),
     (SetupFailedError("the model is not there", "Traceback"), "error: the model is not there", 1),
-    (ZeroDivisionError("one\ntwo"), "error: ZeroDivisionError: one (not foreseen; --debug", 1),
+    (ZeroDivisionError("one\ntwo"), "error: ZeroDivisionError: one (unexpected error; --debug", 1),
     (RecursionError(), "error: RecursionError:", 1),
-    (KeyboardInterrupt(), "stopped; what was committed stays. Run the same command to go on", 130),
+    (
+        KeyboardInterrupt(),
+        "stopped; all committed work is kept. Run the same command again to continue",
+        130,
+    ),
 ]
 
 
@@ -226,7 +230,7 @@ def test_a_command_that_is_stopped_says_so(number, code, tmp_path):
     assert process.wait(timeout=60) == code
     said = log.read_text()
     assert "Traceback" not in said
-    assert said.strip().splitlines()[-1].startswith("stopped; what was committed stays")
+    assert said.strip().splitlines()[-1].startswith("stopped; all committed work is kept")
 
 
 @pytest.mark.slow
@@ -250,5 +254,7 @@ def test_a_path_that_is_no_utf_8_is_refused_before_anything_is_made(key, tmp_pat
     (tmp_path / "c").mkdir()
     given = {"corpus": "c", "ingest.source": "c"} | {key: odd}
     said = nucleus("ingest", *(f"{name}={value}" for name, value in given.items()), code=2)
-    assert "its path is no UTF-8 text. Rename it, or make a link to it under another name" in said
+    assert (
+        "its path is not UTF-8 text. Rename it, or create a link to it under another name" in said
+    )
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

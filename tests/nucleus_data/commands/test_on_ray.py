@@ -26,7 +26,7 @@ def test_a_limit_and_a_sample_choose_fewer(ingested):
     said = nucleus("inspect", "--sample", "50%", corpus)
     rows = int(said.split("inspect: ")[-1].split(" rows")[0])
     assert 15 <= rows <= 45
-    assert f"inspect: {rows:,} rows, {rows:,} done before" in nucleus(
+    assert f"inspect: {rows:,} rows, {rows:,} already done" in nucleus(
         "inspect", "--sample", 0.5, corpus
     )
     for option in (("--limit", 0), ("--sample", "0%"), ("--sample", "101%"), ("--sample", "x")):

@@ -121,7 +121,7 @@ def test_a_training_set_is_not_made_without_a_damaged_part(corpus):
     path = Path(corpus.store.path(f"{folder}/000001-0.parquet"))
     path.unlink()
     path.mkdir()
-    for there, said in (("folder", "a folder lies in its place"), (b"no Parquet", "10 bytes")):
+    for there, said in (("folder", "a folder is in its place"), (b"no Parquet", "10 bytes")):
         if there != "folder":
             path.rmdir()
             path.write_bytes(there)

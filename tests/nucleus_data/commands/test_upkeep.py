@@ -38,10 +38,10 @@ def test_a_block_list(tmp_path):
     assert "3 of 3 values added" in nucleus(*listed)
     assert "0 of 3 values added" in nucleus(*listed)
     assert "host   bad.test  blocked" in nucleus("block", corpus)
-    assert "1 of 1 values taken off" in nucleus("block", corpus, "--host", "bad.test", "--remove")
+    assert "1 of 1 values removed" in nucleus("block", corpus, "--host", "bad.test", "--remove")
     found = json.loads(nucleus("block", corpus, "--json"))
     assert [entry["value"] for entry in found] == ["a.test/x.jpg", "aa" * 32]
-    assert "is no SHA-256" in nucleus("block", corpus, "--sha256", "12", code=2)
+    assert "is not a SHA-256" in nucleus("block", corpus, "--sha256", "12", code=2)
     put(tmp_path, {"list.txt": "nonsense\n"})
     assert "line 1: found 'nonsense'" in nucleus(*listed, code=2)
 
@@ -57,7 +57,7 @@ def test_a_list_of_blocked_values_is_utf8_with_or_without_a_mark(tmp_path):
     assert "1 of 1 values added" in nucleus("block", corpus, "--from", file)
     file.write_bytes(b"url https://bad.test/\xe9.jpg\n")
     said = nucleus("block", corpus, "--from", file, code=2)
-    assert "list.txt is no UTF-8 text (byte 21); save it as UTF-8" in said
+    assert "list.txt is not UTF-8 text (byte 21); save it as UTF-8" in said
 
 
 def test_a_list_before_there_is_a_corpus(tmp_path):
@@ -84,7 +84,7 @@ def test_what_is_asked_wrongly(tmp_path):
     corpus = f"corpus={small_corpus(tmp_path / 'c', 1, 1).uri}"
     assert "takedown needs --id" in nucleus("takedown", corpus, code=2)
     assert "has no set" in nucleus("verify", corpus, code=2)
-    assert "one set at a time" in nucleus("verify", "a", "b", corpus, code=2)
+    assert "only one set can be verified at a time" in nucleus("verify", "a", "b", corpus, code=2)
     assert "there is no run x" in nucleus("gc", "--run", "x", corpus, code=2)
     assert "0 folders" in nucleus("gc", corpus)
 
@@ -99,7 +99,7 @@ def test_a_set_is_verified_mended_and_a_picture_taken_down(tmp_path):
         nucleus(stage, corpus, *SMALL)
     store = Corpus(str(tmp_path / "c")).store
     (folder,) = published_sets(store)
-    assert "is whole" in nucleus("verify", corpus, *SMALL)
+    assert "is intact" in nucleus("verify", corpus, *SMALL)
 
     # A damaged tar is named by sample; what is advised mends it.
     whole = tree(folder.url())
@@ -116,7 +116,7 @@ def test_a_set_is_verified_mended_and_a_picture_taken_down(tmp_path):
         Path(folder.url(name)).unlink()
     nucleus("shard", corpus, *SMALL)
     assert tree(folder.url()) == whole
-    assert "is whole" in nucleus("verify", "--quick", corpus, *SMALL)
+    assert "is intact" in nucleus("verify", "--quick", corpus, *SMALL)
 
     # One goes; the set that there is stays the one of the configuration.
     ident = folder.index(tar)["id"][0].as_py()
@@ -127,9 +127,9 @@ def test_a_set_is_verified_mended_and_a_picture_taken_down(tmp_path):
         n for n in before if not n.startswith("runs")
     }
     assert "done and proven absent" in nucleus(*asked)
-    assert "is whole" in nucleus("verify", corpus, *SMALL)
+    assert "is intact" in nucleus("verify", corpus, *SMALL)
     assert "the tars already exist" in nucleus("shard", corpus, *SMALL)
-    assert "is whole" in nucleus("verify", corpus, *SMALL)
+    assert "is intact" in nucleus("verify", corpus, *SMALL)
     assert "taken_down" in nucleus("explain", ident, corpus, *SMALL)
     assert "1 failed" in nucleus("select", corpus, *SMALL)
     status = nucleus("status", corpus, *SMALL)

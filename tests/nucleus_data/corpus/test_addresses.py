@@ -38,18 +38,21 @@ def test_what_may_be_an_address_is_not_refused(uri):
 @pytest.mark.parametrize(
     ("uri", "said"),
     [
-        ("s3://a b/c", "no bucket is called 'a b'. Allowed: s3://BUCKET/FOLDER"),
-        ("gs://a$/c", "no bucket is called 'a$'. Allowed: gs://BUCKET/FOLDER"),
-        ("s3://", "it names no bucket"),
-        ("s3:///folder", "it names no bucket"),
-        ("s3://\n/x", "no bucket is called '\\n'"),
-        ("hf://", "it names no repository. Allowed: hf://datasets/OWNER/NAME"),
-        ("hf://a", "it names no repository"),
-        ("hf://datasets/a", "it names no repository"),
-        ("hf://datasets//a", "it names no repository"),
+        ("s3://a b/c", "'a b' is not a bucket name. Allowed: s3://BUCKET/FOLDER"),
+        ("gs://a$/c", "'a$' is not a bucket name. Allowed: gs://BUCKET/FOLDER"),
+        ("s3://", "the bucket is missing"),
+        ("s3:///folder", "the bucket is missing"),
+        ("s3://\n/x", "'\\n' is not a bucket name"),
+        ("hf://", "the repository is missing. Allowed: hf://datasets/OWNER/NAME"),
+        ("hf://a", "the repository is missing"),
+        ("hf://datasets/a", "the repository is missing"),
+        ("hf://datasets//a", "the repository is missing"),
         ("", "it is empty. Allowed: a local path"),
-        (os.fsdecode(b"folder/\xff"), "its path is no UTF-8 text. Rename it, or make a link to it"),
-        ("a\0b", "a null character is in it. Allowed: "),
+        (
+            os.fsdecode(b"folder/\xff"),
+            "its path is not UTF-8 text. Rename it, or create a link to it",
+        ),
+        ("a\0b", "it contains a null character. Allowed: "),
     ],
 )
 def test_what_is_no_address_is_refused_with_what_is_right(uri, said):

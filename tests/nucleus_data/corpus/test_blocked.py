@@ -54,7 +54,7 @@ def test_what_is_refused_and_why(store):
 
 @pytest.mark.parametrize("url", [b"http://h/\xe9.jpg", b"http://h/?\xe9", b"http://h\xe9/a.jpg"])
 def test_an_argument_that_is_no_utf_8_is_no_url(url):
-    with pytest.raises(RequestError, match=r"udce9.* is no URL; one is https"):
+    with pytest.raises(RequestError, match=r"udce9.* is not a URL such as https"):
         plain(URL, os.fsdecode(url))
 
 
@@ -102,7 +102,7 @@ def test_values_of_no_kind_are_refused(kind, value):
 @pytest.mark.parametrize("host", ["a.test:8080", "1.2.3.4:80", "a.test:", "user:pw@a.test", "a:b"])
 def test_a_host_with_a_port_is_refused_as_it_would_meet_no_url(host):
     with pytest.raises(
-        RequestError, match=r"is no host; one is images\.example\.org, without a port"
+        RequestError, match=r"is not a host such as images\.example\.org, without a port"
     ):
         plain(HOST, host)
 
@@ -124,7 +124,7 @@ def test_urls_are_compared_without_scheme_port_and_fragment():
 
 def test_a_damaged_list_lets_nothing_in(store):
     store.create("blocked/000000.parquet", b"nothing")
-    with pytest.raises(DamagedError, match="would take what was blocked"):
+    with pytest.raises(DamagedError, match="would accept what was blocked"):
         read_blocked(store)
 
 

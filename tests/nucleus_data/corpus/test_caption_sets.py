@@ -53,18 +53,21 @@ def test_a_name_means_one_table(store, name, found):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("shorty", "no caption variant of the recipe and no import; allowed: source, short; imp"),
-        ("", "'', which is no caption variant of the recipe and no import"),
-        ("brief", r"no import; .* made: brief@01234567, short@01234567"),
-        ("short@0123456", "VARIANT@HASH, with 8 to 16 digits"),
-        ("short@0123456G", "VARIANT@HASH, with 8 to 16 digits"),
+        (
+            "shorty",
+            "neither a caption variant of the recipe nor an import; allowed: source, short; imp",
+        ),
+        ("", "'', which is neither a caption variant of the recipe nor an import"),
+        ("brief", r"nor an import; .* made: brief@01234567, short@01234567"),
+        ("short@0123456", "VARIANT@HASH, with 8 to 16 hex digits"),
+        ("short@0123456G", "VARIANT@HASH, with 8 to 16 hex digits"),
         ("@01234567", "VARIANT@HASH"),
         ("../x@01234567", "VARIANT@HASH"),
-        ("short@01234567", f"may be short@{LATER}, short@{OLD}; give more digits"),
+        ("short@01234567", f"matches short@{LATER}, short@{OLD}; give more digits"),
         ("short@ffffffff", "no such caption table; imported: alt@01234567"),
-        ("twice", "several imports; say which: twice@01234567, twice@01234567"),
-        ("begun", "the import begun@01234567 was begun and not ended: run the same"),
-        ("begun@01234567", "was begun and not ended"),
+        ("twice", "several imports; choose one: twice@01234567, twice@01234567"),
+        ("begun", "the import begun@01234567 is not finished: run the same"),
+        ("begun@01234567", "is not finished"),
     ],
 )
 def test_a_name_of_none_or_several_is_refused_with_what_there_is(store, name, said):

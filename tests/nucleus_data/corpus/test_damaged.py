@@ -73,22 +73,24 @@ def test_the_message_says_file_size_fault_and_what_to_do(corpus, data, found):
 def test_a_part_of_another_table_or_shard_or_number_of_rows_is_none(corpus):
     one = part(corpus, 0).read_bytes()
     part(corpus).write_bytes(one)
-    assert "it is a part of another shard: 0, and not 1" in message(corpus)
+    assert "it belongs to another shard: 0, not 1" in message(corpus)
     Table(corpus.store, "other", "aa").append(1, rows(corpus, 1), {})
     part(corpus).write_bytes(part(corpus, 1, "other/aa").read_bytes())
-    assert "it is a part of another table: other, and not mine" in message(corpus)
+    assert "it belongs to another table: other, not mine" in message(corpus)
     part(corpus).write_bytes(encode_part(rows(corpus, 1), {"rows": "0-99999999999"}))
-    assert "3 rows, and its footer speaks of 100,000,000,000" in message(corpus)
+    assert "3 rows, but its footer says 100,000,000,000" in message(corpus)
 
 
 def test_a_folder_in_its_place_and_a_file_that_may_not_be_read(corpus, monkeypatch):
     part(corpus).unlink()
     part(corpus).mkdir()
-    assert "a folder lies in its place" in message(corpus)
-    with pytest.raises(DamagedError, match="a folder lies in its place"):
+    assert "a folder is in its place" in message(corpus)
+    with pytest.raises(DamagedError, match="a folder is in its place"):
         Table(corpus.store, "mine", "aa").sql()
     error = damaged(corpus.store, "tables/mine/aa/000001-0.parquet", PermissionError())
-    assert f"permission denied. Let this user read it: chmod u+r '{part(corpus)}'" in str(error)
+    assert f"permission denied. Allow this user to read it: chmod u+r '{part(corpus)}'" in str(
+        error
+    )
 
 
 def test_a_store_that_is_away_is_no_damage(corpus, monkeypatch):
@@ -109,9 +111,9 @@ def test_what_to_do_is_right_for_each_kind(corpus):
     assert "the folder" in said("tables/dedup/aa/000001-0.parquet")
     assert "nucleus select" in said("tables/selection/aa/_published.json")
     records = said("tables/records/aa/000001-0.parquet")
-    assert "claims/000001.parquet and images/000001.tar are there" in records
+    assert "makes it from claims/000001.parquet and images/000001.tar" in records
     for name in ("tables/records/aa/_retried/000001-0.parquet", "claims/000001.parquet"):
-        assert said(name).startswith("No stage makes it again: put a copy back.")
+        assert said(name).startswith("No stage can make it again: restore a copy.")
     assert "nucleus shard" in said("sets/main/aa/manifest.parquet")
     for name in ("captions/ee", "columns/cc"):  # beside the tars, which stay
         assert f"sets/main/aa/{name}', and run" in said(f"sets/main/aa/{name}/64/1x1/0.parquet")
@@ -147,7 +149,7 @@ def test_a_page_that_only_a_full_read_finds_can_be_left_out(corpus):
 
 def test_pairs_that_none_were_found_of_are_an_empty_table(corpus):
     corpus.store.create("tables/dedup/aa/_walk/x", b"")
-    with pytest.raises(RequestError, match=r"dedup/aa has no row .* run: nucleus dedup"):
+    with pytest.raises(RequestError, match=r"dedup/aa has no rows .* run: nucleus dedup"):
         corpus.table("dedup")
     corpus.store.create("tables/dedup/aa/_published.json", b'{"pairs": 0}')
     assert corpus.table("dedup").filter("distance < 3").fetchall() == []
@@ -157,7 +159,7 @@ def test_pairs_that_none_were_found_of_are_an_empty_table(corpus):
 def test_a_damaged_marker_is_named(tmp_path, marker):
     (tmp_path / "corpus.json").write_bytes(marker)
     for create in (False, True):
-        with pytest.raises(RequestError, match=r"corpus.json cannot be read: .* writes it anew"):
+        with pytest.raises(RequestError, match=r"corpus.json cannot be read: .* writes it again"):
             Corpus(str(tmp_path), create=create)
     assert (tmp_path / "corpus.json").read_bytes() == marker
 

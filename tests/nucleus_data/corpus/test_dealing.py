@@ -33,5 +33,5 @@ def test_other_rows_are_refused(tmp_path):
     rows = pa.Table.from_pylist([{"n": 1, "texts": []}], SCHEMA)
     deal(store, "a", rows, np.array([0]), 1)
     deal(store, "a", rows, np.array([0]), 1)
-    with pytest.raises(CorpusError, match="holds other rows than expected"):
+    with pytest.raises(CorpusError, match="contains unexpected rows"):
         deal(store, "a", SCHEMA.empty_table(), np.array([], int), 1)

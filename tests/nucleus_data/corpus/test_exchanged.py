@@ -13,7 +13,7 @@ def test_what_passes_hand_on_is_the_same_or_an_error(tmp_path):
         put(store, "x.arrow", pa.table({"row": [1]}))
     assert get(store, "x.arrow").to_pydict() == {"row": [1]}
     assert get(store, "y.arrow") is None
-    with pytest.raises(CorpusError, match=r"x\.arrow is there with other content"):
+    with pytest.raises(CorpusError, match=r"x\.arrow exists with other content"):
         put(store, "x.arrow", pa.table({"row": [2]}))
 
 
@@ -55,5 +55,5 @@ def test_equal_rows_are_no_conflict_whatever_their_bytes(tmp_path):
 def test_other_rows_are(tmp_path, other):
     store = Store(str(tmp_path))
     put(store, "a.arrow", table(1))
-    with pytest.raises(CorpusError, match=r"a\.arrow is there with other content"):
+    with pytest.raises(CorpusError, match=r"a\.arrow exists with other content"):
         put(store, "a.arrow", other)

@@ -89,7 +89,7 @@ def test_an_image_larger_than_a_block_is_read_all_the_same(corpus, monkeypatch):
 
 def test_a_missing_tar_is_an_error(corpus):
     corpus.store.remove(tar_name(0))
-    with pytest.raises(CorpusError, match=r"images/000000.tar is missing, .* put it back"):
+    with pytest.raises(CorpusError, match=r"images/000000.tar is missing, .* restore it"):
         read(corpus, [0])
 
 
@@ -97,7 +97,7 @@ def test_a_missing_tar_is_an_error(corpus):
 def test_a_tar_of_another_size_is_an_error_before_anything_is_read(corpus, requests, change):
     data = corpus.store.read(tar_name(0))
     corpus.store.put(tar_name(0), change(data))
-    with pytest.raises(CorpusError, match=f"changed: .* it had {len(data)} when"):
+    with pytest.raises(CorpusError, match=f"changed: .* but had {len(data)} when"):
         read(corpus, [0])
     assert requests == []
 

@@ -52,6 +52,6 @@ def test_a_record_is_superseded_when_the_newer_shard_is_committed_and_not_before
 def test_two_shards_never_stand_for_one_record(corpus):
     supersede(corpus, 5, (0, 1))
     supersede(corpus, 5, (0, 1))  # the same again is no conflict
-    with pytest.raises(CorpusError, match="another shard stands for already"):
+    with pytest.raises(CorpusError, match="another shard already replaces"):
         supersede(corpus, 6, (0, 1), (0, 2))
     assert len(seen(corpus)) == 6  # neither shard is committed

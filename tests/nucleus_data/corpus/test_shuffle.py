@@ -47,5 +47,5 @@ def test_a_file_is_written_again_with_the_same_rows_alone(tmp_path):
     rows = made_rows(0, 20)
     for _ in range(2):
         write_rows(store, "a.rows", rows, spread(rows["key"], 3), 3)
-    with pytest.raises(CorpusError, match="holds other rows than expected"):
+    with pytest.raises(CorpusError, match="contains unexpected rows"):
         write_rows(store, "a.rows", made_rows(1, 20), spread(rows["key"], 3), 3)

@@ -22,10 +22,10 @@ def laptop(monkeypatch):
 @pytest.mark.parametrize(
     ("asked", "device", "said"),
     [
-        ({"num_gpus": 1}, None, "embed.num_gpus=1, and there are 0"),
-        ({}, "cuda", "embed.device=cuda, and there is no GPU"),
-        ({"num_cpus": 8}, "cpu", "embed.num_cpus=8, and there are 4"),
-        ({"memory_gb": 64}, "cpu", "embed.memory_gb=64, and there are 16.0"),
+        ({"num_gpus": 1}, None, "embed.num_gpus=1, but it has 0"),
+        ({}, "cuda", "embed.device=cuda, but it has no GPU"),
+        ({"num_cpus": 8}, "cpu", "embed.num_cpus=8, but it has 4"),
+        ({"memory_gb": 64}, "cpu", "embed.memory_gb=64, but it has 16.0"),
     ],
 )
 def test_what_a_worker_asks_for_and_what_there_is(laptop, asked, device, said):
@@ -105,7 +105,7 @@ def test_of_several_models_each_is_asked_for_and_one_on_a_gpu_needs_one(
         ("a/b", "c", "embed.models.one.model"),
     ]
     on_gpu = "embed.models={one: {model: a/b, revision: c, device: cuda}}"
-    with pytest.raises(RequestError, match=r"embed\.device=cuda, and there is no"):
+    with pytest.raises(RequestError, match=r"embed\.device=cuda, but it has no"):
         checked(corpus, ["inspect", "embed"], on_gpu)
 
 

@@ -1,4 +1,4 @@
-"""Captions that are asked for again: `nucleus retry caption --check --variant --where`."""
+"""Captions that to generate again: `nucleus retry caption --check --variant --where`."""
 
 import pyarrow as pa
 import pytest
@@ -67,13 +67,13 @@ def test_what_a_check_refused_is_asked_again_with_further_attempts_and_nothing_e
     request = Request(checks=["repetition"], variants=["short"])
     tried, said, asked = captioning(corpus, monkeypatch, TWO, command="retry", dry_run=True)
     tried.retry("caption", request)
-    assert (said, asked()) == (["caption.short: 2 are asked for again"], [])
+    assert (said, asked()) == (["caption.short: 2 to generate again"], [])
     assert files(corpus) == stored
     again, said, asked = captioning(corpus, monkeypatch, TWO, command="retry")
     again.use_selection()
     again.retry("caption", request)
     assert asked() == ["0/0/short/3", "2/0/short/3"], "not long's, and no attempt twice"
-    assert "caption.short: 2 are asked for again" in said
+    assert "caption.short: 2 to generate again" in said
     now = captions(again, "short")
     assert now == before | {p: (now[p][0], 3) for p in ("0/0", "2/0")}
     assert failed(again, "short") == {}
@@ -119,7 +119,7 @@ def test_what_is_found_lies_below_the_run_only_while_it_is_needed(corpus, monkey
     over, said, asked = captioning(corpus, monkeypatch, *options, answers=bad, command="retry")
     over.retry("caption", Request(variants=["short"]))
     assert (asked(), drafts(corpus)) == ([], [])
-    assert "allowed are caption.rounds=1" in said[1]
+    assert "caption.rounds=1 is the limit" in said[1]
 
 
 def test_a_shard_that_can_not_be_read_stops_before_anything_is_asked(corpus, monkeypatch):
@@ -165,7 +165,7 @@ def test_rounds_go_on_and_end(corpus, monkeypatch):
     last, said, asked = captioning(corpus, monkeypatch, *rounds, answers=bad, command="retry")
     last.retry("caption")
     assert asked() == []
-    assert "allowed are caption.rounds=2" in said[1]
+    assert "caption.rounds=2 is the limit" in said[1]
     assert len(captions(last, "short")) == 5
 
 
@@ -203,7 +203,7 @@ def test_what_a_condition_reads_may_be_missing(corpus, monkeypatch):
     again.retry("caption", Request(where="short_cosine < 0.3", variants=["short"]))
     assert asked() == []
     assert said == [
-        "caption.short: 0 are asked for again, 6 wait for what --where reads",
+        "caption.short: 0 to generate again, 6 wait for what --where reads",
         "caption: nothing to retry",
     ]
 
@@ -291,7 +291,7 @@ def test_a_table_that_is_half_copied_is_named_and_read_by_nobody(corpus, monkeyp
     (half,) = [one for one in content["sets"] if not one["ended"]]
     assert (half["variant"], half["recipe"]) == ("long", False)
     assert command in "\n".join(lines(content))
-    with pytest.raises(RequestError, match="is half copied, for captions that were asked for"):
+    with pytest.raises(RequestError, match="is half copied, as captions were being generated"):
         find_set(corpus.store, half["name"], {}, "shard.captions")
     monkeypatch.undo()
     later, _, _ = captioning(corpus, monkeypatch, TWO, command="retry")
@@ -305,7 +305,7 @@ def test_rows_that_can_not_be_copied_stop_before_anything_is_asked(corpus, monke
     first.do("caption")
     monkeypatch.setattr("nucleus_data.runner.carry._copy", lambda *a: 1 / 0)
     again, _, _ = captioning(corpus, monkeypatch, TWO, command="retry")
-    with pytest.raises(CorpusError, match="could not be copied, so nothing was asked for again"):
+    with pytest.raises(CorpusError, match="could not be copied, so nothing was generated again"):
         again.retry("caption")
     monkeypatch.undo()
     later, _, asked = captioning(corpus, monkeypatch, TWO, command="retry")
@@ -322,7 +322,7 @@ def test_rows_that_can_not_be_copied_stop_before_anything_is_asked(corpus, monke
         [
             (Request(checks=["repetiton"]), "no such check. Did you mean|no such check"),
             (Request(variants=["shorter"]), "no such variant"),
-            (Request(where="tokens < 3"), "Give --variant; variants: short, long"),
+            (Request(where="tokens < 3"), "requires --variant; available: short, long"),
             (Request(where="nothing < 3", variants=["short"]), "--where: 'nothing < 3' reads"),
             (Request(where="tokens", variants=["short"]), "--where: 'tokens' is"),
         ],

@@ -23,7 +23,7 @@ NANO = CONFIGS / "nano/recipe.yaml"
 def test_every_configuration_that_ships_is_sound(path):
     outcome = CliRunner().invoke(cli, ["check", "--config", str(path)])
     assert outcome.exit_code == 0, outcome.output
-    assert outcome.output.endswith("is sound\n")
+    assert outcome.output.endswith("is valid\n")
 
 
 def test_the_full_recipe_names_the_published_models():
@@ -51,7 +51,7 @@ def test_the_constants_of_a_curriculum_are_checked_and_counted():
     with_fit = [*given, f"curriculum.fitted={json.dumps(fitted)}"]
     said = list(check(load_recipe(NANO, [*with_fit, "shard.caps=9"])))
     assert "select: 2 quality tiers by width" in said
-    assert "select: curriculum buckets, with constants of 1,234 records" in said
+    assert "select: curriculum buckets, with constants fitted on 1,234 records" in said
     for wrong, message in (
         ([*given], "select.curriculum.fitted is not set"),
         ([*with_fit, "curriculum.size=width"], "was fitted with select.curriculum.size='bytes'"),
@@ -103,12 +103,15 @@ def test_a_dense_block_counts_whole_and_an_expert_by_its_share():
             r"select\.prefer\[0\]: 'width desc nulls' is not a valid order",
         ),
         ("inspect.signals=[tone]", "which is not in any table|needs the signal group"),
-        ("shard.captions=[long, verbose]", "names 'verbose', which is no caption variant"),
-        ("quick_train.resolution=300", r"quick_train\.resolution is 300; the training set has 64"),
-        ("shard.multiple=4", r"shard\.multiple is 4; a token"),
+        ("shard.captions=[long, verbose]", "names 'verbose', which is not a caption variant"),
+        (
+            "quick_train.resolution=300",
+            r"quick_train\.resolution is 300, but the training set has 64",
+        ),
+        ("shard.multiple=4", r"shard\.multiple is 4, but must be a multiple of"),
         (
             "quick_train.phases=[{steps: 9, aspects: [5x4]}]",
-            r"aspects has 5x4; the training set has 1x1, 16x9, 9x16, 4x3",
+            r"aspects has 5x4, but the training set has 1x1, 16x9, 9x16, 4x3",
         ),
         ("quick_train.device=gpu0", r"quick_train\.device is 'gpu0'"),
         ("quick_train.capacity_factors=[0, 2]", r"quick_train\.capacity_factors: .* 4 numbers"),
@@ -118,7 +121,7 @@ def test_a_dense_block_counts_whole_and_an_expert_by_its_share():
         ),
         (
             "quick_train.phases=[{steps: 9}, {steps: 9, captions: {short: 1, lnog: 2}}]",
-            r"quick_train\.captions has lnog; the training set has .*long",
+            r"quick_train\.captions has lnog, but the training set has .*long",
         ),
         ("quick_train.text.hidden_state=-30", r"text\.hidden_state must be -"),
         ("quick_train.text.model=some/model", r"quick_train\.text\.revision is required"),
@@ -146,7 +149,7 @@ def test_rules_on_upstream_columns_are_parsed_though_no_corpus_says_their_types(
 def test_without_torch_the_rest_is_checked_and_it_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "nucleus_model.network.size", None)
     said = list(check(load_recipe(NANO)))
-    assert said[-1].startswith("quick_train: the transformer is not built")
+    assert said[-1].startswith("quick_train: the transformer was not built")
     assert "pip install 'nucleus-data[train]'" in said[-1]
 
 

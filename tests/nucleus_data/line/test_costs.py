@@ -72,7 +72,7 @@ def test_a_dry_run_says_tokens_time_and_price_and_loads_no_model(corpus, monkeyp
     made, said, asked = captioning(corpus, monkeypatch, TWO, PRICE, dry_run=True)
     monkeypatch.setattr(made.stages["caption"], "setup", lambda: 1 / 0)
     made.do("caption")
-    assert said[0] == "caption: 6 rows, 0 done before, 6 to do"
+    assert said[0] == "caption: 6 rows, 0 already done, 6 to do"
     # 96x64 pixels are 3x2 tokens; 16 of the template, and the prompt's letters.
     (read, written) = re.search(
         r"short: 6 captions, (\S+) tokens read, (\S+) written", said[1]

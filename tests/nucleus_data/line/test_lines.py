@@ -46,8 +46,8 @@ def test_a_line_from_python_works_in_this_process(tmp_path):
     counted = run_line(recipe, ["inspect", "dedup"], dry_run=True, say=said.append)
     assert counted.name == ""
     assert said == [
-        "inspect: 2 rows, 0 done before, 2 to do",
-        "dedup: depend on what comes before; not counted",
+        "inspect: 2 rows, 0 already done, 2 to do",
+        "dedup: not counted (depends on earlier stages)",
     ]
     run = run_line(recipe, ["inspect", "dedup", "select"], inline=True, say=said.append)
     assert run.command == "inspect-dedup-select"
@@ -59,9 +59,9 @@ def test_a_line_from_python_works_in_this_process(tmp_path):
 
 def test_what_cannot_be_run_is_refused(tmp_path):
     recipe = curated.recipe(tmp_path / "c")
-    with pytest.raises(RequestError, match="no line 'curat'; there are: ingest, inspect"):
+    with pytest.raises(RequestError, match="no line 'curat'; available: ingest, inspect"):
         run_line(recipe, "curat")
-    with pytest.raises(RequestError, match="quick_train runs as a task of Ray"):
+    with pytest.raises(RequestError, match="quick_train needs Ray"):
         run_line(recipe, "all", inline=True)
     with pytest.raises(RequestError, match="no corpus at"):
         run_line(recipe, "curate", inline=True)

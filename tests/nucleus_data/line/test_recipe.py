@@ -110,7 +110,7 @@ def test_every_setting_is_described():
 
 def test_a_rule_that_is_not_there_cannot_be_taken_away():
     nano = ROOT / "configs/nano/recipe.yaml"
-    with pytest.raises(RequestError, match=r"no rule 'too_smal' to take away\. Did you mean 'too_"):
+    with pytest.raises(RequestError, match=r"no rule 'too_smal' to remove\. Did you mean 'too_"):
         load_recipe(nano, ["select.rules.too_smal=null"])
     assert "too_small" not in load_recipe(nano, ["select.rules.too_small=null"]).select.rules
 

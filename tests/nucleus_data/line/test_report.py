@@ -7,7 +7,7 @@ def test_the_page_is_written_without_a_selection_and_says_so(tmp_path):
     said = []
     run = curated.run(corpus.uri, "report", said=said)
     run.do("report")
-    assert said[0].startswith("report: without a selection (")
+    assert said[0].startswith("report: no selection is shown (")
     page = corpus.store.url(f"runs/{run.name}/report.html")
     assert said[-1] == f"report: {page}"
     assert corpus.store.read(f"runs/{run.name}/report.html").startswith(b"<!doctype html>")

@@ -50,8 +50,8 @@ def test_a_variant_is_asked_only_where_its_condition_is_true(corpus, monkeypatch
     assert asked_of(asked, "none") == []
     assert "6 rows, 6 done" in said[0]
     assert said[1:] == [
-        "  caption.first: asked about 2, not about 4 that `where` is false for",
-        "  caption.none: asked about 0, not about 6 that `where` is false for",
+        "  caption.first: due for 2; left out: 4 for which `where` is false",
+        "  caption.none: due for 0; left out: 6 for which `where` is false",
     ]
     tables = made.lines[-1]["tables"]
     assert tables["caption.first"]["left_out"] == {"where_false": 4}
@@ -59,7 +59,7 @@ def test_a_variant_is_asked_only_where_its_condition_is_true(corpus, monkeypatch
     again, said, asked = captioning(corpus, monkeypatch, given)
     again.do("caption")
     assert asked() == []
-    assert "6 rows, 6 done before, 0 done" in said[0]
+    assert "6 rows, 6 already done, 0 done" in said[0]
 
 
 def test_a_record_waits_for_what_its_condition_reads_and_null_does_not_match(corpus, monkeypatch):
@@ -71,8 +71,8 @@ def test_a_record_waits_for_what_its_condition_reads_and_null_does_not_match(cor
     assert asked_of(asked, "odd") == ["1/0"], "the others are not measured yet: no NULL"
     assert "3 waiting for embed.match" in said[0], "each once, whoever reads it"
     assert said[1] == (
-        "  caption.low: asked about 1, not about 1 that `where` is false for, "
-        "1 that `where` has no answer for (NULL)"
+        "  caption.low: due for 1; left out: 1 for which `where` is false, "
+        "1 for which `where` is NULL"
     )
     write_match(made, {(2, 0): 0.15, (2, 1): 0.5})
     later, said, asked = captioning(corpus, monkeypatch, given)
@@ -127,7 +127,7 @@ def test_a_child_is_asked_only_where_its_parent_is_or_will_be(corpus, monkeypatc
     made, said, asked = captioning(corpus, monkeypatch, CHAIN, answers=lost)
     made.do("caption")
     assert asked_of(asked, "short") == ["0/0"]
-    assert any("caption.short: asked about 2, not about 4 that it would" in line for line in said)
+    assert any("caption.short: due for 2; left out: 4 without anything to" in line for line in said)
     # The parent failed for now; the child, which failed with it, is asked once it is there.
     idle, said, asked = captioning(corpus, monkeypatch, CHAIN)
     idle.do("caption")
@@ -206,8 +206,8 @@ def test_a_dry_run_says_who_would_be_asked(corpus, monkeypatch):
     made, said, asked = captioning(corpus, monkeypatch, given, dry_run=True)
     made.do("caption")
     assert asked() == []
-    assert said[0] == "caption: 2 rows, 0 done before, 2 to do"
-    assert said[1] == "  caption.a: asked about 2, not about 4 that `where` is false for"
+    assert said[0] == "caption: 2 rows, 0 already done, 2 to do"
+    assert said[1] == "  caption.a: due for 2; left out: 4 for which `where` is false"
 
 
 def test_the_check_of_a_configuration_tries_conditions(tmp_path):

@@ -143,7 +143,7 @@ def test_shards_beyond_999_999_are_in_the_order_of_their_numbers(corpora):
     corpus = bench_status.make_corpus(folder, one, 4, first=999_998)
     said = asked(folder, corpus, 0, "status").said
     assert "20 records in 4 image shards" in said
-    assert "inspect: 20 rows, 20 done before, 0 to do" in (
+    assert "inspect: 20 rows, 20 already done, 0 to do" in (
         asked(folder, corpus, 0, "inspect --dry-run").said
     )
     asked(folder, corpus, 0, "export OUT.parquet")

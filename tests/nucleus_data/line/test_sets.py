@@ -29,13 +29,16 @@ def test_a_list_is_one_value():
 @pytest.mark.parametrize(
     ("varied", "told"),
     [
-        (["dedup.distance=1", "dedup.distance=2", "rules.a=1", "rules.a=2"], "one key is swept"),
+        (
+            ["dedup.distance=1", "dedup.distance=2", "rules.a=1", "rules.a=2"],
+            "only one key can be swept",
+        ),
         (["rules.a"], "is not an override; write key.sub=value"),
-        (["quick_train.steps=3"], "how the sides train is fixed by --preset"),
-        (["ingest.source=x"], "changes what the corpus holds, for both sides"),
+        (["quick_train.steps=3"], "--preset decides how both sides train"),
+        (["ingest.source=x"], "changes what is in the corpus, for both sides"),
         (["encode.enabled=true"], "changes neither a selection, nor captions, nor a set"),
-        (["corpus=x"], "'corpus' is no section of the recipe that makes a set"),
-        (["resources.shard.num_cpus=2"], "allowed are keys of inspect, dedup, compare, select"),
+        (["corpus=x"], "'corpus' is not a section of the recipe that affects a set"),
+        (["resources.shard.num_cpus=2"], "allowed: keys of inspect, dedup, compare, select"),
     ],
 )
 def test_a_wrong_variation_is_told(varied, told):

@@ -26,7 +26,7 @@ def test_a_relative_corpus_is_refused_inside_a_ray_job_alone(tmp_path, monkeypat
     small_corpus(tmp_path / "c", shards=1)
     assert curated.run("c", "inspect").name
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
-    with pytest.raises(RequestError, match=r"corpus='c' is relative, and this is a Ray job"):
+    with pytest.raises(RequestError, match=r"corpus='c' is a relative path, which in a Ray job"):
         curated.run("c", "inspect")
     assert curated.run(tmp_path / "c", "inspect").name
 
@@ -131,5 +131,5 @@ def test_captions_need_a_selection(corpus):
     curate(corpus)
     said = []
     curated.run(corpus.uri, "caption", BARE, dry_run=True, said=said).do("caption")
-    assert said[0] == "caption: 6 rows, 0 done before, 6 to do"
+    assert said[0] == "caption: 6 rows, 0 already done, 6 to do"
     assert said[-1].startswith("  total: 12 captions, ")

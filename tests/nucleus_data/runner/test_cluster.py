@@ -18,16 +18,16 @@ def test_a_relative_corpus_is_refused_inside_a_job_alone(monkeypatch):
     assert inside_job()
     for absolute in ("/data/c", "s3://bucket/c", "memory://c"):
         check_corpus_uri(absolute)
-    with pytest.raises(RequestError, match=r"corpus='\./c' is relative, and this is a Ray job"):
+    with pytest.raises(RequestError, match=r"corpus='\./c' is a relative path, which in a Ray job"):
         check_corpus_uri("./c")
 
 
 # Connects to Ray, and does work while one of Ray's processes is killed; prints what was raised.
 NOT_THERE = [
-    ({"RAY_ADDRESS": "127.0.0.1:1"}, "the Ray at '127.0.0.1:1' can't be reached (Connection"),
+    ({"RAY_ADDRESS": "127.0.0.1:1"}, "Ray at '127.0.0.1:1' can't be reached (Connection"),
     ({"RAY_TMPDIR": "/proc/absent"}, "Ray can't be started (FileNotFoundError: [Errno 2]"),
-    ({"RAY_ADDRESS": "ray://127.0.0.1:1"}, "the Ray at 'ray://127.0.0.1:1' can't be reached ("),
-    ({"ADDRESS": "nonsense"}, "the Ray at 'nonsense' can't be reached (ValueError: Invalid"),
+    ({"RAY_ADDRESS": "ray://127.0.0.1:1"}, "Ray at 'ray://127.0.0.1:1' can't be reached ("),
+    ({"ADDRESS": "nonsense"}, "Ray at 'nonsense' can't be reached (ValueError: Invalid"),
     ({"RAY_TMPDIR": f"/tmp/{'x' * 120}"}, "Ray can't be started (OSError: validate_socket_f"),
 ]
 SCRIPT = """
@@ -88,7 +88,7 @@ def test_a_ray_that_dies_is_told_and_not_waited_for(process):
     *_, told = output.splitlines()
     assert re.match(rf"(Lost|Stopped)Error: Ray's process {process} has ended \(", told), output
     assert "logs" not in told
-    assert "stays. Run the same command to go on" in output
+    assert "kept. Run the same command again to continue" in output
 
 
 @pytest.mark.slow

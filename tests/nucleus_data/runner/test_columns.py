@@ -139,7 +139,7 @@ def test_columns_that_are_not_the_table_s_are_refused(corpus, monkeypatch):
     )
     report = run(work)
     assert CorpusError.__name__ in report.failed[0].error
-    assert "needs 2 rows of ['letters']; the result has 1 of ['other']" in report.failed[0].error
+    assert "expected 2 rows of ['letters'], got 1 of ['other']" in report.failed[0].error
 
 
 @pytest.mark.slow

@@ -166,7 +166,7 @@ def test_one_table_of_a_row_fails_alone_and_is_alone_done_again(tmp_path):
     ]
     said = describe(first).splitlines()
     assert "5 rows, 5 done, 2 failed (odd 1, busy 1)" in said[0]
-    assert said[1:] == ["  half: 3 done, 2 failed (odd 1, busy 1); 1 may pass"]
+    assert said[1:] == ["  half: 3 done, 2 failed (odd 1, busy 1); 1 may be temporary"]
 
     assert done().summary.already == 5, "what failed for now waits for a retry"
     again = done(retry=True, poison="mended")

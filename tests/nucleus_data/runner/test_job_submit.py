@@ -142,7 +142,7 @@ def test_the_whole_line_as_a_job(cluster, tmp_path):
 def test_a_relative_corpus_is_refused_in_a_job(cluster):
     done = submit(cluster, "pipelines.curate", "corpus=somewhere")
     assert done.returncode != 0
-    assert "is relative, and this is a Ray job" in done.stdout
+    assert "is a relative path, which in a Ray job" in done.stdout
 
 
 def test_without_the_token_nothing_is_accepted(cluster):

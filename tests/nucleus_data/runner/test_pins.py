@@ -61,7 +61,7 @@ def test_rules_read_what_is_readable_and_no_lists():
 
 def test_a_signal_of_two_tables_is_refused():
     pins = Pins.of([stage(spec("a", "x"), spec("b", "x"), reads=True)])
-    with pytest.raises(RequestError, match="'x' is in a and in b; rename one"):
+    with pytest.raises(RequestError, match="'x' is used in a and in b; rename one"):
         pins.catalog()
 
 

@@ -62,7 +62,7 @@ def test_rows_that_failed_for_now_are_retried_and_no_others(corpus):
     assert len(curated.table(corpus, "inspect.hash", tables["inspect.hash"])) == 5
     said = []
     curated.run(corpus.uri, "retry", said=said, dry_run=True).retry("inspect")
-    assert said == ["inspect: 1 rows to try again, in 1 shards"]
+    assert said == ["inspect: 1 rows to retry, in 1 shards"]
     assert len(curated.table(corpus, "inspect.hash", tables["inspect.hash"])) == 5
     made = curated.run(corpus.uri, "retry")
     made.retry("inspect")

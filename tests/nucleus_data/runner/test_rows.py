@@ -38,7 +38,7 @@ def test_a_changed_tar_is_an_error(tmp_path, ray_cluster):
     assert report.summary.done == 5
     assert "000001.tar changed" in report.failed[0].error
     tar.write_bytes(bytes(data) + b"more")
-    assert "bytes, it had" in run(job(corpus), 2).failed[0].error
+    assert "bytes, but had" in run(job(corpus), 2).failed[0].error
     tar.unlink()
     assert "000001.tar is missing" in run(job(corpus), 2).failed[0].error
 

@@ -45,12 +45,12 @@ def test_a_damaged_picture_and_captions_of_other_samples_are_errors(made):
     with Path(made.url(entry.path)).open("r+b") as tar:
         tar.seek(place["offset"] + 20)
         tar.write(b"!")
-    with pytest.raises(DamagedError, match=f"picture of {place['id']} is not what it was"):
+    with pytest.raises(DamagedError, match=f"picture of {place['id']} has changed"):
         list(read_joined(made, entry, made.edition()))
     other = made.new_edition("d" * 16)
     rows = made.edition().captions(entry.path)
     other.write(entry.path, rows.take(pa.array([1, 0, 2, 3])))
-    with pytest.raises(CorpusError, match="not of the samples"):
+    with pytest.raises(CorpusError, match="does not match the samples"):
         next(read_joined(made, entry, other))
 
 
@@ -61,7 +61,7 @@ def test_an_id_that_is_a_path_becomes_no_name(tmp_path):
         made, "64/1x1/000001.tar", 64, "1x1", size, [Made(1, jpeg(1, size), size, key="../x")]
     )
     add_edition(made, [row], config_hash="f" * 16)
-    with pytest.raises(CorpusError, match=r"the id '../x' is no name"):
+    with pytest.raises(CorpusError, match=r"the id '../x' is not a valid name"):
         next(read_joined(made, TarEntry(**row), made.edition("ffff")))
 
 

@@ -57,8 +57,8 @@ def test_an_edition_is_found_by_name_or_hash(made):
     assert made.edition("short").hash == made.edition("dddd").hash == "d" * 16
     assert made.edition("source, short").hash == EDITION
     for asked, said in (
-        (None, "several caption editions; there are: dddd"),
-        ("long", "no caption edition 'long'; there are"),
+        (None, "several caption editions; available: dddd"),
+        ("long", "no caption edition 'long'; available: "),
         ("ddd", "no caption edition 'ddd'"),  # too few digits
     ):
         with pytest.raises(RequestError, match=re.escape(said)):
@@ -68,7 +68,7 @@ def test_an_edition_is_found_by_name_or_hash(made):
 def test_columns_are_found_by_hash(made):
     assert made.columns().hash == made.columns("cccc").hash == COLUMNS
     assert made.columns().names == ["tier", "curriculum", "pleasant"]
-    with pytest.raises(RequestError, match="no index columns dddd; there are: cccc"):
+    with pytest.raises(RequestError, match="no index columns dddd; available: cccc"):
         made.columns("dddd")
 
 
@@ -82,7 +82,7 @@ def test_a_set_is_there_once_its_manifest_is(tmp_path):
     manifest.unlink()
     assert list(layout.all_sets(store)) == [folder]
     assert list(layout.published_sets(store)) == []
-    with pytest.raises(CorpusError, match=r"manifest.parquet is missing: .* run the stage shard"):
+    with pytest.raises(CorpusError, match=r"manifest.parquet is missing: .* run nucleus shard"):
         folder.manifest()
     manifest.write_bytes(content)
     assert list(layout.published_sets(store)) == [folder]
@@ -93,12 +93,14 @@ def test_a_set_is_there_once_its_manifest_is(tmp_path):
 def test_a_set_of_the_older_layout_is_told(made):
     old = made.manifest_table().drop_columns("index_sha256")
     made.store.put("manifest.parquet", encode(old))
-    with pytest.raises(CorpusError, match=r"older layout, .*: nucleus shard .*stays where it is"):
+    with pytest.raises(
+        CorpusError, match=r"older layout without .*: nucleus shard .*stays where it is"
+    ):
         made.manifest()
 
 
 def test_a_path_that_leads_out_of_the_set_is_refused(made):
     row = made.manifest_table().to_pylist()[0] | {"path": "../outside.tar"}
     made.store.put("manifest.parquet", encode(pa.Table.from_pylist([row], MANIFEST_SCHEMA)))
-    with pytest.raises(CorpusError, match="leads out of the set"):
+    with pytest.raises(CorpusError, match="leads outside the set"):
         made.manifest()

@@ -37,8 +37,8 @@ def test_load_group_finds_built_in_and_own(tmp_path, monkeypatch):
     [
         ("tones", "or one of canonical, colour, compression, detail, file, hash"),
         ("no_such_package.module", "cannot import 'no_such_package.module'"),
-        ("nucleus_data.signals.tone:nothing", "must be a SignalGroup, it is missing"),
-        ("nucleus_data.signals.tone:measure", "must be a SignalGroup, it is a function"),
+        ("nucleus_data.signals.tone:nothing", "must be a SignalGroup, but is missing"),
+        ("nucleus_data.signals.tone:measure", "must be a SignalGroup, but is a function"),
         ("../evil", "package.module:attribute"),
         ("a:b:c", "package.module:attribute"),
         ("", "package.module:attribute"),
@@ -57,7 +57,7 @@ def test_is_built_in():
 
 def test_a_group_is_checked_when_made():
     schema = pa.schema([("x", pa.float32())])
-    with pytest.raises(ValueError, match="lower case"):
+    with pytest.raises(ValueError, match="lower-case"):
         SignalGroup("My Group", 1, schema, lambda _picture, _file: {})
     with pytest.raises(ValueError, match="'error'"):
         SignalGroup("mine", 1, pa.schema([("error", pa.string())]), lambda _picture, _file: {})

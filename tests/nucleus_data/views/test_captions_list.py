@@ -113,4 +113,4 @@ def test_the_commands_do_it(made, tmp_path):
     assert said.strip().splitlines()[-1] == str(page)
     assert "<b>0.png</b>" in Text(page.read_text()).text.replace(" ", "")
     assert "are the same captions" in nucleus("captions", "diff", "alt", "alt", *given, code=2)
-    assert "no caption variant" in nucleus("captions", "diff", "alt", "nope", *given, code=2)
+    assert "neither a caption variant" in nucleus("captions", "diff", "alt", "nope", *given, code=2)

@@ -333,7 +333,7 @@ def test_short_keys_stand_for_those_of_select():
 def test_what_is_not_tried_is_said():
     result = CliRunner().invoke(cli, ["what-if", "corpus=nowhere", "dedup.distance=3"])
     assert result.exit_code == 2
-    assert "what-if: dedup.distance=3: on both sides" in result.output
+    assert "what-if: dedup.distance=3: used on both sides" in result.output
     result = CliRunner().invoke(cli, ["what-if", "corpus=nowhere", "prefer=[bytes]"])
     assert "on both sides" not in result.output
 

@@ -232,7 +232,7 @@ def test_a_damaged_sample_fails_its_file_alone_and_is_named(made, tmp_path):
     arguments = ["export", made.url(), "--as", "parquet", "--out", tmp_path / "out"]
     said = nucleus(*arguments, code=1)
     assert place["id"] in said
-    assert "1 files could not be made" in said
+    assert "1 files could not be written" in said
     assert len(list((tmp_path / "out").rglob("*.parquet"))) == 4
     assert not (tmp_path / "out/export.json").exists()
     Path(made.url(entry.path)).write_bytes(whole)
@@ -311,7 +311,7 @@ def test_a_set_its_edition_and_columns_are_found_by_name_hash_or_folder(made, tm
 def test_the_command_says_which_options_are_of_sets(tmp_path):
     for option in (["--captions", "x"], ["--out", "x"], ["--resolution", "64"], ["--captioned"]):
         said = nucleus("export", "x.csv", *option, code=2)
-        assert f"{option[0]} is of sets: give --as webdataset|parquet|webshart|energon" in said
-    assert "holds the kept ones" in nucleus(
+        assert f"{option[0]} can only be used with --as webdataset|parquet|webshart|energon" in said
+    assert "contains kept records only" in nucleus(
         "export", "x", "--as", "parquet", "--state", "kept", code=2
     )

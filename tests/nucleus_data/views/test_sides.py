@@ -65,7 +65,7 @@ def test_what_is_nothing_is_told(tmp_path):
         with pytest.raises(RequestError, match=told):
             sides_of("").named(text)
     write_set(tmp_path / "set", colored_items(4))
-    with pytest.raises(RequestError, match="has no caption edition 'other'; there are: "):
+    with pytest.raises(RequestError, match="has no caption edition 'other'; available: "):
         sides_of("").named(f"{tmp_path / 'set'}@other")
     corpus = small_corpus(tmp_path / "c", shards=0)
     with pytest.raises(RequestError) as raised:

@@ -302,4 +302,4 @@ def test_the_command_writes_a_world_and_says_where(tmp_path):
         assert sheet.width == 1600
     refused = CliRunner().invoke(world, ["--serve", "--form", "tars", str(tmp_path / "w")])
     assert refused.exit_code == 2
-    assert "--serve needs --form folder or urls" in refused.output
+    assert "--serve requires --form folder or urls" in refused.output

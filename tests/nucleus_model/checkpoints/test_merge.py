@@ -116,7 +116,7 @@ def test_the_command(folders, tmp_path):
     weights = merge_weights("inverse_sqrt", 3)
     expected = weights[0] + 2 * weights[1] + 4 * weights[2]
     assert next(scales(tmp_path / "new")) == pytest.approx(expected)
-    assert "is there already" in call("--out", tmp_path / "new").output
+    assert "already exists" in call("--out", tmp_path / "new").output
     done = call("--out", tmp_path / "own", "--weight=1", "--weight=0", "--weight=1")
     assert next(scales(tmp_path / "own")) == pytest.approx(2.5)
     done = call("--out", tmp_path / "bad", "--weight=1")
@@ -136,7 +136,7 @@ def test_a_damaged_checkpoint_is_named_and_nothing_is_written(folders, tmp_path,
     said = "no such file" if harm == "gone" else "is damaged ("
     assert f"Error: {file}" in found.output
     assert said in found.output
-    assert "not foreseen" not in found.output
+    assert "unexpected error" not in found.output
     assert not out.exists()
 
 

@@ -310,7 +310,7 @@ def test_no_record_is_ever_superseded_by_two(corpus):
     places = corpus.records.read(0, ["shard", "row", "id"]).slice(1, 1)
     corpus.records.supersede(places, 7)
     corpus.records.supersede(places, 7)  # the same again is no conflict
-    with pytest.raises(CorpusError, match="another shard stands for already"):
+    with pytest.raises(CorpusError, match="another shard already replaces"):
         corpus.records.supersede(places, 8)
     assert errors(corpus) == list(NOW)  # shard 7 is not there
 

@@ -99,7 +99,9 @@ def test_a_recipe_without_made_captions_has_neither_table_nor_step(corpus, setti
 
 
 def test_a_variant_that_is_none_is_refused(corpus, settings):
-    with pytest.raises(RequestError, match="names 'verbose', which is no caption variant of"):
+    with pytest.raises(
+        RequestError, match="names 'verbose', which is neither a caption variant of"
+    ):
         curated.run(corpus.uri, "score", *settings, "score_captions.variants=[verbose]")
 
 
@@ -171,8 +173,8 @@ def test_captions_side_by_side_with_what_is_stored_of_them(corpus, settings, cli
     ("given", "said"),
     [
         ("[source]", "contains 'source', which the stage score handles"),
-        ("[short, alts]", "names 'alts', which is no caption variant of the recipe"),
-        ("[short@ffffffff]", "and there is no such caption table"),
+        ("[short, alts]", "names 'alts', which is neither a caption variant of the recipe"),
+        ("[short@ffffffff]", "but there is no such caption table"),
     ],
 )
 def test_captions_that_are_not_there_are_refused(corpus, settings, given, said):

@@ -124,7 +124,7 @@ def test_a_limit_and_a_sample_choose_fewer(made):
 def test_an_unknown_caption_is_refused_with_the_known_ones(made):
     with pytest.raises(RequestError) as error:
         shard(made, "shard.captions=[source, medium]")
-    assert "shard.captions names 'medium', which is no caption variant" in str(error.value)
+    assert "shard.captions names 'medium', which is neither a caption variant" in str(error.value)
     assert "allowed: source, long, short" in str(error.value)
 
 

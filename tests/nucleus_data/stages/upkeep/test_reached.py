@@ -143,5 +143,5 @@ def test_where_nothing_can_be_noted_the_export_is_made_all_the_same(made, tmp_pa
         patch.setattr(Store, "put", refused)
         line = note_export(corpus.store, "x", {})
     assert line is not None
-    assert "not yours): a takedown will not name it" in line
+    assert "not yours): a takedown will not list it" in line
     assert Path(corpus.uri, "exported").exists() is False
