@@ -15,6 +15,10 @@ class CorpusError(Exception):
     """
 
 
+class OlderLayoutError(CorpusError):
+    """A training set was written by an older version, and nothing reads it any more."""
+
+
 class DiskFullError(CorpusError):
     """There is no space left; the run stops, because every further shard would fail too."""
 

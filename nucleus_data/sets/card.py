@@ -24,11 +24,11 @@ MARKUP = re.compile(r"([!-/:-@\[-`{-~])")
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 LARGER = ((10**7, "1M<n<10M"), (10**8, "10M<n<100M"), (10**9, "100M<n<1B"))
 LIMITS = (
-    "Licences are as the sources state them; nobody checked them.",
-    "Captions that a model wrote may be wrong, and pictures and captions have the biases of their "
+    "Licences are as stated by the sources; they have not been checked.",
+    "Captions written by a model may be wrong, and pictures and captions have the biases of their "
     "sources and models.",
-    "Pictures of people may be in it. Who wants one taken out asks whoever shares this set; "
-    "`nucleus takedown` removes it from a corpus and its sets, and exports are made again.",
+    "There may be pictures of people. To have one removed, ask whoever shares this set: `nucleus "
+    "takedown` removes it from a corpus and its sets; exports must be made again.",
 )
 
 

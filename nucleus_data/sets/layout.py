@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 
 from nucleus_data.corpus.store import Store
-from nucleus_data.errors import CorpusError, RequestError
+from nucleus_data.errors import CorpusError, OlderLayoutError, RequestError
 from nucleus_data.sets.beside import Beside, encode, read
 from nucleus_data.sets.columns import COLUMNS, Columns
 from nucleus_data.sets.editions import CAPTIONS, Edition
@@ -114,8 +114,8 @@ class SetFolder:
             One row per tar, of `MANIFEST_SCHEMA`.
 
         Raises:
-            CorpusError: It is missing, or of an older layout, or one of its paths leads out of the
-                set.
+            CorpusError: It is missing, or lacks columns, or one of its paths leads out of the set.
+            OlderLayoutError: It belongs to a set without indexes.
             DamagedError: It can't be read.
         """
         url = self.url(MANIFEST)
@@ -127,12 +127,14 @@ class SetFolder:
                 "run nucleus shard (again)"
             ) from error
         if missing := [n for n in MANIFEST_SCHEMA.names if n not in table.column_names]:
-            old = missing == ["index_sha256"]
-            found = "belongs to a set of the older layout without indexes" if old else "is damaged"
-            raise CorpusError(
-                f"{url} {found}: it lacks the columns {', '.join(missing)}; write the set again: "
-                "nucleus shard (the old one stays where it is)"
+            lacking = (
+                f"it lacks the columns {', '.join(missing)}; write the set again: nucleus shard "
+                "(the old one stays where it is)"
             )
+            if missing == ["index_sha256"]:
+                found = "belongs to a set of the older layout without indexes"
+                raise OlderLayoutError(f"{url} {found}: {lacking}")
+            raise CorpusError(f"{url} is damaged: {lacking}")
         table = table.select(MANIFEST_SCHEMA.names).replace_schema_metadata(None)
         table = table.cast(MANIFEST_SCHEMA)
         # A set may come from anyone: its paths must not make us read files outside of it.

@@ -49,7 +49,7 @@ def lines(file: IO[bytes]) -> Iterator[Line]:
         try:
             yield Line(number, line.decode())
         except UnicodeDecodeError as error:
-            why = f"it is no UTF-8: {error.reason} at byte {error.start}"
+            why = f"it is not UTF-8: {error.reason} at byte {error.start}"
             yield Line(number, _shown(line), why)
 
 
@@ -78,7 +78,7 @@ def _why(text: str) -> str:
         json.loads(text)
     except (ValueError, RecursionError) as error:
         return str(error)
-    return "it is no JSON object, or one that is nested too deep"
+    return "it is not a JSON object, or is nested too deep"
 
 
 def _shown(line: bytes) -> str:

@@ -182,7 +182,7 @@ class SetExport:
                 made.update(write(self.kind, self.joining, entry, file))
             except FileNotFoundError as error:  # what is written to was made before
                 raise CorpusError(
-                    f"{error.filename or entry.path} is missing; put a copy back, or remake the "
+                    f"{error.filename or entry.path} is missing; restore a copy, or remake the "
                     "set with nucleus shard"
                 ) from error
             if made["samples"] + made["left_out"] != entry.samples:

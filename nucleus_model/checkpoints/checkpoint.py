@@ -170,7 +170,7 @@ def weights_of(folder: Path) -> Path:
 def damaged(file: Path, why: object) -> ValueError:
     """Makes the error for a damaged file of a checkpoint."""
     first = str(why).strip().partition("\n")[0]
-    return ValueError(f"{file} is damaged ({first}); put a copy back, or use another checkpoint")
+    return ValueError(f"{file} is damaged ({first}); restore a copy, or use another checkpoint")
 
 
 def read_record(folder: Path) -> dict[str, Any]:

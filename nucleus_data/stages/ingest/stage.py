@@ -124,12 +124,12 @@ class Ingest(CorpusStage[IngestSettings]):
             run.had_nothing(self.name)
             return
         if run.dry_run:
-            said = [f"{plan.rows:,} downloads to try again"] * bool(plan.rows)
+            said = [f"{plan.rows:,} downloads to retry"] * bool(plan.rows)
             said += [f"{len(failed):,} image shards that failed"] * bool(failed)
             run.say(f"{self.name}: {', and '.join(said)}")
             return
         if plan.todo:
-            run.say(f"{plan.rows:,} downloads to try again, in {len(plan.todo)} image shards")
+            run.say(f"{plan.rows:,} downloads to retry, in {len(plan.todo)} image shards")
         if self._build(run, todo, plan.rows):
             run.say(f"  to measure the new images: {command('curate', run.corpus.uri)}")
 

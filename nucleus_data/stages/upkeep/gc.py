@@ -22,7 +22,7 @@ from nucleus_data.corpus.published import MARKER
 from nucleus_data.corpus.runs import plans, run_names
 from nucleus_data.corpus.store import Store, with_retries
 from nucleus_data.corpus.tables import plain
-from nucleus_data.errors import CorpusError, RequestError
+from nucleus_data.errors import CorpusError, OlderLayoutError, RequestError
 from nucleus_data.runner.run import Run
 from nucleus_data.sets.columns import ABOUT as COLUMNS_MARKER
 from nucleus_data.sets.editions import EDITION
@@ -177,9 +177,10 @@ def _sets(store: Store, used: Used) -> Iterator[Garbage]:
         if folder.published:
             try:
                 folder.manifest_table()
-            except CorpusError as error:
-                if "older layout" in str(error):
-                    yield Garbage(folder.path, "a set of an older layout, which nothing reads")
+            except OlderLayoutError:
+                yield Garbage(folder.path, "a set of an older layout, which nothing reads")
+                continue
+            except CorpusError:  # `verify` says what is wrong with it
                 continue
         if folder.path not in used.folders:
             why = "" if folder.published else " and that is unfinished"

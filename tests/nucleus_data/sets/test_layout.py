@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from nucleus_data.corpus.store import Store
-from nucleus_data.errors import CorpusError, RequestError
+from nucleus_data.errors import CorpusError, OlderLayoutError, RequestError
 from nucleus_data.sets import layout
 from nucleus_data.sets.beside import encode
 from nucleus_data.sets.index import index_name
@@ -94,7 +94,7 @@ def test_a_set_of_the_older_layout_is_told(made):
     old = made.manifest_table().drop_columns("index_sha256")
     made.store.put("manifest.parquet", encode(old))
     with pytest.raises(
-        CorpusError, match=r"older layout without .*: nucleus shard .*stays where it is"
+        OlderLayoutError, match=r"layout without .*: nucleus shard .*stays where it is"
     ):
         made.manifest()
 

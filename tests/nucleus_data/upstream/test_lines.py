@@ -29,5 +29,5 @@ def test_json_rows_are_objects_or_have_a_problem():
     found = [(line.number, line.problem, row) for line, row in json_rows(file)]
     assert found[0] == (1, "", {"a": 1})
     assert [(number, row) for number, _, row in found[1:]] == [(3, {}), (4, {}), (5, {})]
-    assert "no JSON object" in found[1][1]
+    assert "not a JSON object" in found[1][1]
     assert "nested too deep" in found[3][1]

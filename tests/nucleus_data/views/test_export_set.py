@@ -248,7 +248,7 @@ def test_a_tar_that_is_missing_fails_its_file_alone_and_is_named(made, tmp_path,
     whole = kind in ("energon", "webshart")  # these need captions and the index alone
     assert one.run(lambda _: None) is whole
     assert one.failed == ([] if whole else [ANY])
-    assert whole or f"{first}: {gone} is missing; put a copy back" in one.failed[0]
+    assert whole or f"{first}: {gone} is missing; restore a copy" in one.failed[0]
 
 
 @pytest.mark.parametrize("kind", KINDS)

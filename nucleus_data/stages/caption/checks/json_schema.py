@@ -21,7 +21,7 @@ class InvalidJson(Check):
         try:
             answer = json.loads(said.text, parse_constant=_no_number, object_pairs_hook=_once)
         except (ValueError, RecursionError) as error:
-            return f"it is no JSON ({error}): {shortened(said.text)!r}"
+            return f"it is not JSON ({error}): {shortened(said.text)!r}"
         try:
             problem = next(_validator(said.schema).iter_errors(answer), None)
         except RecursionError:

@@ -76,7 +76,7 @@ def checked(url: str) -> Checked:
     try:
         return _ascii(parts)
     except UnicodeError as error:
-        return Checked(None, "bad_url", f"the host {parts.hostname!r} is no name: {error}")
+        return Checked(None, "bad_url", f"the host {parts.hostname!r} is not a name: {error}")
 
 
 def host_in(url: str | None) -> str | None:

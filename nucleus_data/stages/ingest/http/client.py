@@ -225,7 +225,7 @@ def _hop(url: str, response: ClientResponse) -> str | None:
     try:
         target = checked(urljoin(url, location.strip()))
     except ValueError as error:
-        raise RefusedError("bad_url", f"redirected to what is no URL: {error}") from None
+        raise RefusedError("bad_url", f"redirected to an invalid URL: {error}") from None
     if target.url is None:
         shown = urlsplit(url).hostname
         raise RefusedError(target.reason or "bad_url", f"redirected by {shown}: {target.detail}")

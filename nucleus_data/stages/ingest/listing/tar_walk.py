@@ -166,7 +166,7 @@ class TarWalk:
             packed = next((n for magic, n in _COMPRESSED.items() if block.startswith(magic)), None)
             if packed is not None:
                 return f"this is {packed} data and no plain tar; decompress it"
-            return f"this is no tar ({error})"
+            return f"this is not a tar ({error})"
         if len(block) < BLOCK:
             return f"the tar ends inside a header {rest}"
         return f"a damaged header ({error}) {rest}; what follows it is lost"
@@ -240,7 +240,7 @@ def _member(info: tarfile.TarInfo, start: int, common: _Extended, extended: _Ext
         if info.islnk() or info.issym():
             problem += f" to {_shown(info.linkname)}"
     elif not info.isreg():
-        problem = f"of the type {info.type!r}, which is no file"
+        problem = f"of the type {info.type!r}, not a file"
     elif any(key.startswith("GNU.sparse.") for key in keywords):
         problem = "a sparse file"
     if not _has_bytes(info):

@@ -119,10 +119,10 @@ def test_what_may_pass_is_downloaded_again_and_nothing_else(corpus, web):
     web.down = {5}
     said = []
     curated.run(corpus.uri, "retry", said=said, dry_run=True).retry("ingest")
-    assert said == ["ingest: 3 downloads to try again"]
+    assert said == ["ingest: 3 downloads to retry"]
     assert (web.asked, claim_numbers(corpus.store)) == ([], [0, 1, 2])
     said = retry(corpus)
-    assert said[0] == "3 downloads to try again, in 1 image shards"
+    assert said[0] == "3 downloads to retry, in 1 image shards"
     assert web.asked == [["http://h/1.png", "http://h/3.png", "http://h/5.png"]]
     assert errors(corpus) == [None, None, "http_404", None, None, "http_500", None]
     new = corpus.records.read(3).to_pylist()
@@ -130,7 +130,7 @@ def test_what_may_pass_is_downloaded_again_and_nothing_else(corpus, web):
     for again, first in zip(new, old, strict=True):
         assert (again["id"], again["key"]) == (first["id"], first["key"])
     web.down = set()
-    assert retry(corpus)[0] == "1 downloads to try again, in 1 image shards"
+    assert retry(corpus)[0] == "1 downloads to retry, in 1 image shards"
     assert web.asked[1:] == [["http://h/5.png"]]
     assert errors(corpus) == [None, None, "http_404", *[None] * 4]
     assert retry(corpus) == ["ingest: nothing to retry"]
@@ -263,7 +263,7 @@ def test_a_killed_retry_changes_nothing_and_goes_on(corpus, web, monkeypatch, st
         with pytest.raises(ZeroDivisionError):
             build_shard(corpus, plan.todo[0])
     assert errors(corpus) == list(NOW)
-    assert retry(corpus)[0] == "3 downloads to try again, in 1 image shards"
+    assert retry(corpus)[0] == "3 downloads to retry, in 1 image shards"
     assert errors(corpus) == [None, None, "http_404", *[None] * 4]
     assert claim_numbers(corpus.store) == [0, 1, 2, 3]
     assert len(web.asked) == (2 if step == "create_file" else 1)
