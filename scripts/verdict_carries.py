@@ -1,6 +1,6 @@
 """How far a verdict carries: whether 100 steps order training sets as 800 steps do.
 
-    python scripts/verdict_carries.py --out carries            # some 75 core-minutes
+    python scripts/verdict_carries.py --out carries            # some 2.5 core-hours
     python scripts/verdict_carries.py --quick
 
 Seven sets of the same 2,000 pictures (clean; 10 and 30 % of the captions swapped; very short
