@@ -41,8 +41,8 @@ def read_layers(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     except ValueError as error:
         raise RequestError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(content, dict):
-        found = type(content).__name__
-        raise RequestError(f"{path} must contain keys and values, but it contains a {found}")
+        kind = type(content).__name__
+        raise RequestError(f"{path} must contain keys and values, but it contains a {kind}")
     base = content.pop("base", None)
     if base is None:
         return content
