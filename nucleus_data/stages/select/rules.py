@@ -119,7 +119,7 @@ def check_is_condition(kind: str, where: str) -> None:
     """
     if kind not in ("BOOLEAN", '"NULL"', "NULL"):
         raise RequestError(
-            f"{where} has type {kind.lower()}; a rule must be a condition, true or false "
+            f"{where} has type {kind.lower()}; it must be a condition, true or false "
             "(compare it with something)"
         )
 

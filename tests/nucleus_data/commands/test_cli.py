@@ -132,7 +132,7 @@ def test_a_dry_run_writes_nothing(world, command, tmp_path):
         "quick-train": "quick_train: ",
         "report": "report: one page",
         "curate": "dedup, compare, select, embed, score, select: not counted (depends on earlier",
-        "recaption": "shard: depend",
+        "recaption": "shard: not counted (depends",
         "embed": "embed: ",
         "score": "score: ",
         "score-captions": "score_captions: ",

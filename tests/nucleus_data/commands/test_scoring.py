@@ -56,4 +56,4 @@ def test_train_head_makes_a_folder_that_loads(made, tmp_path):
     said = nucleus(*command, *made.given)
     assert f"use it with score.heads={tmp_path / 'h'} and, in a rule, taste" in said
     assert list(load_heads(tmp_path / "h").heads) == ["taste"]
-    assert "has a head 'taste' already" in nucleus(*command, *made.given, code=2)
+    assert "already has a head 'taste'" in nucleus(*command, *made.given, code=2)

@@ -324,7 +324,7 @@ def test_rows_that_can_not_be_copied_stop_before_anything_is_asked(corpus, monke
             (Request(variants=["shorter"]), "no such variant"),
             (Request(where="tokens < 3"), "requires --variant; available: short, long"),
             (Request(where="nothing < 3", variants=["short"]), "--where: 'nothing < 3' reads"),
-            (Request(where="tokens", variants=["short"]), "--where: 'tokens' is"),
+            (Request(where="tokens", variants=["short"]), "--where: 'tokens' has type integer"),
         ],
         2,
         2,

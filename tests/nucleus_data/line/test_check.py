@@ -96,7 +96,7 @@ def test_a_dense_block_counts_whole_and_an_expert_by_its_share():
             "select.rules.wrong=widht < 3",
             r"'widht', which is not in any table.*Did you mean 'width'",
         ),
-        ("select.rules.wrong=width", "has type integer; a rule must be a condition"),
+        ("select.rules.wrong=width", "has type integer; it must be a condition"),
         ("select.prefer=[sharpness desc]", r"select\.prefer\[0\]"),
         (
             "select.prefer=[width desc nulls]",

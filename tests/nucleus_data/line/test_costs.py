@@ -194,7 +194,7 @@ def test_the_mix_that_results_is_shown_beside_the_wanted_one(corpus, monkeypatch
     assert content["caption_mix"] == {"web": 1, "refined": 2, "synthesized": 2, "none": 1}
     lines = list(status_lines(content))
     assert any("mix of 5 records: web 1 (20%, wanted 20%)" in line for line in lines)
-    assert any("1 without any" in line for line in lines)
+    assert any("1 without a caption" in line for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def test_a_child_is_asked_where_a_parent_is_stored_that_would_not_be_asked_now(c
                 "no_such < 3",
                 r"caption\.variants\.a\.where: 'no_such < 3' reads 'no_such', which is not",
             ),
-            ("width", "has type (bigint|integer); a rule must be a condition"),
+            ("width", "has type (bigint|integer); it must be a condition"),
             ("width < 3) FROM (SELECT 1", "must be a single SQL condition"),
             ("random() < 0.5", r"uses random\(\)"),
             ("avg(width) < 3", "is an aggregate"),

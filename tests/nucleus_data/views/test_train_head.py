@@ -123,7 +123,7 @@ def test_a_name_that_is_taken_is_said_before_the_work(made, tmp_path, monkeypatc
     file = table(tmp_path, rated(made), HEAD)
     trained(made, tmp_path / "h", file)
     monkeypatch.setattr("nucleus_data.views.train_head.train_head", None)  # would raise
-    with pytest.raises(RequestError, match="has a head 'taste' already"):
+    with pytest.raises(RequestError, match="already has a head 'taste'"):
         trained(made, tmp_path / "h", file)
 
 

@@ -134,8 +134,8 @@ def test_an_unknown_column_is_named_with_the_nearest_and_all_known_ones():
 @pytest.mark.parametrize(
     ("condition", "reason"),
     [
-        ("width", "has type integer; a rule must be a condition, true or false"),
-        ("format", "has type varchar; a rule must be a condition, true or false"),
+        ("width", "has type integer; it must be a condition, true or false"),
+        ("format", "has type varchar; it must be a condition, true or false"),
         ("width, height", "true or false"),
         (" ", "must be a single SQL condition"),
         ("length(width) > 3", "does not fit the types of its columns: Binder Error"),
