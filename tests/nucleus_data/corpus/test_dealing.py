@@ -11,6 +11,7 @@ from nucleus_data.errors import CorpusError
 SCHEMA = pa.schema([("n", pa.int64()), ("texts", pa.list_(pa.string()))])
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 4), max_size=8), min_size=1, max_size=3))
 def test_each_reader_finds_its_rows_in_the_order_of_the_files(tmp_path_factory, files):

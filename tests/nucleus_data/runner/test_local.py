@@ -89,6 +89,7 @@ def test_a_model_that_raised_is_loaded_again_in_a_new_process(tmp_path, worker):
     assert report.summary.done == 8
 
 
+@pytest.mark.slow
 def test_who_waits_is_called_until_an_item_is_done(worker, monkeypatch):
     monkeypatch.setattr("nucleus_data.runner.local.TELL_S", 0.05)
     calls = []

@@ -82,6 +82,7 @@ class Shard:
 PICTURE = picture(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", quick([2, 120], 1))
 def test_few_rows_a_shard_keep_the_engine_full(pool, monkeypatch, rows):
     settings = CaptionSettings(

@@ -106,6 +106,7 @@ def test_facts_come_back_as_they_were_and_of_many_values_the_most_frequent_are_t
     assert read_facts(made) == FACTS_OF
 
 
+@pytest.mark.slow
 def test_a_set_has_a_card_of_its_tars_and_editions(tmp_path):
     made, said = make_set(tmp_path / "set"), []
     write_card(made, "train", said.append)

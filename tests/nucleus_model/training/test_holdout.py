@@ -23,6 +23,7 @@ def measure(found, samples, batch_size=16):
     return held_out_loss(model, FixedText(), Latents(SpaceToDepth(4)), found, samples, batch_size)
 
 
+@pytest.mark.slow
 def test_the_loss_is_the_same_each_time_and_in_other_batches(found):
     samples = found.samples[:6]
     first = measure(found, samples)

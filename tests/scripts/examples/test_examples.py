@@ -61,6 +61,7 @@ def test_a_recipe_changed(corpus, capsys):
 
 # webdataset 0.2 leaves its files to the garbage collector, which is called here: it would warn
 # in another test.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_set_read_by_plain_webdataset(corpus, capsys):

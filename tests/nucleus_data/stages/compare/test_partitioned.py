@@ -211,6 +211,7 @@ def test_a_task_that_died_before_it_said_so_is_done_again(tmp_path):
     assert tree(made.corpus.store.path(plan.folder)) == expected
 
 
+@pytest.mark.slow
 def test_a_failed_task_ends_the_comparison(tmp_path):
     made = curious(tmp_path, 1, count=60)
     part = sorted(Path(made.corpus.store.path("tables/inspect.file/f")).iterdir())[1]

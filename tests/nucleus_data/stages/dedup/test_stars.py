@@ -43,6 +43,7 @@ def solve(pairs, parts, most=60):
 NODES = st.integers(0, 40)
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(
     st.lists(st.tuples(NODES, NODES).filter(lambda pair: pair[0] != pair[1]), max_size=50),

@@ -89,6 +89,7 @@ def write_scores(corpus, run):
     return schema.names[0]
 
 
+@pytest.mark.slow
 def test_new_captions_and_scores_write_no_tar(corpus):
     first, folder = shard(corpus, NAMES)
     before = stamps(folder)

@@ -44,6 +44,7 @@ def table(found: TrainingSet) -> LossTable:
     return measure(model, LengthText(), latents, found, samples, 5, captions)
 
 
+@pytest.mark.slow
 def test_true_captions_give_the_held_out_loss(found: TrainingSet, table: LossTable) -> None:
     model = awake_model(latent_channels=48)
     latents = Latents(SpaceToDepth(4))

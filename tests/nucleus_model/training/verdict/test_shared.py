@@ -35,6 +35,7 @@ def planned(arms, b, settings=SETTINGS, clusters=None):
     return plan_comparison(arms["all"], arms[b], settings, arms["reference"], clusters)
 
 
+@pytest.mark.slow
 def test_sets_that_lack_pictures_leave_the_order_of_training_as_it_is(arms):
     less, least, other = (planned(arms, name) for name in ("less", "least", "other"))
     assert same_training(less, least, 0)
