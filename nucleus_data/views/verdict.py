@@ -148,7 +148,7 @@ def lines(content: Mapping[str, Any], out: Path) -> Iterator[str]:
     seeds = content["power"]["by_seeds"]
     if seeds:
         counts = ", ".join(f"{row['seeds']} seeds {row['sees']:.2g} %" for row in seeds)
-        yield f"smallest difference in loss that four of five runs would detect: {counts}"
+        yield f"smallest difference in loss that four of five comparisons would detect: {counts}"
     if not content["pairs"]:
         yield "most pictures are in only one set, so seeds are not paired and detect less"
         yield content["pictures_note"]

@@ -34,8 +34,11 @@ from nucleus_data.stages.dedup.settings import DedupSettings
 
 CodePairs = Iterable[tuple[Indices, Indices, Distances]]
 
-# Pairs that a process holds, for each of `partition_records`: by default 128 million, 7 GB.
-PAIRS_A_RECORD = 64
+# Pairs that a process holds, for each of `partition_records`: by default 32 million. But no fewer
+# than a million, which fit anywhere.
+PAIRS_A_RECORD = 16
+FEWEST_PAIRS = 1 << 20
+PAIR_BYTES = 225  # of memory at the peak, measured at 18 million pairs
 LOOKED_AT = 1 << 20  # pairs among which the record with the most is looked for
 
 
@@ -177,15 +180,16 @@ def collected(parts: Iterable[Rows], settings: DedupSettings) -> Rows:
     killed for its memory, and nobody could tell why.
 
     Raises:
-        RequestError: There are more than `PAIRS_A_RECORD` pairs for each of `partition_records`.
+        RequestError: There are more than `PAIRS_A_RECORD` pairs for each of `partition_records`,
+            and more than `FEWEST_PAIRS`.
     """
-    limit = PAIRS_A_RECORD * settings.partition_records
+    limit = max(FEWEST_PAIRS, PAIRS_A_RECORD * settings.partition_records)
     kept, count = [np.empty(0, EDGE)], 0
     for part in parts:
         kept.append(part)
         count += len(part)
         if count > limit:
-            raise RequestError(_too_many(kept, settings))
+            raise RequestError(_too_many(kept, limit, settings))
     return np.concatenate(kept)
 
 
@@ -194,18 +198,18 @@ def told(edges: Rows) -> Rows:
     return edges[corpus_of(edges["place"]) == 0]
 
 
-def _too_many(edges: list[Rows], settings: DedupSettings) -> str:
+def _too_many(edges: list[Rows], limit: int, settings: DedupSettings) -> str:
     """Returns what to do about too many pairs, with a record that has many of them."""
     last = np.concatenate([rows[-LOOKED_AT:] for rows in edges[-16:]])
     _, first, counts = np.unique(last["place"], return_index=True, return_counts=True)
     ident = last["id"][first[np.argmax(counts)]].tobytes().hex()
-    most = settings.partition_records
     return (
-        f"dedup: one process found more than {PAIRS_A_RECORD * most:,} pairs of near duplicates. "
+        f"dedup: one process found more than {limit:,} pairs of near duplicates. "
         "Near but unequal copies of a picture are listed pair by pair; one picture with very many "
         f"is that of record {ident}. Lower dedup.distance or dedup.hash256_distance, so that fewer "
-        f"pictures count as copies. Or raise dedup.partition_records, which is {most:,}, if there "
-        f"is memory: a process holds {PAIRS_A_RECORD} times as many pairs, of {EDGE.itemsize} bytes"
+        "pictures count as copies. Or raise dedup.partition_records, which is "
+        f"{settings.partition_records:,}, if there "
+        f"is memory: a process holds {PAIRS_A_RECORD} times as many pairs, {PAIR_BYTES} bytes each"
     )
 
 

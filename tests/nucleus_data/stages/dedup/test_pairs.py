@@ -203,14 +203,15 @@ def test_different_pictures_of_one_64_bit_hash_cost_little_each():
     assert places(pairs) == [((0, 17), (0, count - 1))]
 
 
-def test_more_pairs_than_a_process_holds_are_refused():
+def test_more_pairs_than_a_process_holds_are_refused(monkeypatch):
+    monkeypatch.setattr("nucleus_data.stages.dedup.pairs.FEWEST_PAIRS", 1)
     two_bits = islice(combinations(range(64), 2), 100)
     near = np.array([1 << one | 1 << other for one, other in two_bits], np.uint64)
     table = copies(100, phash=near)
     ids = set(table["id"].to_pylist())
-    assert len(find_duplicates(table, DedupSettings(partition_records=78))) == 4950
-    with pytest.raises(RequestError, match=r"more than 4,928 pairs .* dedup.distance or") as told:
-        find_duplicates(table, DedupSettings(partition_records=77))
+    assert len(find_duplicates(table, DedupSettings(partition_records=310))) == 4950
+    with pytest.raises(RequestError, match=r"more than 4,944 pairs .* dedup.distance or") as told:
+        find_duplicates(table, DedupSettings(partition_records=309))
     assert re.search(r"that of record (\w+)", str(told.value))[1] in ids
 
 

@@ -122,6 +122,7 @@ def test_a_failed_task_ends_the_search_and_publishes_nothing(tmp_path):
 
 def test_more_pairs_than_a_process_holds_end_the_search_with_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr("nucleus_data.stages.dedup.pairs.PAIRS_A_RECORD", 1)
+    monkeypatch.setattr("nucleus_data.stages.dedup.pairs.FEWEST_PAIRS", 1)
     corpus = write_corpus(tmp_path, clustered_table(9, 200, centres=2))
     reports = []
 
