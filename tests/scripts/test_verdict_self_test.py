@@ -102,6 +102,7 @@ def test_what_is_committed_is_what_its_lines_say():
         assert row in docs, "python scripts/verdict_self_test.py --out scripts/verdict/measured"
 
 
+@pytest.mark.slow
 def test_the_table_has_each_dose_and_the_smallest_that_is_seen():
     kind = "swapped captions"
     lines = [line(case, "worse", ["caption_gap", "loss"]) for case in chosen("faults", kind, 0.3)]

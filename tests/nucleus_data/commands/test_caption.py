@@ -71,6 +71,7 @@ def test_retry_asks_for_one_check_and_variant_or_by_a_condition(corpus):
     assert "no such check" in nucleus("retry", "caption", "--check", "x", *place, code=2)
 
 
+@pytest.mark.slow
 def test_what_a_run_says_of_each_table_is_a_line_of_its_own(corpus):
     given = "caption.variants={short: {prompt: short, where: width < 9}}"
     said = nucleus("caption", f"corpus={corpus.uri}", BARE, given).splitlines()

@@ -64,6 +64,7 @@ def test_nothing_that_a_command_prints_moves_the_terminal(corpus, tmp_path):
     nucleus("status", "--json", where)
 
 
+@pytest.mark.slow
 def test_the_lines_of_failures_and_of_a_what_if_are_visible(corpus, capsys):
     name = corpus.records.read(0, ["file"])["file"][0].as_py()
     tar = Path(corpus.store.path("images/000000.tar"))
@@ -114,6 +115,7 @@ def test_a_limited_run_goes_past_a_damaged_part(corpus):
     assert Table(corpus.store, "inspect.file", run.tables["inspect.file"]).shards() == [1]
 
 
+@pytest.mark.slow
 def test_a_training_set_is_not_made_without_a_damaged_part(corpus):
     run = curated.run(corpus.uri, "curate", RULES)
     run.do("inspect", "dedup", "select")

@@ -54,6 +54,7 @@ def pasted(said):
     return [words[1:] for words in found]
 
 
+@pytest.mark.slow
 def test_each_told_command_works_when_it_is_pasted(corpus, config, tmp_path):
     asked = [f"corpus={corpus.uri}", "--config", config, RULE, "dedup.distance=3"]
     first, done = ["shard", "--dry-run", *map(str, asked)], []

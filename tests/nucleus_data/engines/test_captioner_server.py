@@ -24,6 +24,7 @@ class TestServers:
             assert 2 <= max(one.most, two.most) <= 3
             assert min(len(one.bodies), len(two.bodies)) > 3
 
+    @pytest.mark.slow
     def test_what_is_asked_about_one_picture_goes_to_one(self, engine_for):
         with FakeServer() as one, FakeServer() as two:
             engine = engine_for(one, two)

@@ -68,6 +68,7 @@ def test_costs_are_the_most_that_they_can_be_or_as_stored_captions_were():
     assert "17 min at 2 captions a second (caption.rate)" in lines[2]
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_tokens_time_and_price_and_loads_no_model(corpus, monkeypatch):
     made, said, asked = captioning(corpus, monkeypatch, TWO, PRICE, dry_run=True)
     monkeypatch.setattr(made.stages["caption"], "setup", lambda: 1 / 0)

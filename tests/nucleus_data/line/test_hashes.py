@@ -91,6 +91,7 @@ def test_the_tables_of_a_recipe_keep_their_names(config):
     assert load_recipe(CONFIGS / f"{config}.yaml").pins().tables == HASHES[config]
 
 
+@pytest.mark.slow
 def test_corpus_wide_tables_and_sets_keep_their_names(tmp_path):
     made = small_corpus(tmp_path / "c", shards=0)
     for shard in range(2):

@@ -218,6 +218,7 @@ def test_the_check_of_a_configuration_tries_conditions(tmp_path):
         list(check(load_recipe(curated.NANO, [given])))
 
 
+@pytest.mark.slow
 def test_the_example_of_the_docs_routes_records(corpus, monkeypatch):
     text = (REPOSITORY / "nucleus_data/docs/routing.md").read_text()
     block = re.search(r"^## Routing\n\n```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)[1]

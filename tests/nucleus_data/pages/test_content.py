@@ -7,6 +7,7 @@ from nucleus_data.pages.signals import signals
 from tests.support.reported import HASH, SET, Text
 
 
+@pytest.mark.slow
 def test_captions_stand_with_their_origin(whole):
     text = Text(whole.page()).text
     assert "captions 2 in 1 variant" in text
@@ -20,6 +21,7 @@ def test_captions_stand_with_their_origin(whole):
     assert variant.words == pytest.approx(2.0), "one word of markup, three words"
 
 
+@pytest.mark.slow
 def test_training_set_is_shown_and_accounted_for(whole):
     parsed = Text(whole.page(SET))
     assert "3 kept = 2 training samples + 1 left out" in parsed.text

@@ -23,6 +23,7 @@ def test_nothing_from_outside_is_interpreted_or_fetched(whole):
     assert not re.search(r"@import|url\(", page)
 
 
+@pytest.mark.slow
 def test_the_page_is_a_function_of_the_corpus(whole):
     first = whole.page(SET)
     assert whole.page(SET) == first

@@ -86,6 +86,7 @@ def test_garbage_after_the_end_is_no_error():
     assert open_picture(encode(scene(), "JPEG") + b"\0" * 100).luma_full.shape == (200, 320)
 
 
+@pytest.mark.slow
 def test_pillow_warnings_do_not_leak():
     odd = bytearray(encode(scene(), "TIFF"))
     count_at = struct.unpack_from("<I", odd, 4)[0]

@@ -21,6 +21,7 @@ def test_runs_of_one_moment_have_names_of_their_own(corpus):
     assert corpus.runs() == sorted(names)
 
 
+@pytest.mark.slow
 def test_a_run_pins_what_it_used(corpus):
     made, states = curate(corpus, "storage_options={auto_mkdir: true}")
     assert states["kept"] == 6

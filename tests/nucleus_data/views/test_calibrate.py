@@ -120,6 +120,7 @@ def test_copies_and_equal_captions_are_no_mismatches(tmp_path):
         calibrated(made, tmp_path / "c.json")
 
 
+@pytest.mark.slow
 def test_the_page_shows_error_bars_both_kinds_and_where_captions_go(planted):
     lines, calibration = planted
     page = Path(lines[-1]).read_text(encoding="utf-8")

@@ -81,6 +81,7 @@ def test_the_counts_are_right(found):
     assert found["failures"]["second"]["reasons"] == {"caption_empty": 1}
 
 
+@pytest.mark.slow
 def test_words_and_lengths_are_right(found):
     first = found["lengths"]["first"]
     # 6, 3, 3, 4 (script alert caption script), 2, 0, 2 and "a broken"
@@ -105,6 +106,7 @@ def test_overlap_is_of_different_words(found):
     assert sum(found["overlap"]["bins"]) == 7
 
 
+@pytest.mark.slow
 def test_failures_that_may_pass_are_counted_apart(made, tmp_path):
     found = diff(made.run, "short@ffffffff", "short", tmp_path / "page.html", 1)
     first = found["failures"]["first"]

@@ -44,6 +44,7 @@ def test_a_kept_record_s_story(made):
     assert any(line.split() == ["state", "kept"] for line in lines)
 
 
+@pytest.mark.slow
 def test_the_stories_of_those_that_were_not_kept(made):
     copy = part(story(made, "copy.png"), "selection")
     assert (copy["state"], copy["duplicate_of"]) == ("duplicate", record_id("test", "kept.png"))

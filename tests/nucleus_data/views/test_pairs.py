@@ -85,6 +85,7 @@ def test_copies_that_are_all_kept_are_told(corpus):
     assert "both stay: neither is dropped for the other" in Text(page).text
 
 
+@pytest.mark.slow
 def test_a_long_name_does_not_widen_its_picture(tmp_path):
     browser = shutil.which("chromium")
     if browser is None:

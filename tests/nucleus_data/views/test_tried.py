@@ -22,6 +22,7 @@ def corpus(tmp_path_factory, tmp_path):
     return curated_copy(tmp_path_factory, tmp_path)
 
 
+@pytest.mark.slow
 def test_the_page_shows_questions_attempts_and_checks_and_nothing_is_stored(
     corpus, monkeypatch, tmp_path
 ):

@@ -45,6 +45,7 @@ def assert_same(one, other):
         assert torch.equal(latents, without)
 
 
+@pytest.mark.slow
 def test_a_few_requests_a_file_on_a_throttled_store(folder):
     _, without = epoch(folder.url(), encoded="off")
     uri, options = throttled(folder.url(), 0.002)

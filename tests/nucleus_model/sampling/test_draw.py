@@ -37,6 +37,7 @@ def sample(*arguments):
     return CliRunner().invoke(cli, ["sample", *map(str, arguments)])
 
 
+@pytest.mark.slow
 def test_a_file_for_each_prompt_and_seed_says_how_it_was_made(checkpoint, tmp_path):
     options = ("--seed=3", "--seed=4", "--steps=2", "--aspect=3:2", "--negative=grey")
     done = sample(checkpoint, "a red <b>square</b>", "ein Öl", *options, f"--out={tmp_path}")

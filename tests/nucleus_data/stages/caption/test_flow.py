@@ -95,6 +95,7 @@ class TestAttempts:
         assert (made["error"], made["retryable"]) == ("too_long", True)
         assert len(asked(self.engine)) == 6
 
+    @pytest.mark.slow
     def test_a_caption_that_a_stop_text_ended_is_not_cut(self, monkeypatch):
         variants = {"long": {"prompt": "short", "stop": ["."]}}
         for at_stop, expected in ((True, None), (False, "cut")):

@@ -87,6 +87,7 @@ def test_files_give_the_same_selection(corpus, release):
     assert said[-1].startswith("dedup: 6 records and 2 of other corpora, ")
 
 
+@pytest.mark.slow
 def test_canonical_hashes_find_what_is_mirrored_turned_or_framed(tmp_path):
     image = Image.open(io.BytesIO(picture(1, (240, 160))))
     framed = Image.new("RGB", (300, 220), "black")

@@ -57,6 +57,7 @@ def test_what_did_not_change_is_not_told_and_not_read(corpus, folder, read):
     assert len(read) == 5
 
 
+@pytest.mark.slow
 def test_changed_and_vanished_files_are_told_and_nothing_is_replaced(corpus, folder, tmp_path):
     before = tree(tmp_path / "corpus")
     put(folder, {"1.png": tiny(99), "2.txt": "a better caption", "4.txt": "a first caption"})

@@ -105,6 +105,7 @@ def test_a_variant_that_is_none_is_refused(corpus, settings):
         curated.run(corpus.uri, "score", *settings, "score_captions.variants=[verbose]")
 
 
+@pytest.mark.slow
 def test_older_and_imported_captions_are_compared(corpus, settings, clip, tmp_path):
     run = begun(corpus, *settings)
     write_vectors(run, 0, 1, 2, 3)

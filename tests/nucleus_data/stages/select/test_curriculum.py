@@ -91,6 +91,7 @@ def test_other_records_move_no_draw(placed, tmp_path):
     assert {k: after[k]["curriculum"] for k in some} == {k: before[k]["curriculum"] for k in some}
 
 
+@pytest.mark.slow
 def test_buckets_are_counted_among_the_kept(placed):
     corpus, _, content, overrides = placed
     said = []

@@ -198,6 +198,7 @@ WORDS = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, derandomize=True)
 @given(st.lists(WORDS, min_size=1, max_size=9), st.booleans())
 def test_whatever_the_text_one_allowed_expression_runs_or_none(words, order):

@@ -212,6 +212,7 @@ def test_a_failed_task_ends_the_walk(tmp_path):
     assert made.plan.left("dropped", made.corpus.store) == []
 
 
+@pytest.mark.slow
 def test_an_order_that_fails_on_a_record_says_so(tmp_path):
     made = curious(tmp_path, 1, count=80)
     names = Names({"bad": "own", "rank": "own"})

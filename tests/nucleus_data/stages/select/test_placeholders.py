@@ -112,6 +112,7 @@ def test_none_is_kept(downloaded):
     assert off[0] == few[0] != hashed
 
 
+@pytest.mark.slow
 def test_what_a_rule_rejects_keeps_its_reason(downloaded):
     asked = ["select.placeholders.sites=4", "select.rules={odd: \"source.caption = 'caption 1'\"}"]
     _, _, rows = selected(downloaded, *asked)

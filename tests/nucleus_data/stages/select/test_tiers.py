@@ -49,6 +49,7 @@ def test_tiers_are_counted_among_the_kept(corpus):
     assert len(hashes) == 1
 
 
+@pytest.mark.slow
 def test_a_table_that_only_tiers_read_is_not_waited_for(corpus):
     tiers = "select.tiers={score: luma_mean, bounds: [0]}"
     for folder in Path(corpus.uri, "tables/inspect.tone").iterdir():

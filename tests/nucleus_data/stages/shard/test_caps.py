@@ -92,6 +92,7 @@ def test_columns_say_tier_and_bucket_where_there_are_some(placed):
     assert rows["tier"].null_count == rows["curriculum"].null_count == rows.num_rows > 0
 
 
+@pytest.mark.slow
 def test_caps_need_buckets(made):
     run = curated.run(made.uri, "shard", *OVERRIDES, "shard.caps=3", dry_run=True)
     with pytest.raises(RequestError, match=r"shard\.caps needs curriculum buckets"):

@@ -61,6 +61,7 @@ def test_two_tables_of_a_variant_are_told_apart(made):
     assert both[0][f"synthesized:short@{now}"].startswith("now ")
 
 
+@pytest.mark.slow
 def test_the_same_table_under_two_names_is_the_same_edition(made):
     corpus, run = made
     now, alt = run.tables["caption.short"], run.alt["config_hash"]

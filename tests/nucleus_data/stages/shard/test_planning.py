@@ -117,6 +117,7 @@ def test_conservation_of_many_settings(corpus, made):
     check_conserved(corpus, made)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limit", "caps"), quick([(100, CAPS), (None, None), (None, CAPS), (100, None)], 1, 2)
 )

@@ -13,6 +13,7 @@ from tests.support import curated
 from tests.support.sharded import OVERRIDES, content_of, left_out, made_files, manifest, shard
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_made_again(made, training_set):
     before = {n: p.stat().st_mtime_ns for n, p in made_files(training_set).items()}
     said = []

@@ -55,6 +55,7 @@ def states(folder, hashed):
     return found
 
 
+@pytest.mark.slow
 def test_those_of_the_samples_go_and_the_others_keep_theirs(made):
     corpus, folder, latents, texts = made
     before = values(folder, encoded_name(latents, "64/1x1/000000.tar"))

@@ -45,6 +45,7 @@ def done(corpus):
     return json.loads(corpus.store.read(f"takedowns/{name}/done.json"))
 
 
+@pytest.mark.slow
 def test_exports_of_the_set_and_trainings_on_it_are_named(made, tmp_path):
     corpus, folder = made
     export(folder, tmp_path / "one")

@@ -55,6 +55,7 @@ def test_true_captions_give_the_held_out_loss(found: TrainingSet, table: LossTab
     assert tuple(values) == NAMES
 
 
+@pytest.mark.slow
 def test_thirds_are_of_sigma_and_captions_are_changed(table: LossTable) -> None:
     values = replicate_values(table, table.true[:3], table.true)
     low = [x for x, s in zip(table.true.ravel(), table.sigmas.ravel(), strict=True) if s < 1 / 3]

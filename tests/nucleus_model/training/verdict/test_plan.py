@@ -149,6 +149,7 @@ def test_what_is_wrong_is_told(sets, tmp_path):
         planned({**sets, "small": str(other)}, "all", "small")
 
 
+@pytest.mark.slow
 def test_sets_with_next_to_nothing_are_told(sets, tmp_path):
     items = colored_items(60)
     bare = [replace(item, captions=[]) for item in items]

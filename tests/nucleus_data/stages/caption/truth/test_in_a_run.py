@@ -100,6 +100,7 @@ def test_rows_that_wait_for_others_are_tested_and_given_back(monkeypatch):
     assert work.counted()["truth_probes"] == 3
 
 
+@pytest.mark.slow
 def test_the_run_keeps_and_says_the_outcome(tmp_path, monkeypatch):
     corpus = three_shards(tmp_path / "c")
     curate(corpus)

@@ -57,6 +57,7 @@ def test_what_somebody_else_left_out_stays_so(looked):
     assert before - 1_000 < gc.get_freeze_count() <= counts[0] <= before
 
 
+@pytest.mark.slow
 def test_it_runs_where_a_loop_runs(looked):
     counts, look = looked
 
