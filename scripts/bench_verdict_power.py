@@ -1,13 +1,18 @@
 """Measures the spread of the loss's difference between seeds, which determines a verdict's power.
 
     nice python scripts/bench_verdict_power.py --out power --write   # 24 runs; a killed one goes on
+    python scripts/bench_verdict_power.py --out power --preset debug --write
     python scripts/bench_verdict_power.py --out power --preset debug --seeds 3
+
+`--write` stores the finished results in `nucleus_model/training/verdict/power.json`. If the
+self-test's committed comparisons include at least `FEWEST` of a preset with the same pictures on
+both sides, it stores the median of their deviations instead, because deviations differ widely
+between comparisons: those of `nano` from 0.1 to 1.2 %.
 
 The two sets have the same 1,000 pictures of the world (64 x 64); in B, 5 % of them have the caption
 of another picture. 160 pictures of another world are the reference. *Equal pictures* is the
 standard deviation of a seed's difference. *Other pictures*, where seeds are not paired, adds the
-variances of both sets over their seeds. `--write` stores the finished results in
-`nucleus_model/training/verdict/power.json`.
+variances of both sets over their seeds.
 """
 
 import argparse
@@ -15,6 +20,7 @@ import hashlib
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +47,8 @@ from nucleus_model.training.verdict.run import LOSSES, RunSpec, do_run, write_pl
 SIDE, LENGTH, SWAPPED = 64, "short", 0.05
 WORLD, REFERENCE_WORLD = 70_000, 71_000
 PICTURES, MEASURED, SEEDS = 1000, 160, 6
+COMPARED = Path(__file__).parent / "verdict/measured/lines.jsonl"
+FEWEST = 10
 TAR, EDITION = f"{SIDE}/1x1/000000.tar", "e" * 16
 
 
@@ -125,6 +133,28 @@ def spread(folder: Path, plan: Planned, *, pairs: bool) -> power.Spread | None:
     return power.Spread(100 * pilot_deviation(a, b, pairs=pairs) / abs(float(a.mean())), count)
 
 
+def of_self_test(preset: str) -> dict[str, power.Spread]:
+    """Returns the median spreads of a preset's comparisons in the self-test; {} if they are few."""
+    found: dict[str, list[float]] = {power.EQUAL: [], power.OTHER: []}
+    seeds = set()
+    for line in COMPARED.read_text(encoding="utf-8").splitlines():
+        compared = json.loads(line)
+        if compared["preset"] != preset or not compared["pairs"]:
+            continue
+        a, b = (np.asarray(compared["values"][arm]["loss"]) for arm in "ab")
+        seeds.add(len(a))
+        for name, percents in found.items():
+            deviation = pilot_deviation(a, b, pairs=name == power.EQUAL)
+            percents.append(100 * deviation / abs(float(a.mean())))
+    count = len(found[power.EQUAL])
+    if count < FEWEST:
+        return {}
+    return {
+        name: power.Spread(float(np.median(percents)), min(seeds), count)
+        for name, percents in found.items()
+    }
+
+
 def main() -> None:
     """Executes the missing runs, and prints the spread."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -141,19 +171,24 @@ def main() -> None:
         for folder, _ in comparisons.values():
             for arm in "ab":
                 do_run(RunSpec(str(folder), arm, number))
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    found = {preset: of_self_test(preset) for preset in sorted(FIXED)}
     for preset, (folder, plan) in comparisons.items():
         for name, pairs in ((power.EQUAL, True), (power.OTHER, False)):
             known = spread(folder, plan, pairs=pairs)
-            if known is None:
-                continue
-            digits = {"percent": float(f"{known.percent:.3g}"), "replicates": known.replicates}
-            found.setdefault(preset, {})[name] = digits
-            print(f"{preset}, {name}: {known.percent:.3g} % of the loss, {known.replicates} seeds")
+            if known is not None:
+                found[preset].setdefault(name, known)
+                print(f"{preset}, {name}: {known.percent:.3g} % of the loss ({known.origin})")
     if given.write:
         path = Path(power.__file__).with_name(power.FILE)
         content = {"command": "python scripts/bench_verdict_power.py --out power --write"}
-        text = json.dumps({**content, "presets": found}, indent=2, sort_keys=True)
+        presets_found = {
+            preset: {
+                name: asdict(known) | {"percent": float(f"{known.percent:.3g}")}
+                for name, known in spreads.items()
+            }
+            for preset, spreads in found.items()
+        }
+        text = json.dumps({**content, "presets": presets_found}, indent=2, sort_keys=True)
         path.write_text(text + "\n", encoding="utf-8")
 
 

@@ -2,16 +2,20 @@
 
     python -m scripts.fit_checks             # writes learned/weights.txt of the checks
     python -m scripts.fit_checks --held-out  # each author's answers by a fit on all others'
+    python -m scripts.fit_checks --unseen    # by the checks as they are: answers never fitted on
 
-Answers that were written for it lie in `scripts/checks/sets/answers`, a file an author, each with
-its kind; true captions of the world stand beside them. `e.jsonl` was written by the author of the
-models, the others by language models that had not seen the checks and were asked to write as
-misbehaving captioners do.
+The answers that it is fitted on are in `scripts/checks/sets/answers`, one file per author, each
+with its kind, besides true captions of the world. `e.jsonl` was written by the author of the model,
+the others by language models that had not seen the checks: `a` to `i` were asked to write as
+misbehaving captioners do, with as many different wordings as possible, `j` to `o` with the wordings
+that captioners typically use. The answers in `scripts/checks/sets/unseen` are like the latter. They
+are never fitted on, and no phrase was added because of them.
 """
 
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +37,7 @@ from scripts.checks.fitting import Penalty, fit_kinds, read_sentences
 from scripts.checks.real import world
 
 ANSWERS = Path(__file__).parent / "checks/sets/answers"
+UNSEEN = Path(__file__).parent / "checks/sets/unseen"
 WORLD = 60  # scenes, of which each has five true captions
 OWN = "e"  # by the author of the models, and so never held out
 # Log odds from which on a kind is found: more likely than all others, with good answers as common
@@ -80,37 +85,84 @@ def written(names: Sequence[str], weights: np.ndarray) -> str:
     return HEAD + "\n".join(lines) + "\n"
 
 
+@dataclass(frozen=True)
+class Found:
+    """What the checks found of one kind, among answers of all kinds.
+
+    Attributes:
+        kind: The kind.
+        right: Number of answers of the kind that are named as it.
+        true: Number of answers of the kind.
+        named: Number of answers that are named as the kind.
+        good: Number of good answers among these.
+    """
+
+    kind: str
+    right: int
+    true: int
+    named: int
+    good: int
+
+    def row(self) -> str:
+        """Returns recall, precision, and false alarms as cells of a table."""
+        recall, precision = shared(self.right, self.true), shared(self.right, self.named)
+        return f"`{self.kind}` | {recall} | {precision} | {self.good} |"
+
+
+def found_of(answers: Sequence[Answer], found: np.ndarray) -> list[Found]:
+    """Counts what was found; the first check that finds an answer names it.
+
+    Args:
+        answers: The answers.
+        found: Whether each kind's check finds each answer, bool[answers, kinds].
+    """
+    kinds = np.array([kind for kind, _ in answers])
+    first = np.where(found.any(axis=1), found.argmax(axis=1), len(KINDS))
+    counts = []
+    for number, kind in enumerate(KINDS):
+        named, true = first == number, kinds == kind
+        good = named & (kinds == "good")
+        numbers = [int(mask.sum()) for mask in (named & true, true, named, good)]
+        counts.append(Found(kind, *numbers))
+    return counts
+
+
 def held_out(author: str) -> None:
     """Prints what is found of an author's answers by expressions, and with a model of others'."""
     known = read_model(written(*fitted(answers(but=author), Penalty())))
     rows = read(ANSWERS / f"{author}.jsonl")
     own = [Said(text).own.replace("\u2019", "'") for _, text in rows]
     above = np.array([[bool(words) for words in judge(text, known)] for text in own])
-    alone = np.array([_expressions(text) for _, text in rows])
-    kinds = np.array([kind for kind, _ in rows])
+    alone = checked(rows, learned=False)
     for name, found in (("expressions", alone), ("with the model", alone | above)):
-        first = np.where(found.any(axis=1), found.argmax(axis=1), len(KINDS))
-        for number, kind in enumerate(KINDS):
-            named, true = first == number, kinds == kind
-            recall = shared(int((named & true).sum()), int(true.sum()))
-            precision = shared(int((named & true).sum()), int(named.sum()))
-            false = int((named & (kinds == "good")).sum())
-            print(
-                f"| {author} | {name} | `{kind}` | {recall} | {precision} | {false} |", flush=True
-            )
+        for kind in found_of(rows, found):
+            print(f"| {author} | {name} | {kind.row()}", flush=True)
 
 
-def _expressions(text: str) -> list[bool]:
-    checks = (Refusal(learned=False), Chatter(learned=False), Boilerplate(learned=False))
-    return [check.find(Said(text, language="en")) is not None for check in checks]
+def unseen() -> list[Answer]:
+    """Returns the answers that nothing was fitted on."""
+    return [answer for file in sorted(UNSEEN.glob("*.jsonl")) for answer in read(file)]
+
+
+def checked(answers: Sequence[Answer], *, learned: bool = True) -> np.ndarray:
+    """Returns whether each kind's check finds each answer, bool[answers, kinds]."""
+    checks = (Refusal(learned=learned), Chatter(learned=learned), Boilerplate(learned=learned))
+    said = [Said(text, language="en") for _, text in answers]
+    return np.array([[check.find(each) is not None for check in checks] for each in said])
 
 
 def main() -> None:
     """Fits on all answers and writes the weights, or tells how right fits are on others'."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--held-out", action="store_true", help="each author by the others")
+    parser.add_argument("--unseen", action="store_true", help="answers that are never fitted on")
     parser.add_argument("--out", type=Path, default=WEIGHTS)
     args = parser.parse_args()
+    if args.unseen:
+        print("| check | recall | precision | of good |\n|---|---|---|---|")
+        for found in found_of(unseen(), checked(unseen())):
+            print(f"| {found.row()}")
+        return
     if args.held_out:
         print("| author | | check | recall | precision | of good |\n|---|---|---|---|---|---|")
         for file in sorted(ANSWERS.glob("*.jsonl")):

@@ -114,7 +114,7 @@ def _forest(findings: Sequence[Mapping[str, Any]]) -> Any:
                 f"{finding['measure']['help']}: {interval['mean']:+.4g}, {called(finding)}",
             )
         )
-    label = "B against A, in the smallest differences that it could see; right is better"
+    label = "B against A, in units of the smallest detectable difference; right is better"
     return forest(lines, label)
 
 

@@ -1,7 +1,8 @@
 """The caption stage beside bare vLLM, and variants that share a picture beside some that don't.
 
 Both on one engine with the nano model, whose caches are emptied between. Processor time is that of
-this process with all its threads; vLLM has no other.
+this process with all its threads; vLLM has no other. By default all of it is on one core: beside
+other threads the same work takes more processor time, and only the stage has threads beside vLLM's.
 """
 
 import io
@@ -241,13 +242,16 @@ def _drain(engine: Any, prepared: Any) -> None:
         engine.step()
 
 
-def bench(pictures: int, rounds: int) -> list[Measure]:
-    """All rows.
+def bench(pictures: int, rounds: int, *, all_cores: bool = False) -> list[Measure]:
+    """Returns all rows.
 
     Args:
-        pictures: How many a round.
-        rounds: How many.
+        pictures: Number of pictures per round.
+        rounds: Number of rounds.
+        all_cores: Whether to leave this process and its future threads on all cores.
     """
+    if not all_cores:
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     both = Both(EngineSettings(max_side=SIDE))
     return [
         *bare_rows(both, files(2 * pictures), rounds),

@@ -7,6 +7,7 @@ import pytest
 
 from nucleus_model.data.loader import TrainingSet
 from nucleus_model.settings.verdict import VerdictSettings
+from nucleus_model.training.verdict import power
 from nucleus_model.training.verdict.collect import run_table
 from nucleus_model.training.verdict.measures import LossTable
 from nucleus_model.training.verdict.plan import PICTURES, Planned
@@ -51,3 +52,12 @@ def test_what_seeds_make_is_told_of_pairs_and_of_each_set_alone(tmp_path):
     alone = bench.spread(tmp_path, plan, pairs=False)
     assert alone.percent == pytest.approx(100 * 0.1 * 2**0.5 / 1.1)
     assert alone.replicates == 3
+
+
+def test_what_is_stored_of_nano_is_what_the_self_test_measured():
+    found = bench.of_self_test("nano")
+    for name, pairs in ((power.EQUAL, True), (power.OTHER, False)):
+        known = power.stored("nano", pairs=pairs)
+        assert known.percent == pytest.approx(found[name].percent, rel=0.005)
+        assert (known.replicates, known.comparisons) == (6, found[name].comparisons)
+    assert not bench.of_self_test("debug")  # too few of its comparisons have the same pictures

@@ -6,7 +6,7 @@ fitting = pytest.importorskip("scripts.checks.fitting")
 
 from nucleus_data.stages.caption.checks.learned import KINDS, WEIGHTS, read_model  # noqa: E402
 
-AUTHORS = ["a", "b", "c", "d", "e"]
+AUTHORS = ["a", "b", "c", "d", "e", "m"]
 
 
 def test_each_author_has_answers_of_each_kind_and_none_twice():
@@ -16,6 +16,28 @@ def test_each_author_has_answers_of_each_kind_and_none_twice():
         assert {kind for kind, _ in rows} == {*KINDS, "good"}
         texts += [text for _, text in rows]
     assert len(set(texts)) > 0.99 * len(texts)
+
+
+def test_of_answers_that_were_never_fitted_on_95_percent_are_found_and_named_rightly():
+    answers = fit.unseen()
+    fitted_on = {text for _, text in fit.answers()}
+    assert len(answers) == 1800
+    # Two are what some models literally say: "unanswerable".
+    assert len(fitted_on.intersection(text for _, text in answers)) <= 2
+    for found in fit.found_of(answers, fit.checked(answers)):
+        assert found.true >= 300
+        assert found.right >= 0.95 * found.true, found
+        assert found.right >= 0.95 * found.named, found
+
+
+def test_what_no_check_finds_is_not_counted_as_found():
+    answers = [("refusal", ""), ("chatter", ""), ("good", ""), ("good", "")]
+    found = np.array([[True, True, False], [True, False, True], [False, False, False]])
+    found = np.vstack([found, [False, True, True]])
+    refusal, chatter, boilerplate = fit.found_of(answers, found)
+    assert (refusal.right, refusal.true, refusal.named, refusal.good) == (1, 1, 2, 0)
+    assert (chatter.right, chatter.true, chatter.named, chatter.good) == (0, 1, 1, 1)
+    assert (boilerplate.true, boilerplate.named) == (0, 0)
 
 
 def test_a_kind_is_learned_from_texts_of_which_one_sentence_has_it():

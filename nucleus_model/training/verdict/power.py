@@ -5,9 +5,8 @@ both arms and with different ones. It is written by
 
     python scripts/bench_verdict_power.py --out power --write
 
-except for nano's figures, which are older: three seed pairs and four seeds of each set, of 1,500
-pictures, until that command has done its nano runs. As soon as a comparison has runs of its own,
-these replace the stored figures.
+from runs of its own for `debug`, and from the comparisons of the self-test for `nano`. As soon as a
+comparison has runs of its own, these replace the stored figures.
 """
 
 import json
@@ -30,14 +29,23 @@ class Spread:
     """The spread between seeds of the difference of two arms' loss.
 
     Attributes:
-        percent: Standard deviation of one replicate's difference, in percent of A's loss.
-        replicates: Number of replicates per arm that it was measured on.
-        probe: Whether it is from an older measurement, not by the command above.
+        percent: Standard deviation of one replicate's difference, in percent of A's loss; the
+            median of several comparisons if there are any.
+        replicates: Number of replicates per arm that it was measured on, in each comparison.
+        comparisons: Number of comparisons.
     """
 
     percent: float
     replicates: int
-    probe: bool = False
+    comparisons: int = 1
+
+    @property
+    def origin(self) -> str:
+        """How it was measured, in words."""
+        seeds = f"{self.replicates} seeds"
+        if self.comparisons == 1:
+            return f"measured once, on {seeds}"
+        return f"the median of {self.comparisons} comparisons with {seeds}"
 
 
 @cache
@@ -82,7 +90,8 @@ def power(preset: str, *, pairs: bool, replicates: int, percent: float | None) -
     known = stored(preset, pairs=pairs)
     before = None
     if known is not None:
-        before = asdict(known) | {"sees": sees(known.percent, replicates, pairs=pairs)}
+        least = sees(known.percent, replicates, pairs=pairs)
+        before = asdict(known) | {"origin": known.origin, "sees": least}
     own = percent if percent is not None or known is None else known.percent
     counts: Sequence[int] = sorted({*SEEDS, replicates})
     return {
@@ -105,10 +114,9 @@ def said(preset: str, *, pairs: bool, replicates: int) -> str:
             "is not known"
         )
     least = sees(known.percent, replicates, pairs=pairs)
-    once = "by an older probe" if known.probe else "measured once"
     return (
         f"{replicates} seeds of {preset} can detect differences of {least:.2g} % of the loss, with "
-        f"{_of(pairs=pairs)} ({once}, on {known.replicates} seeds)"
+        f"{_of(pairs=pairs)} ({known.origin})"
     )
 
 

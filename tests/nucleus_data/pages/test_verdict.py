@@ -89,7 +89,7 @@ def test_the_sentence_and_what_differs_are_shown_and_nothing_is_interpreted():
     )
     assert '<h1 class="sentence">B is better</h1>' in page
     assert "unbounded" in page
-    assert "seeds are no pairs; &lt;script&gt;" in page
+    assert "seeds are not paired; &lt;script&gt;" in page
     assert "preset debug, text encoder all-MiniLM-L6-v2<" in page
     assert "2 more could not be decoded" in page
     assert "7 smaller groups not shown" in page

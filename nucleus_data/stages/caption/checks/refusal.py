@@ -15,7 +15,12 @@ from nucleus_data.stages.caption.checks.learned import learned
 from nucleus_data.stages.caption.checks.phrases import anywhere, at_sentences, phrases
 from nucleus_data.stages.caption.checks.text import shortened
 
-_ITSELF = (" me", " my ", " our ", " i ", " i'")
+# One of these is in every text that a line of the section `inside` matches.
+_INSIDE = (
+    *(" me", " my ", " our ", " i ", " i'"),
+    *("cannot", "can't", "could", "can not", "possible", "difficult", "hard", "unclear", "clear"),
+    *("known", "information", "context", "detail", "unanswerable"),
+)
 
 
 class Refusal(Check):
@@ -38,7 +43,7 @@ class Refusal(Check):
             phrases("refusal", "others"), text
         )
         folded = text.casefold()
-        if not found and any(word in folded for word in _ITSELF):
+        if not found and any(word in folded for word in _INSIDE):
             found = anywhere(phrases("refusal", "inside"), text)
         if found:
             return f"the model said {shortened(found.strip('. '))!r}"

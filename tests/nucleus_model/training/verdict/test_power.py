@@ -40,7 +40,8 @@ def test_what_is_seen_is_seen_in_four_of_five_of_six_measures():
 
 def test_before_the_runs_the_stored_figure_tells_and_after_them_their_own(known):
     before = power("nano", pairs=True, replicates=6, percent=None)
-    stands_on = {"percent": 0.3, "replicates": 5, "probe": False}
+    once = "measured once, on 5 seeds"
+    stands_on = {"percent": 0.3, "replicates": 5, "comparisons": 1, "origin": once}
     assert before["before"] == stands_on | {"sees": sees(0.3, 6, pairs=True)}
     assert [row["seeds"] for row in before["by_seeds"]] == [3, 6, 12, 24]
     after = power("nano", pairs=True, replicates=7, percent=0.6)
@@ -58,10 +59,8 @@ def test_people_are_told_what_so_many_seeds_see(known):
     )
 
 
-def test_a_figure_that_the_command_did_not_measure_is_told_as_that(monkeypatch):
-    older = module.Spread(0.3, 4, probe=True)
-    monkeypatch.setattr(module, "stored", lambda preset, *, pairs: older)
-    assert "(by an older probe, on 4 seeds)" in said("nano", pairs=True, replicates=6)
+def test_medians_of_several_comparisons_are_told_as_that():
+    assert module.Spread(0.5, 6, 48).origin == "the median of 48 comparisons with 6 seeds"
 
 
 def test_with_another_text_encoder_nobody_measured_it():
