@@ -76,3 +76,8 @@ def amount(size: float) -> str:
             return f"{size:.3g} {unit}"
         size /= 1000
     return f"{size:,.1f} TB"
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """Formats a count: `1 copy`, `2 copies`; by default the plural ends with an s."""
+    return f"{number:,} {one if number == 1 else several or one + 's'}"

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from nucleus_data.commands.support import LocalPath, Number, say
+from nucleus_data.printed import counted
 
 
 @click.command()
@@ -104,7 +105,7 @@ def world(
         progress=True,
     )
     contact_sheet(plan).save(out / "contact.jpg", quality=85)
-    say(f"{images:,} pictures; truth: {out / 'truth.parquet'}; see {out / 'contact.jpg'}")
+    say(f"{counted(images, 'picture')}; truth: {out / 'truth.parquet'}; see {out / 'contact.jpg'}")
     say(f"ingest.source={source}")
     if not serve:
         return

@@ -44,6 +44,14 @@ PAIRS_SCHEMA = pa.schema(
         ("exact", pa.bool_()),
     ]
 )
+# Columns of the other record that parts of `dedup` also have if there are rows of crowds in them.
+CROWD_FIELDS = (
+    pa.field("other_phash", pa.uint64()),
+    pa.field("other_hash256", pa.binary(32)),
+    pa.field("other_width", pa.int32()),
+    pa.field("other_height", pa.int32()),
+)
+CROWDED_PAIRS_SCHEMA = pa.schema([*PAIRS_SCHEMA, *CROWD_FIELDS])
 
 
 def table_schema(values: pa.Schema, *, error: bool = True) -> pa.Schema:

@@ -11,6 +11,7 @@ from nucleus_data.errors import RequestError
 from nucleus_data.line.mix import preserve_condition
 from nucleus_data.line.recipe import Recipe
 from nucleus_data.line.routing import conditions_of
+from nucleus_data.printed import counted
 from nucleus_data.runner.pins import Pins
 from nucleus_data.stages.caption.check import describe
 from nucleus_data.stages.caption.stage import ORIGINS, Caption
@@ -66,7 +67,9 @@ def _select_lines(recipe: Recipe, pins: Pins) -> Iterator[str]:
         yield f"select: {len(tiers.bounds)} quality tiers by {tiers.score.text}"
     if curriculum and curriculum.fit:
         fit = curriculum.fit
-        yield f"select: curriculum buckets, with constants fitted on {fit.records:,} records"
+        yield (
+            f"select: curriculum buckets, with constants fitted on {counted(fit.records, 'record')}"
+        )
 
 
 def _embed_lines(recipe: Recipe, pins: Pins) -> Iterator[str]:

@@ -15,6 +15,7 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.at_once import at_once
 from nucleus_data.corpus.tables import Table
 from nucleus_data.line.routing import condition
+from nucleus_data.printed import counted
 from nucleus_data.runner.candidates import chosen_records
 from nucleus_data.runner.pins import Pins
 from nucleus_data.runner.rows import ShardRows
@@ -123,7 +124,7 @@ def mix_lines(routes: Counter[str], wanted: Mix | None) -> Iterator[str]:
         target = f", wanted {getattr(wanted, route):.0%}" if wanted else ""
         parts.append(f"{route} {routes[route]:,} ({routes[route] / total:.0%}{target})")
     without = f"; {routes[NONE]:,} without a caption" if routes[NONE] else ""
-    yield f"  mix of {total:,} records: {', '.join(parts)}{without}"
+    yield f"  mix of {counted(total, 'record')}: {', '.join(parts)}{without}"
 
 
 def _came_with(open_table: Open, shard: int, rows: np.ndarray) -> Mask:

@@ -86,7 +86,8 @@ def _counts(tables: Tables) -> Rows:
         return []
     return [
         *tables.rows(
-            f"select exact, distance, distance256, count(*) from {tables.sql(PAIRS)} group by all"
+            f"select exact, distance, distance256, count(*) from {tables.sql(PAIRS)} "
+            "where distance is not null group by all"  # members of crowds are no pairs
         )
     ]
 

@@ -18,6 +18,7 @@ from nucleus_data.pages.charts.bars import (
 )
 from nucleus_data.pages.charts.line_chart import Series, line_chart, thin
 from nucleus_data.pages.signals import Signal
+from nucleus_data.printed import counted
 
 OVER_CAP = "over_cap"  # a reason in a training set's left_out, followed by the bucket's name
 CHART_POINTS = 400
@@ -223,7 +224,10 @@ def checks(ledger: queries.Ledger, training: Mapping[str, Any] | None) -> list[t
     total = sum(ledger.states.values()) + ledger.undecided
     sign = "=" if total == ledger.records else "\N{NOT EQUAL TO}"
     checks = [
-        (total == ledger.records, f"{ledger.records:,} records {sign} {' + '.join(terms)}"),
+        (
+            total == ledger.records,
+            f"{counted(ledger.records, 'record')} {sign} {' + '.join(terms)}",
+        ),
         (
             not ledger.doubled and not ledger.orphans,
             f"each record is in one state only: {ledger.doubled:,} decided twice, "
@@ -274,8 +278,3 @@ def signal_chart(signal: Signal) -> Markup:
     return histogram(
         signal.every, signal.kept, signal.low, signal.high, logarithmic=signal.logarithmic
     )
-
-
-def counted(number: int, one: str, several: str = "") -> str:
-    """Formats a count: `1 copy`, `2 copies`; by default the plural ends with an s."""
-    return f"{number:,} {one if number == 1 else several or one + 's'}"

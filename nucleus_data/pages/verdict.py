@@ -10,6 +10,7 @@ from nucleus_data.pages.charts.forest_plot import Line, forest
 from nucleus_data.pages.charts.line_chart import Series, line_chart
 from nucleus_data.pages.pictures import Picture
 from nucleus_data.pages.report import environment, versions
+from nucleus_data.printed import counted
 
 ARMS = {"a": ("A", "line-a"), "b": ("B", "line-b")}
 CURVES = {"loss": "loss of the steps", "grad_norm": "norm of the gradient"}
@@ -128,7 +129,7 @@ def _groups(rows: Sequence[Mapping[str, Any]]) -> Any:
             -math.inf if row["high"] is None else -_percent(row, row["a"] + row["high"]),
         ]
         mean = -_percent(row, row["b"])
-        title = f"{row['name']}: {row['pictures']:,} pictures, loss {-mean:+.2f} %"
+        title = f"{row['name']}: {counted(row['pictures'], 'picture')}, loss {-mean:+.2f} %"
         lines.append(Line(row["name"], mean, min(ends), max(ends), "described", title))
     return forest(lines, "fall of the loss, B against A, in percent; right is better", LEAST)
 

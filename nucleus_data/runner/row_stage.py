@@ -8,6 +8,7 @@ import numpy as np
 from nucleus_data.corpus.at_once import at_once
 from nucleus_data.corpus.damaged import DamagedError
 from nucleus_data.corpus.tables import Table
+from nucleus_data.printed import counted
 from nucleus_data.runner.candidates import passing_rows
 from nucleus_data.runner.counting import asks_about_all, count_by_footers
 from nucleus_data.runner.rows import ShardRows
@@ -58,7 +59,7 @@ def count_rows(
         else:
             whole = _count_each(run, stage, noted, look)
     rows, already = whole.rows, whole.already
-    parts = [f"{rows:,} rows", f"{already:,} already done", f"{rows - already:,} to do"]
+    parts = [counted(rows, "row"), f"{already:,} already done", f"{rows - already:,} to do"]
     run.say(f"{stage.name}: {', '.join([*parts, *waiting(whole)])}")
     for line in left_out(whole):
         run.say(line)
@@ -116,9 +117,9 @@ def count_failures(run: Run, stage: RowStage[Any]) -> None:
 
     shards = sorted(shards_with_failures(run, stage))
     rows = sum(at_once(run.corpus.store, failed, shards))
-    parts = [f"{rows:,} rows to retry, in {len(shards):,} shards"] * bool(shards)
+    parts = [f"{counted(rows, 'row')} to retry, in {counted(len(shards), 'shard')}"] * bool(shards)
     lost = run.newest_failed_shards(stage.name)
-    parts += [f"{len(lost):,} shards that failed"] * bool(lost)
+    parts += [f"{counted(len(lost), 'shard')} that failed"] * bool(lost)
     run.say(f"{stage.name}: {', and '.join(parts)}")
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from nucleus_data.printed import visible
+from nucleus_data.printed import counted, visible
 from nucleus_data.runner.due import NO_ANSWER, NO_MATCH, NO_PARENT, NOT_IN_SHARE
 from nucleus_data.runner.work import WAITING, StageReport, Summary
 
@@ -56,7 +56,7 @@ def failures_of(report: StageReport) -> list[dict[str, Any]]:
 def describe(report: StageReport) -> str:
     """Describes what a stage did and how fast, with a line per table if their failures differ."""
     summary = report.summary
-    parts = [f"{summary.rows:,} rows"]
+    parts = [counted(summary.rows, "row")]
     if summary.already:
         parts.append(f"{summary.already:,} already done")
     parts.append(f"{summary.done:,} done")

@@ -19,6 +19,7 @@ from nucleus_data.engines.calibration import (
 )
 from nucleus_data.errors import RequestError
 from nucleus_data.pages.calibration import write_calibration_page
+from nucleus_data.printed import counted
 from nucleus_data.runner.run import Run
 from nucleus_data.stage import RowStage
 from nucleus_data.stages.dedup.stage import Dedup
@@ -148,9 +149,9 @@ def _counted(about: Mapping[str, Any]) -> Iterator[str]:
     """Yields lines about the number of pairs, and those left out."""
     fit, held = about["fit"], about["held_out"]
     yield (
-        f"{about['records']:,} records; fitted on {fit['matched']:,} matched and "
+        f"{counted(about['records'], 'record')}; fitted on {fit['matched']:,} matched and "
         f"{fit['mismatched']:,} mismatched pairs, checked on {held['matched']:,} and "
-        f"{held['mismatched']:,} pairs of other records"
+        f"{counted(held['mismatched'], 'pair')} of other records"
     )
     if about.get("without_vector"):
         yield f"  {about['without_vector']:,} more have no picture or caption vector"

@@ -13,6 +13,7 @@ from nucleus_data.corpus.looking import going_without, without_lines
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
 from nucleus_data.pages.captions_diff import render_captions
+from nucleus_data.printed import counted
 from nucleus_data.runner.run import Run
 from nucleus_data.stages.shard.captions import caption_tables
 from nucleus_data.views.caption_scores import similarity, text_vectors
@@ -127,7 +128,7 @@ def lines(content: Mapping[str, Any]) -> Iterator[str]:
     """Yields the comparison as lines for people."""
     counts, lengths = content["counts"], content["lengths"]
     one, other = content["first"]["set"], content["second"]["set"]
-    yield f"{one}: {counts['first']:,} captions; {other}: {counts['second']:,}"
+    yield f"{one}: {counted(counts['first'], 'caption')}; {other}: {counts['second']:,}"
     yield (
         f"{counts['both']:,} records have both, {counts['only_first']:,} only {one}, "
         f"{counts['only_second']:,} only {other}"
@@ -187,4 +188,4 @@ def _similarity_lines(content: Mapping[str, Any]) -> Iterator[str]:
         )
     if vectors := content["vectors"]:
         mean, pairs = vectors["mean"], vectors["pairs"]
-        yield f"cosine between the captions' vectors: {mean:.3f} ({pairs:,} pairs)"
+        yield f"cosine between the captions' vectors: {mean:.3f} ({counted(pairs, 'pair')})"

@@ -16,6 +16,7 @@ from nucleus_data.corpus.caption_sets import (
 )
 from nucleus_data.corpus.looking import going_without, without_lines
 from nucleus_data.corpus.runs import plans
+from nucleus_data.printed import counted
 from nucleus_data.runner.run import Run
 from nucleus_data.sets.layout import published_sets
 from nucleus_data.stages.shard.captions import caption_tables
@@ -126,10 +127,10 @@ def _variant(table: str) -> str:
 def lines(content: Mapping[str, Any]) -> Iterator[str]:
     """Yields the sets as lines for people."""
     source = content["source"]
-    yield f"{SOURCE}: {source['captions']:,} captions that came with the records"
+    yield f"{SOURCE}: {counted(source['captions'], 'caption')} that came with the records"
     for one in content["sets"]:
         kind = "of the recipe" if one["recipe"] else "imported" if one["imported"] else "older"
-        parts = [f"{one['captions']:,} captions", f"{one['failed']:,} failed"]
+        parts = [counted(one["captions"], "caption"), f"{one['failed']:,} failed"]
         if one["failed_retryable"]:
             parts.append(f"{one['failed_retryable']:,} more failed temporarily")
         if not one["ended"]:
@@ -146,7 +147,7 @@ def lines(content: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {', '.join(t for t in told if t)}"
         if one["runs"]:
             first = f"first {one['first_run']}, " if one["runs"] > 1 else ""
-            yield f"  {one['runs']:,} runs: {first}last {one['last_run']}"
+            yield f"  {counted(one['runs'], 'run')}: {first}last {one['last_run']}"
         for made in one["sets"]:
             yield f"  in {made}"
     if content["not_made"]:

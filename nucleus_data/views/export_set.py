@@ -21,6 +21,7 @@ from nucleus_data.corpus.damaged import read_json
 from nucleus_data.corpus.exported import corpus_of_set, note_export
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import CorpusError, DiskFullError, RequestError
+from nucleus_data.printed import counted
 from nucleus_data.sets.croissant import CROISSANT
 from nucleus_data.sets.layout import TarEntry
 from nucleus_data.views.export_files import Joining, name_of, write
@@ -252,10 +253,10 @@ class SetExport:
             out = f", {sums['left_out']:,} left out for this" if self.joining.captioned else ""
             yield (
                 f"  {resolution}: {sums['samples']:,} of "
-                f"{sums['samples'] + sums['left_out']:,} samples; "
+                f"{counted(sums['samples'] + sums['left_out'], 'sample')}; "
                 f"{sums['without']:,} have no caption{out}"
             )
-        yield f"  {files:,} files"
+        yield f"  {counted(files, 'file')}"
 
 
 def _sums(notes: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, int]]:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.errors import RequestError
+from nucleus_data.printed import counted
 
 NAMES = ("id", "key")  # how a record is named; the first that the table has
 TEXTS = (*NAMES, "rater")
@@ -100,7 +101,9 @@ def check_used(name: str, rows: int, used: int, left_out: Mapping[str, int]) -> 
     """
     assert rows == used + sum(left_out.values()), "each row has one state"
     reasons = ", ".join(f"{count:,} {why}" for why, count in left_out.items() if count)
-    line = f"{name}: {rows:,} rows, {used:,} used" + (f"; left out: {reasons}" if reasons else "")
+    line = f"{name}: {counted(rows, 'row')}, {used:,} used" + (
+        f"; left out: {reasons}" if reasons else ""
+    )
     if not used:
         raise RequestError(line)
     return line

@@ -18,6 +18,7 @@ from nucleus_data.pages.pairs import EXACT, Distance, Pair, by_distance, decisio
 from nucleus_data.pages.pairs import write_pairs_page as write
 from nucleus_data.pages.queries import Decision, records
 from nucleus_data.pages.tables import Tables
+from nucleus_data.printed import counted
 from nucleus_data.runner.run import Run
 from nucleus_data.stages.compare.members import TABLE as COPIES
 from nucleus_data.stages.compare.preference import QUALITY, RANK
@@ -65,7 +66,7 @@ def show_pairs(run: Run, dedup: Dedup, select: Select, each: int) -> Iterator[st
             distances = by_distance(Tables(corpus, {TABLE: hashes[TABLE]}, workers), each)
         finally:
             workers.clear()
-        yield f"{counts['pairs']:,} pairs among {counts['records']:,} records"
+        yield f"{counted(counts['pairs'], 'pair')} among {counted(counts['records'], 'record')}"
         for found in distances:
             name = found.name if found.name == EXACT else f"distance {found.name}"
             yield f"  {name:<12} {found.count:>12,}"

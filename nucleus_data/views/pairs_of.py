@@ -27,7 +27,8 @@ def pairs_of(corpus: Corpus, record: dict[str, Any]) -> list[dict[str, Any]]:
     # Filtered by numbers, which take a tenth of the bytes of ids to read.
     shard, row = place_of(record)
     sides = (f"({side}shard = {shard} AND {side}row = {row})" for side in ("", "other_"))
-    mine = corpus.rows(found).filter(" OR ".join(sides))
+    # Members of crowds are listed without distances, which are no pairs.
+    mine = corpus.rows(found).filter(f"distance IS NOT NULL AND ({' OR '.join(sides)})")
     nearest = mine.order("distance, distance256, id, other_id").limit(SHOWN_PAIRS)
     shown: list[dict[str, Any]] = nearest.to_arrow_table().to_pylist()
     keys = _keys(corpus, [other_place(pair, record) for pair in shown])

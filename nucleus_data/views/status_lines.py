@@ -10,7 +10,7 @@ from nucleus_data.corpus.told import command as told
 from nucleus_data.corpus.told import ingesting
 from nucleus_data.line.lines import RETRIED
 from nucleus_data.line.mix import mix_lines
-from nucleus_data.printed import visible
+from nucleus_data.printed import counted, visible
 from nucleus_data.stages.caption.settings import Mix
 from nucleus_data.stages.dedup.stage import TABLE as PAIRS
 
@@ -20,7 +20,8 @@ NOW, OTHER = "of the current tables and rules", "of other tables or rules"
 def status_lines(content: dict[str, Any]) -> Iterator[str]:
     """Yields the status (`views.status.status`) as lines for people."""
     yield (
-        f"{content['corpus']}: {content['records']:,} records in {content['shards']:,} image shards"
+        f"{content['corpus']}: {counted(content['records'], 'record')} in "
+        f"{counted(content['shards'], 'image shard')}"
     )
     if content.get("not_counted_shards"):
         yield f"  at least{_not_counted(content)}"
@@ -77,7 +78,7 @@ def _tables(content: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         if table["failed_retryable"]:
             text += f", {table['failed_retryable']:,} more failed temporarily"
         if table.get("missing"):
-            text += f", {table['missing']:,} images not done yet"
+            text += f", {counted(table['missing'], 'image')} not done yet"
         text += _not_counted(table)
         note = f" ({table['note']})" if table["note"] else ""
         yield table["table"], table["config_hash"], text + note
@@ -113,7 +114,7 @@ def _did(last: Mapping[str, Any]) -> Iterable[str]:
     if last["not_done"]:
         yield f"not done: {', '.join(last['not_done'])} (still running, or ended early)"
     if last["failed_shards"]:
-        yield f"{last['failed_shards']:,} shards failed"
+        yield f"{counted(last['failed_shards'], 'shard')} failed"
 
 
 def _passing(count: int) -> str:

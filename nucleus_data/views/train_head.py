@@ -17,6 +17,7 @@ from nucleus_data.engines.head_training import Trained, rank_correlation, train_
 from nucleus_data.engines.heads import Kind, add_head, heads_beside
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import keyed_uint64
+from nucleus_data.printed import counted
 from nucleus_data.runner.run import Run
 from nucleus_data.stage import RowStage
 from nucleus_data.stages.dedup.stage import Dedup
@@ -206,7 +207,8 @@ def _add_card(folder: Path, model: StoredModel, text: str) -> None:
 def _lines(rated: Rated, trained: Trained) -> Iterator[str]:
     """Yields lines about the head's cross-validated accuracy."""
     yield (
-        f"{len(rated.ids):,} pictures; rank correlation with the ratings of unseen pictures: "
+        f"{counted(len(rated.ids), 'picture')}; rank correlation with the ratings of unseen "
+        "pictures: "
         f"{trained.correlation:.3f} (95 %: {trained.low:.3f} to {trained.high:.3f})"
     )
     yield (

@@ -14,6 +14,7 @@ from nucleus_data.errors import CorpusError
 from nucleus_data.pages.pictures import Picture, data_uri
 from nucleus_data.pages.verdict import Sample, called, render_verdict
 from nucleus_data.pixels import PixelError
+from nucleus_data.printed import counted
 from nucleus_model.settings.verdict import VerdictSettings
 from nucleus_model.training.verdict.compare import Progress, Tell, compare
 from nucleus_model.training.verdict.content import are_pairs, shared
@@ -115,7 +116,7 @@ def foresee(
     pairs, counts = are_pairs(planned), shared(planned)
     found = forecast(planned, workers)
     text = [
-        f"{counts['both']:,} pictures in both, {counts['a_only']:,} only in A, "
+        f"{counted(counts['both'], 'picture')} in both, {counts['a_only']:,} only in A, "
         f"{counts['b_only']:,} only in B: seeds are {'paired' if pairs else 'not paired'}",
         *planned.notes,
         said(settings.trains, pairs=pairs, replicates=settings.replicates),

@@ -19,6 +19,7 @@ def model(monkeypatch):
     return made
 
 
+@pytest.mark.slow
 def test_every_row_has_its_value(model, tmp_path, capsys):
     assert bench_embed.main(["--quick", "--json", str(tmp_path / "rows.json")]) == 0
     rows = json.loads((tmp_path / "rows.json").read_text())

@@ -18,6 +18,7 @@ def test_each_author_has_answers_of_each_kind_and_none_twice():
     assert len(set(texts)) > 0.99 * len(texts)
 
 
+@pytest.mark.slow
 def test_of_answers_that_were_never_fitted_on_95_percent_are_found_and_named_rightly():
     answers = fit.unseen()
     fitted_on = {text for _, text in fit.answers()}

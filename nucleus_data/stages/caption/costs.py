@@ -6,6 +6,7 @@ from math import ceil, sqrt
 
 import numpy as np
 
+from nucleus_data.printed import counted
 from nucleus_data.stages.caption.models import place_of
 from nucleus_data.stages.caption.settings import CaptionSettings
 
@@ -154,7 +155,8 @@ def cost_lines(
         price = f", price {_price(own, [cost]):,.2f}" if own.price else ""
         model = f" by {own.model}" if several else ""
         yield (
-            f"  {cost.name}: {cost.captions:,} captions{model}, {_short(cost.read)} tokens read, "
+            f"  {cost.name}: {counted(cost.captions, 'caption')}{model}, {_short(cost.read)} "
+            "tokens read, "
             f"{_short(cost.written)} written ({basis}){price}"
         )
     asked = settings.asked_of()
@@ -192,7 +194,7 @@ def _sums(found: Sequence[Cost]) -> list[str]:
     """Formats the total captions and tokens of some variants."""
     read, written = (sum(getattr(c, part) for c in found) for part in ("read", "written"))
     tokens = f"{_short(read)} tokens read, {_short(written)} written"
-    return [f"{_captions(found):,} captions", tokens]
+    return [counted(_captions(found), "caption"), tokens]
 
 
 def _time_of(name: str, found: Sequence[Cost], rate: Rate) -> str:

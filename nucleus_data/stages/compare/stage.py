@@ -16,6 +16,7 @@ from nucleus_data.config import deciding
 from nucleus_data.corpus.marked import remove_folder
 from nucleus_data.corpus.published import publish, published
 from nucleus_data.corpus.store import Store
+from nucleus_data.printed import counted
 from nucleus_data.runner.run import Run
 from nucleus_data.runner.work import Item, StageReport, Summary, Task
 from nucleus_data.stage import CorpusStage
@@ -93,7 +94,7 @@ class Compare(CorpusStage[CompareSettings]):
     def count(self, run: Run) -> None:
         """Reports the number of pairs."""
         counts = published_counts(run.corpus, run.tables[PAIRS])
-        run.say(f"compare: the copies of {counts['pairs'] if counts else 0:,} pairs")
+        run.say(f"compare: the copies of {counted(counts['pairs'] if counts else 0, 'pair')}")
 
     def do(self, run: Run) -> None:
         """Ranks the copies, unless the table exists, and reports the counts."""
@@ -108,7 +109,8 @@ class Compare(CorpusStage[CompareSettings]):
         report.summary = Summary(rows=counts["records"], done=counts["records"])
         run.keep(report, quiet=True)
         run.say(
-            f"compare: {counts['records']:,} records are copies of {counts['pictures']:,} pictures;"
+            f"compare: {counts['records']:,} records are copies of "
+            f"{counted(counts['pictures'], 'picture')};"
             f" {counts['compared']:,} different files were compared, {counts['failed']:,} of them "
             f"could not be decoded ({report.seconds:.1f} s)"
         )

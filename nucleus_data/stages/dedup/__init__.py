@@ -18,6 +18,8 @@ where each member is linked once to a representative. In that table
 
 - a row with `exact`, or with all three differences zero, joins two members of one class. All
   records that such rows connect are one class, and duplicates of each other;
+- a row without distances lists a member of a *crowd* of near, unequal classes, beside the first
+  record of the crowd: most pairs among its members are not stored (`crowds`);
 - any other row joins two classes, by their representatives: each member of one is a duplicate of
   each member of the other.
 

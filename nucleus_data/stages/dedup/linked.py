@@ -28,7 +28,7 @@ from nucleus_data.corpus.exchanged import get
 from nucleus_data.corpus.marked import once, remove_files
 from nucleus_data.corpus.shuffle import Rows, read_rows, spread, write_rows
 from nucleus_data.corpus.store import Store
-from nucleus_data.corpus.tables import PAIRS_SCHEMA, Table
+from nucleus_data.corpus.tables import CROWDED_PAIRS_SCHEMA, Table
 from nucleus_data.hashing import config_hash
 from nucleus_data.runner.work import Item, Summary
 from nucleus_data.stages.dedup.partitioned import RunTasks
@@ -102,11 +102,12 @@ class Cut:
         return numbers
 
     def pairs(self, store: Store, piece: int) -> pa.Table:
-        """Reads the pairs of a piece's shards."""
+        """Reads the pairs of a piece's shards, as `CROWDED_PAIRS_SCHEMA`."""
         pairs = Table(store, "dedup", self.table)
         parts = at_once(store, pairs.read, self.pieces[piece])
         tables = [part for part in parts if part is not None]
-        return pa.concat_tables([PAIRS_SCHEMA.empty_table(), *tables])
+        none = CROWDED_PAIRS_SCHEMA.empty_table()
+        return pa.concat_tables([none, *tables], promote_options="default")
 
     def labels(self, store: Store, piece: int) -> Rows:
         """Reads the labels of a piece's records in a pair, as `LABEL` rows ordered by place."""

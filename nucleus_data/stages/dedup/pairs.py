@@ -16,30 +16,26 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from nucleus_data.errors import RequestError
 from nucleus_data.stages.dedup.classes import Members, first_of_runs, runs_of
-from nucleus_data.stages.dedup.codes import Distances, Indices
+from nucleus_data.stages.dedup.codes import Codes, Distances, Indices
 from nucleus_data.stages.dedup.confirm import aspect_difference, rounded_aspect
+from nucleus_data.stages.dedup.crowds import thinned
 from nucleus_data.stages.dedup.groups import Groups, group_equal
 from nucleus_data.stages.dedup.rows import (
     EDGE,
+    NEAR,
     Rows,
     corpus_of,
     pairs_table,
     pictures_of,
     records_of,
 )
-from nucleus_data.stages.dedup.search import iterate_near_pairs
+from nucleus_data.stages.dedup.search import Layout, pairs_by_block
 from nucleus_data.stages.dedup.settings import DedupSettings
 
 CodePairs = Iterable[tuple[Indices, Indices, Distances]]
 
-# Pairs that a process holds, for each of `partition_records`: by default 32 million. But no fewer
-# than a million, which fit anywhere.
-PAIRS_A_RECORD = 16
-FEWEST_PAIRS = 1 << 20
-PAIR_BYTES = 225  # of memory at the peak, measured at 18 million pairs
-LOOKED_AT = 1 << 20  # pairs among which the record with the most is looked for
+COUNTED_AT_ONCE = 1 << 20  # codes whose bits are counted at a time: 64 bytes each
 
 
 def find_duplicates(
@@ -48,9 +44,8 @@ def find_duplicates(
     """Finds all near duplicates among the records, in memory.
 
     Time and memory grow with the records and the pairs of classes found. Only K *different* classes
-    under one pHash (with other 256-bit hashes or shapes) cost K^2 comparisons of some nanoseconds,
-    still in bounded memory. Under one 256-bit hash there are at most some thousand classes, since
-    shapes are rounded.
+    under one pHash, or near each other, cost K^2 comparisons of some nanoseconds, still in bounded
+    memory, as pairs of crowded classes are not stored (`crowds`).
 
     Args:
         table: `shard`, `row`, `id`, `sha256`, `phash` (uint64), `hash256` (32 bytes), `width`,
@@ -62,9 +57,10 @@ def find_duplicates(
 
     Returns:
         A table with the schema `PAIRS`, each pair once, (shard, row) before (other_shard,
-        other_row), sorted by both. For a record of another corpus, these two are null, and its id
-        has the corpus's name before it. Rows with `exact`, or with all differences zero, connect
-        the members of a class; see the package's docstring.
+        other_row), sorted by both; with `CROWD_FIELDS` if there are crowds. For a record of another
+        corpus, `other_shard` and `other_row` are null, and its id has the corpus's name before it.
+        Rows with `exact`, or with all differences zero, connect the members of a class; see the
+        package's docstring.
 
     Raises:
         ValueError: A table lacks a column, or has values that no record can have
@@ -80,23 +76,39 @@ def find_pairs(records: Rows, settings: DedupSettings) -> tuple[pa.Table, Counte
     """Finds all near duplicates among `RECORD` rows, which must be sorted by place.
 
     Returns:
-        The pairs, and counts: `pairs`, `exact` (pairs of equal files), and `candidates` (pairs of
-        different pictures whose pHashes are near, confirmed or not).
+        The pairs, and counts: `pairs` (rows of the table), `exact` (pairs of equal files),
+        `candidates` (pairs of different pictures whose pHashes are near, confirmed or not), and
+        `crowded` (members of crowds, by block).
 
     Raises:
-        RequestError: There are more pairs than a process can hold (`collected`).
+        RequestError: There are more pairs than a process can hold (`crowds.thinned`).
     """
     counts: Counter[str] = Counter()
     exact, pictures = by_bytes(records)
     links, leaders = by_class(pictures)
     groups = group_equal(leaders["phash"])
     equal = equal_codes(leaders, groups, settings, counts)
-    codes = iterate_near_pairs(groups.codes, settings.distance)
-    near = confirmed(leaders, groups, codes, settings, counts)
-    joined = collected(chain([exact, links], equal, near), settings)
-    pairs = pairs_table(joined, tuple(settings.against))
-    counts.update(pairs=pairs.num_rows, exact=len(exact))
+    near = (
+        confirmed(leaders, groups, candidates, settings, counts)
+        for candidates in _by_block(groups.codes, settings)
+    )
+    edges, listed, held = [exact, links], [], 0
+    for found in chain([equal], near):
+        stored, members = thinned(found, leaders, settings, held)
+        held += len(stored)
+        edges.append(edges_of(leaders, stored))
+        listed.append(members)
+    crowded = np.concatenate(listed)
+    pairs = pairs_table(np.concatenate(edges), tuple(settings.against), crowded)
+    counts.update(pairs=pairs.num_rows, exact=len(exact), crowded=len(crowded))
     return pairs, counts
+
+
+def _by_block(codes: Codes, settings: DedupSettings) -> Iterator[CodePairs]:
+    """Yields the pairs of near codes, by block, as a partitioned search finds them."""
+    if settings.distance and len(codes) > 1:
+        shares = set_bits(codes) / len(codes)
+        yield from pairs_by_block(codes, Layout.chosen(shares, len(codes), settings.distance))
 
 
 def by_bytes(records: Rows) -> tuple[Rows, Rows]:
@@ -137,7 +149,7 @@ def by_class(pictures: Rows) -> tuple[Rows, Rows]:
 def equal_codes(
     leaders: Rows, groups: Groups, settings: DedupSettings, counts: Counter[str]
 ) -> Iterator[Rows]:
-    """Yields the confirmed pairs of leaders with equal pHashes, like `confirmed`."""
+    """Yields the confirmed pairs of leaders with equal pHashes, as `NEAR` rows."""
     shared = np.flatnonzero(np.diff(groups.starts) > 1)
     same = (shared, shared, np.zeros(len(shared), dtype=np.int8))
     return confirmed(leaders, groups, [same], settings, counts)
@@ -150,10 +162,12 @@ def confirmed(
     settings: DedupSettings,
     counts: Counter[str],
 ) -> Iterator[Rows]:
-    """Yields the pairs of leaders that count, of those with near pHashes, as `EDGE` rows.
+    """Yields the pairs of leaders that count, of those with near pHashes, as `NEAR` rows.
+
+    Pairs of which both records are from other corpora are left out.
 
     Args:
-        leaders: `PICTURE` rows that represent their classes.
+        leaders: `PICTURE` rows that represent their classes, ordered by place.
         groups: The leaders grouped by their pHashes.
         near: Pairs of indices into `groups.codes`, with their distances in bits.
         settings: What counts as near.
@@ -163,54 +177,45 @@ def confirmed(
     for one, other, distance in near:
         for pairs in members.of_pairs(one, other, settings.hash256_distance):
             counts["candidates"] += pairs.candidates
-            first, second = leaders[pairs.one], leaders[pairs.other]
-            aspect = aspect_difference(_size(first), _size(second))
+            aspect = aspect_difference(_size(leaders[pairs.one]), _size(leaders[pairs.other]))
             agree = aspect <= settings.aspect_tolerance
-            edges = _edges(first[agree], second[agree])
-            edges["distance"] = distance[pairs.pair[agree]]
-            edges["distance256"] = pairs.distance256[agree]
-            edges["aspect_difference"] = aspect[agree]
-            yield told(edges)
+            found = np.empty(np.count_nonzero(agree), NEAR)
+            found["one"] = np.minimum(pairs.one, pairs.other)[agree]
+            found["other"] = np.maximum(pairs.one, pairs.other)[agree]
+            found["distance"] = distance[pairs.pair[agree]]
+            found["distance256"] = pairs.distance256[agree]
+            found["aspect_difference"] = aspect[agree]
+            yield found[corpus_of(leaders["place"][found["one"]]) == 0]
 
 
-def collected(parts: Iterable[Rows], settings: DedupSettings) -> Rows:
-    """Concatenates `EDGE` rows, unless there are more than a process can hold.
+def edges_of(leaders: Rows, near: Rows) -> Rows:
+    """Converts `NEAR` rows to `EDGE` rows.
 
-    K near but unequal pictures have up to K^2 / 2 pairs. Without a limit, the process would be
-    killed for its memory, and nobody could tell why.
-
-    Raises:
-        RequestError: There are more than `PAIRS_A_RECORD` pairs for each of `partition_records`,
-            and more than `FEWEST_PAIRS`.
+    Args:
+        leaders: `PICTURE` rows, ordered by place.
+        near: Pairs of their indices.
     """
-    limit = max(FEWEST_PAIRS, PAIRS_A_RECORD * settings.partition_records)
-    kept, count = [np.empty(0, EDGE)], 0
-    for part in parts:
-        kept.append(part)
-        count += len(part)
-        if count > limit:
-            raise RequestError(_too_many(kept, limit, settings))
-    return np.concatenate(kept)
+    edges = np.zeros(len(near), EDGE)
+    for name in ("distance", "distance256", "aspect_difference"):
+        edges[name] = near[name]
+    for name in ("place", "id"):
+        edges[name] = leaders[name][near["one"]]
+        edges["other" if name == "place" else "other_id"] = leaders[name][near["other"]]
+    return edges
+
+
+def set_bits(codes: Codes) -> NDArray[np.int64]:
+    """Counts the codes in which each bit is set, int64[64]."""
+    counts = np.zeros(64, np.int64)
+    for at in range(0, len(codes), COUNTED_AT_ONCE):
+        octets = codes[at : at + COUNTED_AT_ONCE].astype(">u8").view(np.uint8).reshape(-1, 8)
+        counts += np.unpackbits(octets, axis=1).sum(0, dtype=np.int64)[::-1]
+    return counts
 
 
 def told(edges: Rows) -> Rows:
     """Returns the edges without those of which both records are from other corpora."""
     return edges[corpus_of(edges["place"]) == 0]
-
-
-def _too_many(edges: list[Rows], limit: int, settings: DedupSettings) -> str:
-    """Returns what to do about too many pairs, with a record that has many of them."""
-    last = np.concatenate([rows[-LOOKED_AT:] for rows in edges[-16:]])
-    _, first, counts = np.unique(last["place"], return_index=True, return_counts=True)
-    ident = last["id"][first[np.argmax(counts)]].tobytes().hex()
-    return (
-        f"dedup: one process found more than {limit:,} pairs of near duplicates. "
-        "Near but unequal copies of a picture are listed pair by pair; one picture with very many "
-        f"is that of record {ident}. Lower dedup.distance or dedup.hash256_distance, so that fewer "
-        "pictures count as copies. Or raise dedup.partition_records, which is "
-        f"{settings.partition_records:,}, if there "
-        f"is memory: a process holds {PAIRS_A_RECORD} times as many pairs, {PAIR_BYTES} bytes each"
-    )
 
 
 def _size(rows: Rows) -> NDArray[np.int64]:

@@ -4,10 +4,10 @@
 |---|---|---|
 | gather | some shards' tables | `records`, by SHA-256 |
 | bytes | all records with some SHA-256s | `edges` (equal files), `pictures`, by pHash |
-| classes | all pictures with some pHashes | `edges` (equal pictures), `leaders` |
+| classes | all pictures with some pHashes | `edges` and `crowds` (equal pHashes), `leaders` |
 | deal-B | some leaders | `dealt-B`, by their bits in block B |
-| search-B | all leaders with some values of block B | `edges` (near pictures) |
-| write | all edges of some shards | their parts of the table `dedup` |
+| search-B | all leaders with some values of block B | `edges` and `crowds` (near pictures) |
+| write | all edges and members of crowds of some shards | their parts of the table `dedup` |
 
 The phases deal and search run for one block at a time, so that the leaders are on the disk twice
 and not six times. A finished task writes a marker, so that a killed run can be continued. Only task
@@ -18,7 +18,6 @@ numbers and counts go through Ray. A task holds one partition of the records: ab
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -33,6 +32,7 @@ from nucleus_data.runner.work import Item, StageReport, Summary
 from nucleus_data.stages.dedup.gather import ComparedCorpus
 from nucleus_data.stages.dedup.rows import (
     EDGE,
+    LISTED,
     PICTURE,
     RECORD,
     Rows,
@@ -150,25 +150,27 @@ class _Work:
         exact, pictures = by_bytes(records)
         self._write_edges(f"bytes-{number:06d}", exact)
         self._write("pictures", number, pictures, spread(pictures["phash"], self.parts))
-        return {"exact": len(exact), "pairs": len(exact)}
+        return {"exact": len(exact)}
 
     def classes(self, number: int) -> dict[str, int]:
         """Links equal pictures, writes each class's leader, and counts the bits of pHashes."""
+        from nucleus_data.stages.dedup.crowds import thinned
         from nucleus_data.stages.dedup.groups import group_equal
-        from nucleus_data.stages.dedup.pairs import by_class, collected, equal_codes
+        from nucleus_data.stages.dedup.pairs import by_class, edges_of, equal_codes, set_bits
 
         pictures = by_place(self._read("pictures", number, PICTURE))
         links, leaders = by_class(pictures)
         groups = group_equal(leaders["phash"])
         candidates: Counter[str] = Counter()
         equal = equal_codes(leaders, groups, self.settings, candidates)
-        edges = collected(chain([links], equal), self.settings)
-        count = self._write_edges(f"classes-{number:06d}", edges)
+        near, listed = thinned(equal, leaders, self.settings)
+        name = f"classes-{number:06d}"
+        self._write_edges(name, np.concatenate([links, edges_of(leaders, near)]))
+        self._write_listed(name, listed)
         # Not partitioned yet: the bits of each block are only known once all leaders are counted.
         self._write("leaders", number, leaders, np.zeros(len(leaders)), 1)
-        bits = np.unpackbits(groups.codes.astype(">u8").view(np.uint8).reshape(-1, 8), axis=1)
-        set_bits = {f"bit {63 - bit}": int(n) for bit, n in enumerate(bits.sum(0, dtype=np.int64))}
-        return {"pairs": count, "codes": len(groups.codes), **set_bits, **candidates}
+        bits = {f"bit {bit}": int(count) for bit, count in enumerate(set_bits(groups.codes))}
+        return {"crowded": len(listed), "codes": len(groups.codes), **bits, **candidates}
 
     def deal(self, number: int) -> dict[str, int]:
         """Deals leaders by their bits in the phase's block."""
@@ -180,26 +182,30 @@ class _Work:
 
     def search(self, number: int) -> dict[str, int]:
         """Finds and confirms the near pairs among the leaders that share values of the block."""
+        from nucleus_data.stages.dedup.crowds import thinned
         from nucleus_data.stages.dedup.groups import group_equal
-        from nucleus_data.stages.dedup.pairs import collected, confirmed
+        from nucleus_data.stages.dedup.pairs import confirmed, edges_of
         from nucleus_data.stages.dedup.search import pairs_of_block
 
         leaders = by_place(self._read(self._dealt(), number, PICTURE))
         groups = group_equal(leaders["phash"])
         codes = pairs_of_block(groups.codes, self._layout(), self.phase.block)
         candidates: Counter[str] = Counter()
-        near = confirmed(leaders, groups, codes, self.settings, candidates)
-        edges = collected(near, self.settings)
-        count = self._write_edges(f"{self.phase.label}-{number:06d}", edges)
-        return {"pairs": count, **candidates}
+        found = confirmed(leaders, groups, codes, self.settings, candidates)
+        near, listed = thinned(found, leaders, self.settings)
+        name = f"{self.phase.label}-{number:06d}"
+        self._write_edges(name, edges_of(leaders, near))
+        self._write_listed(name, listed)
+        return {"crowded": len(listed), **candidates}
 
     def write(self, number: int) -> dict[str, int]:
-        """Writes all edges of some shards into the table."""
-        names = [f"{self.plan.folder}/edges/{n}" for n in self.store.list(self._folder("edges"))]
-        edges = read_rows(self.store, names, number, len(self.plan.own_pieces), EDGE)
+        """Writes all edges and members of crowds of some shards into the table."""
+        edges = self._read_edges("edges", number, EDGE)
+        listed = self._read_edges("crowds", number, LISTED)
         target = Table(self.store, "dedup", self.plan.table)
-        write_pairs(target, pairs_table(edges, tuple(self.settings.against)))
-        return {}
+        pairs = pairs_table(edges, tuple(self.settings.against), listed)
+        write_pairs(target, pairs)
+        return {"pairs": pairs.num_rows}
 
     def _layout(self) -> Any:
         """Returns the layout, which is the same in all tasks: it depends only on the phase."""
@@ -222,11 +228,18 @@ class _Work:
     ) -> None:
         write_rows(self.store, self._name(folder, number), rows, reader, readers or self.parts)
 
-    def _write_edges(self, name: str, edges: Rows) -> int:
+    def _write_edges(self, name: str, edges: Rows, folder: str = "edges") -> None:
         firsts = [shards[0] for shards in self.plan.own_pieces]
         reader = np.searchsorted(firsts, shard_of(edges["place"]), side="right") - 1
-        write_rows(self.store, f"{self._folder('edges')}/{name}", edges, reader, len(firsts))
-        return len(edges)
+        write_rows(self.store, f"{self._folder(folder)}/{name}", edges, reader, len(firsts))
+
+    def _write_listed(self, name: str, listed: Rows) -> None:
+        if len(listed):  # most corpora have no crowds
+            self._write_edges(name, listed, "crowds")
+
+    def _read_edges(self, folder: str, reader: int, kind: np.dtype[Any]) -> Rows:
+        names = [f"{self._folder(folder)}/{n}" for n in self.store.list(self._folder(folder))]
+        return read_rows(self.store, names, reader, len(self.plan.own_pieces), kind)
 
     def _read(self, folder: str, reader: int, kind: np.dtype[Any]) -> Rows:
         names = [f"{self._folder(folder)}/{n}" for n in self.store.list(self._folder(folder))]
@@ -241,7 +254,7 @@ def search_partitioned(plan: SearchPlan, run_tasks: RunTasks) -> Counter[str] | 
         run_tasks: Runs tasks, given the phase's name, the task, the items, and their number.
 
     Returns:
-        Counts: `records`, `pairs`, `exact`, `candidates`; None if tasks failed.
+        Counts: `records`, `pairs`, `exact`, `candidates`, `crowded`; None if tasks failed.
     """
     store, counts = plan.store(), Counter[str]()
 

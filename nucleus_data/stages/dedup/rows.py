@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from nucleus_data.corpus.tables import CROWD_FIELDS
 from nucleus_data.corpus.tables import PAIRS_SCHEMA as PAIRS
 
 # `width` is 0 if the image was not measured; its hashes are then undefined.
@@ -36,6 +37,21 @@ EDGE = np.dtype(
         ("distance256", "<i2"),
         ("aspect_difference", "<f4"),
         ("exact", "?"),
+    ]
+)
+# A pair of near pictures, by their indices, the smaller one first.
+NEAR = np.dtype(
+    [
+        ("one", "<i8"),
+        ("other", "<i8"),
+        *((name, EDGE[name]) for name in ("distance", "distance256", "aspect_difference")),
+    ]
+)
+# A member of a crowd (`crowds`), with the first record of its crowd, and its own measured values.
+LISTED = np.dtype(
+    [
+        *((name, EDGE[name]) for name in ("place", "other", "id", "other_id")),
+        *((name, PICTURE[name]) for name in ("phash", "hash256", "width", "height")),
     ]
 )
 Rows = NDArray[Any]
@@ -168,14 +184,47 @@ def pictures_of(records: Rows) -> Rows:
     return pictures
 
 
-def pairs_table(edges: Rows, corpora: tuple[str, ...] = ()) -> pa.Table:
-    """Converts `EDGE` rows to the table `dedup`, sorted by both places.
+def pairs_table(edges: Rows, corpora: tuple[str, ...] = (), listed: Rows | None = None) -> pa.Table:
+    """Makes the table `dedup`, sorted by both places; members of a record's crowd come last.
 
     Args:
-        edges: Pairs whose first record is of the own corpus.
+        edges: `EDGE` rows, pairs whose first record is of the own corpus.
         corpora: Names of the other corpora, whose numbers are 1 and up.
+        listed: `LISTED` rows, members of crowds whose first record is of the own corpus.
+
+    Returns:
+        The table. If `listed` has rows, it also has `CROWD_FIELDS`; the distances and the
+        difference of the aspect ratios are null in these rows.
     """
+    if listed is None:
+        listed = np.empty(0, LISTED)
+    # Several blocks may list a record in the same crowd.
+    listed = listed[np.unique(listed[["place", "other"]], return_index=True)[1]]
     edges = edges[np.lexsort((edges["other"], edges["place"]))]
+    pairs = _with_ids(edges, corpora)
+    for name in PAIRS.names[6:]:
+        pairs[name] = pa.array(np.ascontiguousarray(edges[name]))
+    table = pa.table(pairs, schema=PAIRS)
+    if not len(listed):
+        return table
+    members = _with_ids(listed, corpora)
+    members["exact"] = pa.array(np.zeros(len(listed), bool))
+    for name in ("phash", "width", "height"):
+        members[f"other_{name}"] = pa.array(np.ascontiguousarray(listed[name]))
+    hashes = pa.py_buffer(np.ascontiguousarray(listed["hash256"]).tobytes())
+    members["other_hash256"] = pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(32), len(listed), [None, hashes]
+    )
+    schema = pa.schema([*PAIRS, *CROWD_FIELDS])
+    whole = [field for field in schema if field.name in members]
+    tables = [table, pa.table(members, schema=pa.schema(whole))]
+    together = pa.concat_tables(tables, promote_options="default").select(schema.names)
+    order = np.lexsort((np.arange(together.num_rows), places_of(together)))
+    return together.take(pa.array(order)).combine_chunks()
+
+
+def _with_ids(edges: Rows, corpora: tuple[str, ...]) -> dict[str, pa.Array | pa.ChunkedArray]:
+    """Returns the columns of the table `dedup` that name the records of `EDGE` or `LISTED` rows."""
     foreign = corpus_of(edges["other"])
     own = foreign == 0
     other_ids = _to_hex(edges["other_id"])
@@ -183,16 +232,14 @@ def pairs_table(edges: Rows, corpora: tuple[str, ...] = ()) -> pa.Table:
         names = pa.array(["", *(f"{name}:" for name in corpora)])
         prefixes = names.take(pa.array(foreign.astype(np.int64)))
         other_ids = pc.binary_join_element_wise(prefixes, other_ids, "")
-    columns = [
-        pa.array(shard_of(edges["place"]), pa.int32()),
-        pa.array(row_of(edges["place"]), pa.int32()),
-        _to_hex(edges["id"]),
-        pa.array(shard_of(edges["other"]), pa.int32(), mask=~own),
-        pa.array(row_of(edges["other"]), pa.int32(), mask=~own),
-        other_ids,
-        *(np.ascontiguousarray(edges[name]) for name in PAIRS.names[6:]),
-    ]
-    return pa.table(columns, schema=PAIRS)
+    return {
+        "shard": pa.array(shard_of(edges["place"]), pa.int32()),
+        "row": pa.array(row_of(edges["place"]), pa.int32()),
+        "id": _to_hex(edges["id"]),
+        "other_shard": pa.array(shard_of(edges["other"]), pa.int32(), mask=~own),
+        "other_row": pa.array(row_of(edges["other"]), pa.int32(), mask=~own),
+        "other_id": other_ids,
+    }
 
 
 def _from_hex(column: pa.ChunkedArray, words: int) -> NDArray[np.uint64]:

@@ -134,6 +134,20 @@ def pairs_of_block(
             yield find.indices(pairs, pool)
 
 
+def pairs_by_block(
+    codes: Codes, layout: Layout, threads: int | None = None
+) -> Iterator[Iterator[tuple[Indices, Indices, Distances]]]:
+    """Yields for each of `layout.first_blocks` what `pairs_of_block` does.
+
+    Each iterator must be consumed before the next one is requested.
+    """
+    with ThreadPoolExecutor(threads or cores()) as pool:
+        find = _Places(codes, pool)
+        for block in layout.first_blocks:
+            found = _search_block(find.rising, layout, block, pool)
+            yield (find.indices(pairs, pool) for pairs in found)
+
+
 class _Places:
     """Sorted codes, and their original indices, found by a table of the top bits and bisection."""
 

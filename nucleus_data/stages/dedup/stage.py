@@ -19,11 +19,13 @@ from nucleus_data.corpus.record_counts import record_count
 from nucleus_data.corpus.tables import Table
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
+from nucleus_data.printed import counted
 from nucleus_data.runner.compiled import MESSAGE, compiles
 from nucleus_data.runner.cwd import stand_somewhere
 from nucleus_data.runner.run import Run
 from nucleus_data.runner.work import Item, StageReport, Summary
 from nucleus_data.stage import CorpusStage
+from nucleus_data.stages.dedup.crowds import CROWD
 from nucleus_data.stages.dedup.gather import READS, ComparedCorpus, other_corpora, parts_of
 from nucleus_data.stages.dedup.partitioned import (
     RunTasks,
@@ -38,7 +40,7 @@ TABLE = "dedup"
 # The module with numba kernels that every search uses; few codes are searched without the others.
 KERNELS = Path(__file__).with_name("radix_kernels.py")
 VERSION = 2
-COUNTED = ("records", "others", "pairs", "exact", "candidates")
+COUNTED = ("records", "others", "pairs", "exact", "candidates", "crowded")
 
 
 class Dedup(CorpusStage[DedupSettings]):
@@ -81,7 +83,7 @@ class Dedup(CorpusStage[DedupSettings]):
         """Reports the number of records to compare."""
         with run.corpus.store.listing_once():
             rows = record_count(run.corpus.records)
-        run.say(f"dedup: {rows:,} records to compare")
+        run.say(f"dedup: {counted(rows, 'record')} to compare")
 
     def do(self, run: Run) -> None:
         """Finds the pairs, unless the table exists, and reports their number."""
@@ -104,10 +106,17 @@ class Dedup(CorpusStage[DedupSettings]):
         report.summary.extra = Counter(counts)
         run.keep(report, quiet=True)
         others = f" and {counts['others']:,} of other corpora" if self.settings.against else ""
+        if counts["crowded"]:
+            run.say(
+                f"dedup: {counts['crowded']:,} pictures have more than {CROWD:,} near copies that "
+                "are not equal to them; they are listed once each, without the pairs among them"
+            )
         run.say(
-            f"dedup: {counts['records']:,} records{others}, {counts['pairs']:,} pairs confirmed "
+            f"dedup: {counted(counts['records'], 'record')}{others}, "
+            f"{counted(counts['pairs'], 'pair')} confirmed "
             f"({counts['exact']:,} of them equal files); compared more closely, as their 64-bit "
-            f"hashes are within distance {self.settings.distance}: {counts['candidates']:,} pairs "
+            f"hashes are within distance {self.settings.distance}: "
+            f"{counted(counts['candidates'], 'pair')} "
             f"({report.seconds:.1f} s)"
         )
 
@@ -163,8 +172,9 @@ def compare(
         run_tasks: Runs the tasks of a phase (as in `search_partitioned`).
 
     Returns:
-        Counts: `records`, `others` (records of other corpora), `pairs`, `exact` (pairs of equal
-        files), `candidates` (pairs of different pictures with near pHashes); None if tasks failed.
+        Counts: `records`, `others` (records of other corpora), `pairs` (rows of the table), `exact`
+        (pairs of equal files), `candidates` (pairs of different pictures with near pHashes) and
+        `crowded` (members of crowds, by block); None if tasks failed.
     """
     stand_somewhere()  # this process compiles the search, for which it needs a working directory
     target = Table(corpus.store, TABLE, table)

@@ -26,14 +26,17 @@ def edges_of(pairs: pa.Table) -> Rows:
     """Converts pairs of the table `dedup` to edges, at their first record.
 
     The node of a record is its place, or, if it is of another corpus, half of its id. If two of
-    those happen to have the same number, their components are merged, which does no harm.
+    those happen to have the same number, their components are merged, which does no harm. Rows that
+    join a record to itself (the first one of a crowd) are left out.
     """
     shard, row = (pairs[name].fill_null(0).to_numpy() for name in ("other_shard", "other_row"))
     other = shard.astype(np.uint64) << np.uint64(32) | row.astype(np.uint64)
     foreign = pairs["other_shard"].is_null().to_numpy()
     halves = "".join(ident[-16:] for ident in pairs["other_id"].filter(foreign).to_pylist())
     other[foreign] = np.frombuffer(bytes.fromhex(halves), "<u8") | FOREIGN
-    return links(places_of(pairs).astype(np.uint64), other)
+    node = places_of(pairs).astype(np.uint64)
+    joins = node != other
+    return links(node[joins], other[joins])
 
 
 def links(node: Nodes, other: Nodes) -> Rows:

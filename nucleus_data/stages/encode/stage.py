@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import config_hash
+from nucleus_data.printed import counted
 from nucleus_data.runner.pins import SET
 from nucleus_data.runner.run import Run
 from nucleus_data.runner.work import Item, StageReport, Task
@@ -97,15 +98,16 @@ class Encode(CorpusStage[EncodeSettings]):
             left = sum(entry.samples for _, entry in todo)
             sides = ", ".join(map(str, self._hashes(folder)))
             run.say(
-                f"encode: latents of {samples:,} samples at {sides} pixels in {len(tars):,} tars; "
-                f"{left:,} in {len(todo):,} tars to do ({folder.path})"
+                f"encode: latents of {counted(samples, 'sample')} at {sides} pixels in "
+                f"{counted(len(tars), 'tar')}; "
+                f"{left:,} in {counted(len(todo), 'tar')} to do ({folder.path})"
             )
         if self.settings.texts:
             edition = self._edition(run, folder)
             _, todo_parts = self._texts(run, folder, edition)
             run.say(
-                f"encode: text states of up to {edition.count:,} captions (edition "
-                f"{edition.hash}); {len(todo_parts):,} parts to do"
+                f"encode: text states of up to {counted(edition.count, 'caption')} (edition "
+                f"{edition.hash}); {counted(len(todo_parts), 'part')} to do"
             )
 
     def do(self, run: Run) -> None:

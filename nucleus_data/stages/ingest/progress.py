@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nucleus_data.printed import amount
+from nucleus_data.printed import amount, counted
 from nucleus_data.runner.work import Summary
 from nucleus_data.stages.ingest.fields import LEFT_OUT, MOST_COLUMNS
 from nucleus_data.stages.ingest.hosts import FOLDER as HOSTS
@@ -37,7 +37,7 @@ class Planning:
         """Reports `planning: COUNT rows WHAT`, if the last report is ten seconds ago."""
         if (now := self._clock()) - self._told >= PLANNING_S:
             self._told = now
-            self._say(f"planning: {count:,} rows {what}")
+            self._say(f"planning: {counted(count, 'row')} {what}")
 
 
 def extra_counts(counts: Mapping[str, Any]) -> Counter[str]:
@@ -53,7 +53,7 @@ def extra_counts(counts: Mapping[str, Any]) -> Counter[str]:
 
 def on_bar(summary: Summary, seconds: float) -> str:
     """Returns the counts so far, for the progress bar."""
-    parts = [f"{summary.done:,} images", f"{_rate(summary.done, seconds):,.0f}/s"]
+    parts = [counted(summary.done, "image"), f"{_rate(summary.done, seconds):,.0f}/s"]
     parts.append(amount(summary.bytes))
     parts += [f"{reason} {count:,}" for reason, count in summary.failed.most_common(ON_BAR)]
     if troubled := sum(name.startswith(TROUBLE) for name in summary.extra):
@@ -73,7 +73,9 @@ def told(summary: Summary, seconds: float, uri: str) -> list[str]:
     if summary.done and seconds > 0.5:
         speed = f"{_rate(summary.done, seconds):,.1f} images/s"
         each = amount(_rate(summary.bytes, seconds))
-        lines.append(f"{summary.done:,} images, {amount(summary.bytes)}: {speed}, {each}/s")
+        lines.append(
+            f"{counted(summary.done, 'image')}, {amount(summary.bytes)}: {speed}, {each}/s"
+        )
     untaken = summary.extra.copy()
     troubled = {n: untaken.pop(n) for n in list(untaken) if n.startswith(TROUBLE)}
     if troubled:

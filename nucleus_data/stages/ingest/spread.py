@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from nucleus_data.domains import registered_domain
 from nucleus_data.errors import RequestError
+from nucleus_data.printed import counted
 from nucleus_data.stages.ingest.http.agent import MOST_HOSTS
 from nucleus_data.stages.ingest.listing.spool import BATCH, quoted
 
@@ -39,13 +40,15 @@ class Spread:
 
     def note(self) -> str:
         """Returns the numbers of hosts and domains, in words."""
-        return f"{self.hosts:,} hosts of {self.domains:,} registered domains to contact"
+        domains = counted(self.domains, "registered domain")
+        return f"{counted(self.hosts, 'host')} of {domains} to contact"
 
     def check_contact(self, contact: str | None) -> None:
         """Raises RequestError if there are many hosts, and no contact for their owners is set."""
         if self.hosts > MOST_HOSTS and contact is None:
             raise RequestError(
-                f"the list has {self.hosts:,} hosts; for more than {MOST_HOSTS:,}, give an address "
+                f"the list has {counted(self.hosts, 'host')}; for more than {MOST_HOSTS:,}, give "
+                "an address "
                 "where their owners can reach you, which is sent in the user agent: set "
                 "ingest.contact=you@example.org or ingest.contact=https://example.org/about"
             )

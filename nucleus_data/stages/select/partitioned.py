@@ -22,7 +22,7 @@ import numpy as np
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.dealing import collect, deal
 from nucleus_data.corpus.exchanged import put
-from nucleus_data.corpus.tables import PAIRS_SCHEMA
+from nucleus_data.corpus.tables import CROWDED_PAIRS_SCHEMA
 from nucleus_data.stages.dedup.linked import Cut, CutTask, find_components, pieces_of, running
 from nucleus_data.stages.dedup.partitioned import RunTasks
 from nucleus_data.stages.dedup.rows import places_of
@@ -94,7 +94,7 @@ class WalkTask(CutTask):
         cut, store = self.cut, corpus.store
         schema = cut.schema(store, "schemas")
         assert schema is not None
-        schemas = {"pairs": PAIRS_SCHEMA, "kept": schema, "told": TOLD_SCHEMA}
+        schemas = {"pairs": CROWDED_PAIRS_SCHEMA, "kept": schema, "told": TOLD_SCHEMA}
         if self.selection.placeholders is None:
             del schemas["told"]
         copies = {

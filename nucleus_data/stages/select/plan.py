@@ -31,6 +31,7 @@ from nucleus_data.corpus.tables import Table, missing_rows
 from nucleus_data.errors import CorpusError, DiskFullError
 from nucleus_data.runner.candidates import sample_rows
 from nucleus_data.runner.work import Item
+from nucleus_data.stages.dedup.settings import DedupSettings
 from nucleus_data.stages.select.curriculum import FIELD, Curriculum
 from nucleus_data.stages.select.decide import decide
 from nucleus_data.stages.select.expression import Expression
@@ -93,6 +94,7 @@ class SelectionPlan:
         limits: Shard -> number of records to decide about; None for all.
         root: Folder that the selection is stored under.
         placeholders: When a file is a placeholder; None if no file can be one.
+        dedup: Settings that the pairs were found with; the defaults if None.
     """
 
     uri: str
@@ -105,6 +107,7 @@ class SelectionPlan:
     limits: Mapping[int, int] | None = None
     root: str = ROOT
     placeholders: PlaceholderSettings | None = None
+    dedup: DedupSettings | None = None
 
     def corpus(self) -> Corpus:
         """Opens the corpus."""

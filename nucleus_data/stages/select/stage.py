@@ -248,6 +248,7 @@ class Select(CorpusStage[SelectSettings]):
             pinned.shard_limits(),
             root,
             self._asked(run, tables) if drops else None,
+            self.dedup.settings,
         )
         report, dropped = StageReport(self.name), 0
 

@@ -145,7 +145,8 @@ def walk_duplicates(
         reason = str(error).splitlines()[0]
         raise RequestError(f"select.prefer: {order!r} fails on a record: {reason}") from None
     count = members.num_rows
-    kept_for = walk(members["id"], np.ones(count, bool), np.arange(count), copies.pairs)
+    everyone = np.ones(count, bool)
+    kept_for = walk(members["id"], everyone, np.arange(count), copies.pairs, plan.dedup)
     dropped = members.append_column("duplicate_of", kept_for).filter(kept_for.is_valid())
     return found, in_place_order(dropped).cast(DROPPED_SCHEMA)
 

@@ -14,6 +14,7 @@ from nucleus_data.corpus.caption_sets import labels
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import sample_sql
+from nucleus_data.printed import counted
 from nucleus_data.runner.pins import COLUMNS, EDITION, SET
 from nucleus_data.runner.run import Run
 from nucleus_data.runner.work import Item, StageReport, Summary, Task
@@ -162,7 +163,10 @@ class Shard(CorpusStage[ShardSettings]):
             return False
         counts = published.summary.extra
         samples = counts.pop("samples")
-        run.say(f"  {samples:,} samples in {tars:,} training shards of {totals['kept']:,} records")
+        run.say(
+            f"  {counted(samples, 'sample')} in {tars:,} training shards of "
+            f"{counted(totals['kept'], 'record')}"
+        )
         for line in left_out_words(counts):
             run.say(line)
         about = folder.about()
@@ -208,7 +212,7 @@ class Shard(CorpusStage[ShardSettings]):
         edition.publish(made)
         _remove(run, f"{edition.path}/{WORK}")
         run.say(
-            f"  captions: {made['captions']:,} for {made['samples']:,} samples, "
+            f"  captions: {made['captions']:,} for {counted(made['samples'], 'sample')}, "
             f"{made['without']:,} of them without one (edition {edition.hash})"
         )
 

@@ -18,6 +18,7 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.runs import TRAINING
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
+from nucleus_data.printed import counted
 from nucleus_data.runner.cluster import wait_for
 from nucleus_data.runner.pins import SET
 from nucleus_data.runner.run import ALL, Run
@@ -80,7 +81,8 @@ class Train(CorpusStage[QuickTrainSettings]):
             train, held = _choose(folder, ids, settings)
             named = f" at {side} pixels" if settings.phases and side else ""
             run.say(
-                f"quick_train: {said}; of {len(ids):,} samples{named} {len(train):,} to train on, "
+                f"quick_train: {said}; of {counted(len(ids), 'sample')}{named} {len(train):,} to "
+                "train on, "
                 f"{len(held):,} held out ({folder.path})"
             )
 

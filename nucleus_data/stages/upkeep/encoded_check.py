@@ -16,6 +16,7 @@ import pyarrow as pa
 from nucleus_data.corpus.damaged import DamagedError, read_whole
 from nucleus_data.corpus.store import Store
 from nucleus_data.hashing import config_hash
+from nucleus_data.printed import counted
 from nucleus_data.runner.work import Summary
 from nucleus_data.sets.encoded import (
     MARKER,
@@ -119,7 +120,7 @@ def check_latents(
         if about["resolution"] != entry.resolution:
             continue
         path = encoded_name(one.hash, entry.path)
-        file = yield from _opened(folder, path, f"{len(ids):,} samples")
+        file = yield from _opened(folder, path, counted(len(ids), "sample"))
         if file is None:
             continue
         yield from _check(file, path, about["dtype"])

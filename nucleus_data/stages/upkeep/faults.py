@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
+from nucleus_data.printed import counted
+
 SHOWN = 3
 _TAR = (
     "restore it from a copy; or remove it, its index (.index.parquet) and manifest.parquet, and "
@@ -69,7 +71,7 @@ def table(faults: Iterable[Fault]) -> Iterator[str]:
     for kind, group in groupby(sorted(faults), key=lambda fault: fault.kind):
         found = list(group)
         samples = {fault.sample for fault in found if fault.sample}
-        about = f", {len(samples):,} samples" if samples else ""
+        about = f", {counted(len(samples), 'sample')}" if samples else ""
         yield f"{kind}: {len(found):,}{about}. What to do: {ADVICE[kind]}"
         for fault in found[:SHOWN]:
             yield f"  {fault.path} {fault.sample} {fault.detail}".rstrip()

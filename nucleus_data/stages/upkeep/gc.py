@@ -23,6 +23,7 @@ from nucleus_data.corpus.runs import plans, run_names
 from nucleus_data.corpus.store import Store, with_retries
 from nucleus_data.corpus.tables import plain
 from nucleus_data.errors import CorpusError, OlderLayoutError, RequestError
+from nucleus_data.printed import counted
 from nucleus_data.runner.run import Run
 from nucleus_data.sets.columns import ABOUT as COLUMNS_MARKER
 from nucleus_data.sets.editions import EDITION
@@ -269,9 +270,9 @@ def _remove_empty(folder: Path) -> None:
 def lines(found: list[Garbage], *, removed: bool) -> Iterator[str]:
     """Yields lines for people about unused folders; `removed` tells whether they were removed."""
     for one in found:
-        yield f"{one.path}: {one.files:,} files, {one.bytes:,} bytes; {one.why}"
+        yield f"{one.path}: {counted(one.files, 'file')}, {one.bytes:,} bytes; {one.why}"
     files, size = sum(one.files for one in found), sum(one.bytes for one in found)
     verb = "removed" if removed else "can be removed"
-    yield f"gc: {len(found):,} folders, {files:,} files, {size:,} bytes {verb}"
+    yield f"gc: {counted(len(found), 'folder')}, {counted(files, 'file')}, {size:,} bytes {verb}"
     if found and not removed:
         yield "  nothing was removed; to remove them, add --remove"

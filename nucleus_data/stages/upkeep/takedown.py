@@ -25,6 +25,7 @@ from nucleus_data.corpus.runs import ROOT as RUNS
 from nucleus_data.corpus.store import Store
 from nucleus_data.corpus.tar_names import tar_name
 from nucleus_data.errors import CorpusError, RequestError
+from nucleus_data.printed import counted
 from nucleus_data.runner.run import Run
 from nucleus_data.runner.work import Item, StageReport
 from nucleus_data.sets.layout import SetFolder, all_sets, published_sets
@@ -116,7 +117,7 @@ def _of_sets(run: Run, plan: TakedownPlan, lost: dict[str, dict[int, int]]) -> I
     report = run.loop(UPKEEP, task, items, len(items), keep=False)
     for path, tars in sets:
         gone, touched = (report.summary.extra[f"{name} {path}"] for name in ("samples", "tars"))
-        yield f"  {path}: {gone:,} samples, in {touched:,} of {tars:,} tars"
+        yield f"  {path}: {counted(gone, 'sample')}, in {touched:,} of {counted(tars, 'tar')}"
         if gone:
             sides = {tar.resolution for tar in SetFolder(run.corpus.store, path).manifest()}
             lost[path] = {side: report.summary.extra[f"{side} {path}"] for side in sorted(sides)}
@@ -228,7 +229,8 @@ def _what(run: Run, plan: TakedownPlan) -> Iterator[str]:
     pictures = records.num_rows - records["offset"].null_count
     size = pc.sum(records["size"]).as_py() or 0
     yield (
-        f"takedown {plan.name}: {records.num_rows:,} records, {pictures:,} of them with a picture "
+        f"takedown {plan.name}: {counted(records.num_rows, 'record')}, {pictures:,} of them with "
+        "a picture "
         f"({size:,} bytes), in {len(plan.shards()):,} of {len(run.corpus.shards()):,} image shards"
     )
 
@@ -283,7 +285,8 @@ def _end(run: Run, plan: TakedownPlan, counts: Mapping[str, int]) -> None:
     run.keep(report, quiet=True)
     run.say(
         f"takedown: done and proven absent. Rewritten: {counts['tars']:,} image tars, "
-        f"{counts['parts']:,} parts of tables, {counts['set_tars']:,} tars of sets; removed: "
+        f"{counted(counts['parts'], 'part')} of tables, {counted(counts['set_tars'], 'tar')} of "
+        "sets; removed: "
         f"{counts['pages']:,} pages of reports. Later ingests refuse them as `{TAKEN_DOWN}`"
     )
     run.say(f"  the record of it: {corpus.store.url(plan.folder)}")

@@ -267,7 +267,8 @@ def _write_evaluation(
         values |= dict.fromkeys((digest for (digest,) in rows.fetchall()), name)
     if pairs is not None and (table := corpus.at(PAIRS, pairs)).part_names():
         rows = corpus.connection().sql(
-            f"SELECT id, other_id FROM {table.sql()} WHERE other_shard IS NULL"
+            f"SELECT id, other_id FROM {table.sql()} "
+            "WHERE other_shard IS NULL AND distance IS NOT NULL"  # members of crowds are no pairs
         )
         values |= {ident: other.partition(":")[0] for ident, other in rows.fetchall()}
     if values:

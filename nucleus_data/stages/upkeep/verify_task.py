@@ -19,6 +19,7 @@ from nucleus_data.corpus.blocked import read_blocked
 from nucleus_data.corpus.damaged import DamagedError, read_json, read_whole
 from nucleus_data.corpus.store import Store, with_retries
 from nucleus_data.errors import CorpusError
+from nucleus_data.printed import counted
 from nucleus_data.runner.stored import read_columns
 from nucleus_data.runner.work import Summary
 from nucleus_data.sets.beside import Beside, encode, read
@@ -76,7 +77,10 @@ class VerifyTask:
         if index is None:
             return faults, counts
         if len(index) != entry.samples:
-            found = f"the index has {len(index):,} samples, the manifest says {entry.samples:,}"
+            found = (
+                f"the index has {counted(len(index), 'sample')}, the manifest says "
+                f"{entry.samples:,}"
+            )
             faults.append(Fault("count", entry.path, "", found))
         faults += self._tar(folder, entry, index)
         every = [("captions", one) for one in folder.editions()]
@@ -197,10 +201,12 @@ def check_beside(
         yield Fault(kind, file, "", f"it is missing: {len(index):,} samples have none")
         return
     except DamagedError as error:
-        yield Fault(kind, file, "", f"{error.found} ({len(index):,} samples)")
+        yield Fault(kind, file, "", f"{error.found} ({counted(len(index), 'sample')})")
         return
     if not as_written(data, rows):
-        yield Fault(kind, file, "", f"it is not as it was written ({len(index):,} samples)")
+        yield Fault(
+            kind, file, "", f"it is not as it was written ({counted(len(index), 'sample')})"
+        )
     if rows["id"].to_pylist() != index["id"].to_pylist():
         pairs = zip(index["id"].to_pylist(), [*rows["id"].to_pylist(), None], strict=False)
         first = next((a for a, b in pairs if a != b), "")

@@ -109,7 +109,7 @@ def test_a_set_is_verified_mended_and_a_picture_taken_down(tmp_path):
     data[700] ^= 1
     file.write_bytes(data)
     said = nucleus("verify", corpus, *SMALL, code=1)
-    assert "picture_changed: 1, 1 samples. What to do: restore it from a copy; or remove it" in said
+    assert "picture_changed: 1, 1 sample. What to do: restore it from a copy; or remove it" in said
     found = json.loads(nucleus("verify", "--json", corpus, *SMALL, code=1).splitlines()[-1])
     assert found["kinds"] == {"picture_changed": 1}
     for name in (tar, tar.replace(".tar", ".index.parquet"), "manifest.parquet"):
@@ -122,7 +122,7 @@ def test_a_set_is_verified_mended_and_a_picture_taken_down(tmp_path):
     ident = folder.index(tar)["id"][0].as_py()
     asked = ("takedown", "--id", ident, corpus, *SMALL)
     before = tree(tmp_path / "c")
-    assert "1 records, 1 of them with a picture" in nucleus(*asked, "--dry-run")
+    assert "1 record, 1 of them with a picture" in nucleus(*asked, "--dry-run")
     assert {n for n in tree(tmp_path / "c") if not n.startswith("runs")} == {
         n for n in before if not n.startswith("runs")
     }

@@ -72,6 +72,7 @@ def test_each_told_command_works_when_it_is_pasted(corpus, config, tmp_path):
     assert done == ["dedup", "select", "inspect", "dedup", "select", "shard"]
 
 
+@pytest.mark.slow
 def test_a_command_is_quoted_and_has_the_configuration_and_the_overrides(corpus, config):
     load_recipe(config, [f"corpus={corpus.uri}", RULE, "storage_options.secret=S3CR3T"])
     words = shlex.split(told.command("retry caption", corpus.uri, options=" --limit 5"))
@@ -102,7 +103,7 @@ def test_a_missing_corpus_is_made_by_what_is_told(config, tmp_path):
     assert words[-1] == "ingest.source=PATH"
     (words,) = pasted(nucleus("inspect", new, "--config", config, source, code=2))
     nucleus(*words)
-    assert "1 records in 1 image shards" in nucleus("status", new)
+    assert "1 record in 1 image shard" in nucleus("status", new)
 
 
 def test_advice_on_damaged_files_names_the_configuration(corpus, config):
@@ -128,6 +129,7 @@ def test_a_worker_knows_what_the_driver_was_asked(corpus, config):
     assert "--config" in told.command("select", corpus.uri)
 
 
+@pytest.mark.slow
 def test_another_corpus_is_measured_as_this_one(corpus, config, tmp_path):
     other = Corpus(str(tmp_path / "other"), create=True)
     write_shard(other, 0, {"c.png": picture(3)})

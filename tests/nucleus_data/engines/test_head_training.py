@@ -40,6 +40,7 @@ def ridge(x, y, penalty):
     return weights, y.mean() - x.mean(0) @ weights
 
 
+@pytest.mark.slow
 def test_ridge_is_the_closed_form():
     x, _, y = made(noise=2.0)
     found = train_head(x, y, ALONE, FOLDS, "value", 0)
@@ -48,6 +49,7 @@ def test_ridge_is_the_closed_form():
     assert found.head.layers[0].bias[0] == pytest.approx(bias, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_each_fold_is_judged_by_a_head_that_saw_none_of_it():
     x, _, y = made(noise=2.0)
     found = train_head(x, y, ALONE, FOLDS, "value", 0)

@@ -86,6 +86,7 @@ class TestTheStart:
             ):
                 drained(engine)
 
+    @pytest.mark.slow
     def test_servers_that_run_the_model_otherwise_than_was_said_are_refused(self, engine_for):
         half = telling(dtype="torch.float16", quantization="fp8")
         with FakeServer(**half) as server:

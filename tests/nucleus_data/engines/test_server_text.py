@@ -20,6 +20,7 @@ SPECIAL = {one.content: i for i, one in NANO.get_added_tokens_decoder().items()}
 PIECES = st.sampled_from([*SPECIAL, "<", "|>", "<|", "im_end", JOINER, " ", "a", "日"])
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(st.lists(PIECES, max_size=12).map("".join))
 def test_no_special_token_is_left_and_no_letter_is_lost(text):

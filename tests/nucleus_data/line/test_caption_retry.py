@@ -122,6 +122,7 @@ def test_what_is_found_lies_below_the_run_only_while_it_is_needed(corpus, monkey
     assert "caption.rounds=1 is the limit" in said[1]
 
 
+@pytest.mark.slow
 def test_a_shard_that_can_not_be_read_stops_before_anything_is_asked(corpus, monkeypatch):
     first, _, _ = captioning(corpus, monkeypatch, TWO, answers=BAD)
     first.do("caption")
@@ -339,6 +340,7 @@ def test_a_wrong_request_is_refused(corpus, monkeypatch, request_, said):
     assert asked() == []
 
 
+@pytest.mark.slow
 def test_vectors_of_captions_that_stay_are_copied(corpus, monkeypatch):
     scored = (TWO, "score_captions.variants=[short]")
     first, _, _ = captioning(

@@ -19,6 +19,7 @@ FULL = CONFIGS / "full/recipe.yaml"
 NANO = CONFIGS / "nano/recipe.yaml"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda p: p.parent.name)
 def test_every_configuration_that_ships_is_sound(path):
     outcome = CliRunner().invoke(cli, ["check", "--config", str(path)])

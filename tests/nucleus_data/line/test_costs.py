@@ -212,6 +212,7 @@ def test_wrong_settings_are_refused(override, said):
         load_recipe(curated.NANO, [override])
 
 
+@pytest.mark.slow
 def test_none_of_it_is_in_the_hash(corpus):
     plain = curated.recipe(corpus.uri).pins().tables
     given = (PRICE, MIX, "caption.rate=3", "caption.preserve=width > 3", "caption.rounds=1")

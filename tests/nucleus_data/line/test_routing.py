@@ -39,6 +39,7 @@ def asked_of(asked, name):
     return [place.removesuffix(f"/{name}") for place in found if place.endswith(f"/{name}")]
 
 
+@pytest.mark.slow
 def test_a_variant_is_asked_only_where_its_condition_is_true(corpus, monkeypatch):
     given = variants(
         all="", first=", where: source.caption LIKE '% 0-%'", none=", where: width < 9"
@@ -62,6 +63,7 @@ def test_a_variant_is_asked_only_where_its_condition_is_true(corpus, monkeypatch
     assert "6 rows, 6 already done, 0 done" in said[0]
 
 
+@pytest.mark.slow
 def test_a_record_waits_for_what_its_condition_reads_and_null_does_not_match(corpus, monkeypatch):
     given = variants(low=", where: caption_cosine < 0.2", odd=", where: caption_cosine IS NULL")
     made, said, asked = captioning(corpus, monkeypatch, given)
@@ -122,6 +124,7 @@ CHAIN = (
 )
 
 
+@pytest.mark.slow
 def test_a_child_is_asked_only_where_its_parent_is_or_will_be(corpus, monkeypatch):
     lost = {"0/1/long": {"error": "refused"}}
     made, said, asked = captioning(corpus, monkeypatch, CHAIN, answers=lost)

@@ -92,6 +92,7 @@ def test_wrong_rules_stop_before_any_shard(corpus):
     assert corpus.config_hashes("selection") == [made.tables["selection"]]
 
 
+@pytest.mark.slow
 def test_a_selection_of_which_a_shard_failed_is_not_published(corpus, monkeypatch):
     made = curated.run(corpus.uri, "select", BARE)
     made.do("inspect")
@@ -125,6 +126,7 @@ def test_a_ledger_that_does_not_add_up_is_never_published(corpus, monkeypatch):
     assert published_selection(corpus.store, made.tables["selection"]) is None
 
 
+@pytest.mark.slow
 def test_captions_need_a_selection(corpus):
     with pytest.raises(RequestError, match=r"no selection .* run: nucleus select"):
         curated.run(corpus.uri, "caption", dry_run=True).do("caption")

@@ -49,6 +49,7 @@ def test_what_a_caption_does_not_say_of_itself_comes_last(whole):
     assert (mixed.captions, mixed.words, mixed.models) == (2, 1.5, ["nano", None])
 
 
+@pytest.mark.slow
 def test_failures_that_may_pass_are_counted_apart(whole):
     # Of picture 1 there is a caption by now; of the variant `long` there is nothing else.
     for variant, rows in {"short": (1, 3, 4), "long": (0, 1)}.items():
@@ -65,5 +66,6 @@ def test_failures_that_may_pass_are_counted_apart(whole):
     assert "What may pass is tried again by nucleus retry caption" in text
 
 
+@pytest.mark.slow
 def test_without_failures_that_may_pass_nothing_is_said_of_them(whole):
     assert "tried again by" not in Text(whole.page()).text

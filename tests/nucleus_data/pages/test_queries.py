@@ -1,3 +1,5 @@
+import pytest
+
 from nucleus_data.pages import queries
 from nucleus_data.pages.clusters import clusters
 from tests.support.reported import SELECTION, Text, make
@@ -23,6 +25,7 @@ def test_sums_add_up_and_every_reason_is_counted(whole):
         assert words in text
 
 
+@pytest.mark.slow
 def test_a_selection_of_other_records_does_not_add_up(whole):
     stranger = {"shard": 3, "row": 0, "id": "f" * 32, "state": "kept"}
     whole.write("selection", SELECTION, [stranger])

@@ -1,6 +1,8 @@
 import json
 import re
 
+import pytest
+
 from nucleus_data.line.recipe import load_recipe
 from tests.support.curated import NANO
 from tests.support.reported import SELECTION, Text, make
@@ -16,6 +18,7 @@ def pictures(html):
     return [dict(a)["alt"] for tag, a in Text(html).tags if tag == "img"]
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_shown_with_captions(tmp_path):
     names = [f"{n}.jpg" for n in range(9)]
     made = make(tmp_path / "c", names, ["<b>bold</b>", *[None] * 8])
@@ -46,6 +49,7 @@ def test_the_few_that_are_kept_are_shown_whatever_is_shown_below(tmp_path):
     assert "more" not in Text(kept).text
 
 
+@pytest.mark.slow
 def test_what_is_flagged_or_has_no_answer_or_waits_is_shown(whole):
     rule = {"where": "edge_width > 4", "action": "flag", "reason": "soft edges"}
     rules = {"soft": rule, "blur": {**rule, "where": "edge_width > 9"}}

@@ -83,6 +83,7 @@ def reason(data):
     return "ok"
 
 
+@pytest.mark.slow
 def test_the_benchmark_compares_decoders_and_misses_its_goals_for_one_that_notices_nothing(
     tmp_path, monkeypatch, capfd
 ):
@@ -212,6 +213,7 @@ def test_a_tile_of_a_tiff_is_bounded():
     assert reason_of(tiff(fields, bytes(5000))) is Reason.TOO_COSTLY
 
 
+@pytest.mark.slow
 def test_run_length_bmp_is_bounded():
     run_length = dict(valid_files())["bmp.5"]
     assert reason(run_length) == "ok"

@@ -31,7 +31,7 @@ def test_a_shard_that_fails_is_told_kept_and_done_again(corpus):
 
     said.clear()
     curated.run(corpus.uri, "retry", said=said, dry_run=True).retry("inspect")
-    assert said == ["inspect: 1 shards that failed"]
+    assert said == ["inspect: 1 shard that failed"]
     again = curated.run(corpus.uri, "retry")
     again.retry("inspect")  # the tar is still away
     assert again.failed_shards == 1
@@ -62,7 +62,7 @@ def test_rows_that_failed_for_now_are_retried_and_no_others(corpus):
     assert len(curated.table(corpus, "inspect.hash", tables["inspect.hash"])) == 5
     said = []
     curated.run(corpus.uri, "retry", said=said, dry_run=True).retry("inspect")
-    assert said == ["inspect: 1 rows to retry, in 1 shards"]
+    assert said == ["inspect: 1 row to retry, in 1 shard"]
     assert len(curated.table(corpus, "inspect.hash", tables["inspect.hash"])) == 5
     made = curated.run(corpus.uri, "retry")
     made.retry("inspect")

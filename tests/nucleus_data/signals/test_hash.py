@@ -61,6 +61,7 @@ def test_solid_pictures_hash_alike(colour):
     assert values["hash256"] == bytes([dc << 7]) + bytes(31)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", quick(range(4), 1))
 def test_copies_are_near_and_others_far(seed):
     original = scene(640, 480, seed)

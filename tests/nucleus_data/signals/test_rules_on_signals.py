@@ -292,6 +292,7 @@ def test_a_caption_strip_is_a_border_with_text():
     assert found == [0, 0, 0, pytest.approx(40 / 340)]
 
 
+@pytest.mark.slow
 def test_no_border_where_nothing_was_drawn():
     assert borders(layout.group.measure(picture_of(scene()), None)) == [0, 0, 0, 0]
     assert borders(layout.group.measure(picture_of(Image.new("RGB", (90, 90))), None)) == [0] * 4

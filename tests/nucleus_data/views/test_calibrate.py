@@ -134,6 +134,7 @@ def test_the_page_shows_error_bars_both_kinds_and_where_captions_go(planted):
     assert beside["fitted"]["routed"] == calibration.fitted["routed"]
 
 
+@pytest.mark.slow
 def test_few_pairs_say_so(made, tmp_path):
     lines, _ = calibrated(made, tmp_path / "c.json", most=400)
     assert any(line.startswith("too few pairs to tell an error of 0.05") for line in lines)

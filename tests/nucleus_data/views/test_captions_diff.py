@@ -96,6 +96,7 @@ def test_words_and_lengths_are_right(found):
     assert "only" not in words  # of records that have both
 
 
+@pytest.mark.slow
 def test_overlap_is_of_different_words(found):
     by_text = {e["first"]: e["overlap"] for e in found["examples"] if e["overlap"] is not None}
     assert by_text.get("!!!", 0.0) == 0.0

@@ -41,6 +41,7 @@ def page_of(run):
     return lines, Path(url).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_page_says_who_stays_and_why(corpus):
     run = curated.run(corpus.uri, "pairs", RULES, "select.prefer=[width * height desc]")
     run.do("dedup")

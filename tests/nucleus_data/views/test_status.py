@@ -153,7 +153,7 @@ def test_a_selection_of_other_rules_and_a_run_that_did_not_end_are_told(made):
     assert "not done: compare, select, embed, score (still running, or ended early)" in text
     begun.folder.add_failures([{"stage": "select", "shard": 1, "error": "x"}])
     text = "\n".join(status_lines(status(look(corpus))))
-    assert "; 1 shards failed" in text
+    assert "; 1 shard failed" in text
     assert "nucleus retry" not in text  # which does not select again
     begun.folder.add_failures([{"stage": "inspect", "shard": 1, "error": "x"}])
     text = "\n".join(status_lines(status(look(corpus))))

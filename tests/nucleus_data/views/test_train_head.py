@@ -111,7 +111,7 @@ def test_bad_input_is_said(made, refused):
     good = [(i, float(t)) for i, t in zip(made.ids, made.truth, strict=True)]
     refused(good, r"required: id \(or key\) and rating; optional: rater", head=("id", "stars"))
     refused(good, "columns name, rating", head=("name", "rating"))
-    refused([("nobody", 1)], "1 rows, 0 used; left out: 1 match no record")
+    refused([("nobody", 1)], "1 row, 0 used; left out: 1 match no record")
     refused(good[:30], "too few rated pictures: 30, .* at least 50 are needed")
     refused([(i, 3) for i, _ in good], "every picture is rated 3")
     refused(good, "ratings are not within 0 to 1", kind="probability")

@@ -22,6 +22,7 @@ def pooled(texts_and_scenes, length):
     return sum(scores, CaptionScore())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", quick(LEVELS, 1))
 @EVERY_LENGTH
 def test_the_truth_is_wholly_right(level, length):

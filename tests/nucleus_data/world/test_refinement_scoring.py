@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from nucleus_data.world.alt_texts import with_a_mistake
 from nucleus_data.world.refinement_scoring import RefinementScore, score_refinement
@@ -7,6 +8,7 @@ from nucleus_data.world.words import captions
 from tests.support.scenes import ALL, first_scene
 
 
+@pytest.mark.slow
 def test_a_refinement_that_says_the_truth_corrects_all_and_keeps_all():
     rng = np.random.default_rng(1)
     score = RefinementScore()

@@ -43,6 +43,7 @@ def test_the_same_batches_come_whatever_the_number_of_workers(folder, whole, nam
     assert Opened(folder, loader=loader, **order(name)).batches(14) == whole[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["exact", "streams"])
 def test_a_run_goes_on_with_another_number_of_processes_each_time(folder, whole, name):
     """Twice in one epoch, at its end, right after a start that took nothing, five times in all."""

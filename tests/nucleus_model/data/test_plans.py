@@ -108,6 +108,7 @@ def test_held_out_samples_are_in_no_batch(folder):
     assert held.isdisjoint(once(exact.epoch()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", quick([EXACT, STREAMS], 1))
 def test_a_phase_has_its_aspects_and_captions(folder, order):
     made = Opened(folder, aspects=["4x3"], **order)

@@ -77,6 +77,7 @@ def assert_same(one, other):
         assert torch.equal(a[2], b[2])
 
 
+@pytest.mark.slow
 def test_batches_are_the_same_with_and_without_and_no_picture_is_decoded(folder):
     data, found = epoch(folder)
     other, without = epoch(folder, encoded="off")

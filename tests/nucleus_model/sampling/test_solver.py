@@ -50,6 +50,7 @@ def test_sigmas_are_the_published_ones():
     assert sigmas(50)[:-1] == np.linspace(1.0, 1 / 50, 50).tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("solver", "order"), [("euler", 1), ("unipc", 2)])
 def test_error_falls_with_the_order_of_the_solver(solver, order, noise):
     coarse, fine = (error(solver, steps, noise) for steps in (80, 320))

@@ -41,13 +41,20 @@ from nucleus_data.corpus.tables import table_schema
 from nucleus_data.corpus.told import command as told
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import config_hash
+from nucleus_data.printed import counted
 from nucleus_data.stages.caption.importing.files import (
     Mapping,
     SourceFile,
     choose_columns,
     find_files,
 )
-from nucleus_data.stages.caption.importing.join import classify, connect, counted, matched, spool
+from nucleus_data.stages.caption.importing.join import (
+    classify,
+    connect,
+    counts_by_state,
+    matched,
+    spool,
+)
 from nucleus_data.stages.caption.stage import SCHEMA
 
 VERSION = 1
@@ -180,7 +187,7 @@ def import_captions(
             if not corpus.store.local:
                 connection.register_filesystem(corpus.store.fs)
             classify(connection, spooled, corpus, request.mapping.by, request.source)
-            states = counted(connection)
+            states = counts_by_state(connection)
             assert total == sum(state["rows"] for state in states.values()), "a row in one state"
             content |= {"rows": total, "states": states}
             if not states.get("matched", {}).get("rows"):
@@ -273,9 +280,9 @@ def import_lines(content: dict[str, Any], *, head: bool = True) -> Iterator[str]
     if head:
         mapping = content["mapping"]
         yield (
-            f"{content['rows']:,} rows, {content['captions']:,} captions of records in "
-            f"{content['shards']:,} shards; matched by {mapping['by']} in column "
-            f"{mapping['name']!r}, captions in {mapping['caption']!r}"
+            f"{counted(content['rows'], 'row')}, {counted(content['captions'], 'caption')} of "
+            f"records in {counted(content['shards'], 'shard')}; matched by {mapping['by']} in "
+            f"column {mapping['name']!r}, captions in {mapping['caption']!r}"
         )
     for state, counts in content["states"].items():
         if state == "matched":

@@ -145,7 +145,7 @@ def classify(
         connection.execute(statement, parameters)
 
 
-def counted(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
+def counts_by_state(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
     """Returns state -> number of rows, and examples."""
     counts = connection.execute(
         f"""SELECT state, count(*), min(number, {EXAMPLES}) FROM states

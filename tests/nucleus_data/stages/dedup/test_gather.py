@@ -11,6 +11,7 @@ from tests.support.clustered import source
 from tests.support.curated import picture
 
 
+@pytest.mark.slow
 def test_a_corpus_that_was_measured_otherwise_is_refused(corpus, release):
     run = curated.run(
         corpus.uri, "dedup", f"dedup.against.old={release.uri}", "inspect.max_pixels=9"
@@ -23,6 +24,7 @@ def test_a_corpus_that_was_measured_otherwise_is_refused(corpus, release):
         curated.run(corpus.uri, "dedup", "dedup.against.old=nowhere").do("dedup")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("records", [2_000_000, 2])
 def test_a_corpus_that_was_measured_in_part_is_refused(corpus, release, records):
     write_shard(release, 1, {"c.png": picture(3, (66, 44)), "d.png": picture(5)})

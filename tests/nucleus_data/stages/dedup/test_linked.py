@@ -32,6 +32,7 @@ def cut_of(folder, pairs, parts, *, foreign):
     return Cut(corpus.uri, {}, "d", pieces, parts, "work", foreign=foreign)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("foreign", [True, False])
 @pytest.mark.parametrize("parts", quick([1, 4, 10], [4]))
 def test_labels_are_those_of_a_union(tmp_path, parts, foreign):

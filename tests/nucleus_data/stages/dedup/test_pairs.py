@@ -204,7 +204,7 @@ def test_different_pictures_of_one_64_bit_hash_cost_little_each():
 
 
 def test_more_pairs_than_a_process_holds_are_refused(monkeypatch):
-    monkeypatch.setattr("nucleus_data.stages.dedup.pairs.FEWEST_PAIRS", 1)
+    monkeypatch.setattr("nucleus_data.stages.dedup.crowds.FEWEST_PAIRS", 1)
     two_bits = islice(combinations(range(64), 2), 100)
     near = np.array([1 << one | 1 << other for one, other in two_bits], np.uint64)
     table = copies(100, phash=near)

@@ -120,9 +120,10 @@ def test_a_failed_task_ends_the_search_and_publishes_nothing(tmp_path):
     assert not corpus.store.exists("tables/dedup/dedup/_published.json")
 
 
+@pytest.mark.slow
 def test_more_pairs_than_a_process_holds_end_the_search_with_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setattr("nucleus_data.stages.dedup.pairs.PAIRS_A_RECORD", 1)
-    monkeypatch.setattr("nucleus_data.stages.dedup.pairs.FEWEST_PAIRS", 1)
+    monkeypatch.setattr("nucleus_data.stages.dedup.crowds.PAIRS_A_RECORD", 1)
+    monkeypatch.setattr("nucleus_data.stages.dedup.crowds.FEWEST_PAIRS", 1)
     corpus = write_corpus(tmp_path, clustered_table(9, 200, centres=2))
     reports = []
 

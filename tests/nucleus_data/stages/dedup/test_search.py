@@ -95,6 +95,7 @@ def compiled_brute_force(codes, distance, out):
 near_zero = st.sets(st.integers(0, 63), max_size=6).map(lambda bits: sum(1 << bit for bit in bits))
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(
     st.sets(

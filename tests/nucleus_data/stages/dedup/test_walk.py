@@ -52,6 +52,7 @@ def test_the_walk_equals_the_naive_one_over_all_pairs(seed, count, share):
     assert by_id(ids, dropped_for) == expected
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(st.integers(0, 2**32), st.integers(0, 50), st.integers(1, 30))
 def test_records_of_other_corpora_stay_and_go_before_all(seed, count, others):

@@ -59,6 +59,7 @@ def decided(corpus, *overrides, line=("dedup", "select")):
     return made, {keys[row["id"]]: row for row in rows}
 
 
+@pytest.mark.slow
 def test_what_waits_for_scores_is_embedded_and_then_decided(corpus, clip, settings):
     _, rows = decided(corpus, RULES, *settings)
     assert {key: row["state"] for key, row in rows.items()} == {
@@ -106,6 +107,7 @@ def test_scores_are_of_the_stored_vector_and_other_heads_need_no_image(
     assert [row["b"] for row in new] != [row["b"] for row in scores]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", quick([2, 64], 1))
 def test_batches_change_no_byte(corpus, clip, settings, batch, tmp_path):
     made, _ = decided(corpus, *settings, line=("dedup", "select", "embed", "score"))

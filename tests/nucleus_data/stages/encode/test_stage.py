@@ -110,8 +110,8 @@ def test_what_is_there_is_not_made_again_and_what_is_missing_is(made):
     for name in lost:
         (made.path / "encoded" / name).unlink()
     made.run(dry_run=True)
-    assert "1 in 1 tars to do" in made.said[0]
-    assert "1 parts to do" in made.said[1]
+    assert "1 in 1 tar to do" in made.said[0]
+    assert "1 part to do" in made.said[1]
     assert set(made.files()) == set(before) - set(lost)
     made.run()
     assert made.files() == before

@@ -36,6 +36,7 @@ def test_the_true_format_names_the_member(corpus, tmp_path):
     assert [row["source.extension"] for row in rows(corpus)] == ["jpg", "jpg"]
 
 
+@pytest.mark.slow
 def test_a_kill_between_the_tar_and_the_records(corpus, tmp_path, monkeypatch):
     source = put(tmp_path / "p", {"a.png": tiny(1), "b.png": tiny(2), "b.txt": "b", "c.png": ""})
     reference = Corpus(str(tmp_path / "reference"), create=True)
@@ -66,6 +67,7 @@ def test_a_kill_between_the_tar_and_the_records(corpus, tmp_path, monkeypatch):
     assert build_shard(corpus, 0) == counts[0]
 
 
+@pytest.mark.slow
 def test_a_foreign_tar_is_refused(corpus, tmp_path):
     source = put(tmp_path / "p", {"a.png": tiny(1)})
     put(tmp_path / "q", {"z.png": tiny(2)})

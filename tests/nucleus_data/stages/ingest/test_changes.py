@@ -159,6 +159,7 @@ def test_captions_and_rows_of_a_list(corpus, tmp_path):
     assert again(corpus, source).changes == Changes(captions=1, gone=1)
 
 
+@pytest.mark.slow
 def test_a_source_in_an_object_store(tmp_path):
     memory = fsspec.filesystem("memory")
     memory.store.clear()

@@ -29,6 +29,7 @@ def listed(server, tmp_path):
     return str(source)
 
 
+@pytest.mark.slow
 def test_an_ingest_tells_of_each_host(corpus, tmp_path, server, hasty):
     said = {**QUICK, "allow_hosts": (HERE,)}
     plan_ingest(corpus, IngestSettings(source=listed(server, tmp_path), **said))
@@ -63,7 +64,7 @@ def test_a_run_says_which_hosts_were_in_trouble(tmp_path, server, hasty):
     )
     run.do("ingest")
     lines = "\n".join(said)
-    assert "1 hosts of 1 registered domains to contact" in lines
+    assert "1 host of 1 registered domain to contact" in lines
     assert "requests to 1 hosts were slowed down or given up" in lines
     assert f"{HERE} 3" in lines
 

@@ -47,6 +47,7 @@ def test_limit_sample_and_dry_run(corpus, tmp_path):
             plan_ingest(corpus, wanted, **wrong)
 
 
+@pytest.mark.slow
 def test_a_killed_ingest_is_completed(corpus, tmp_path):
     source = put(tmp_path / "p", {f"{i}.png": tiny(i) for i in range(4)})
     wanted = IngestSettings(source=str(source), images_per_shard=2)

@@ -148,6 +148,7 @@ def test_the_constants_enter_the_hash_by_their_content(placed, tmp_path):
     assert len(others | {first}) == 5
 
 
+@pytest.mark.slow
 def test_what_is_not_known_has_no_bucket_and_is_not_waited_for(placed, tmp_path):
     overrides = placed[3]
     records = {

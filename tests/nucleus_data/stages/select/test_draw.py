@@ -121,6 +121,7 @@ def test_b1_is_the_low_end_and_b8_the_high_end():
     assert np.mean(tiers[found == 1]) < 1.9 < 2.9 < np.mean(tiers[found == 8])
 
 
+@pytest.mark.slow
 def test_as_published_the_worst_would_be_in_the_middle():
     """Why places are standardised: z in 0..1 against centres from -1.75 to 1.75."""
     tiers, sizes = alike()

@@ -237,6 +237,7 @@ def shipped():
     return sorted(set(found))
 
 
+@pytest.mark.slow
 def test_what_runs_gives_the_values_of_what_was_written():
     """On 400 records with NULLs, of every shipped rule, order and score."""
     recipe = load_recipe(REPOSITORY / "configs" / "full" / "recipe.yaml", ["corpus=c"])

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,8 @@ from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.exchanged import get
 from nucleus_data.corpus.published import publish
 from nucleus_data.corpus.tables import PAIRS_SCHEMA, Table, table_schema
+from nucleus_data.stages.dedup import crowds
+from nucleus_data.stages.dedup.crowds import CROWD
 from nucleus_data.stages.dedup.pairs import find_duplicates
 from nucleus_data.stages.dedup.partitioned import write_pairs
 from nucleus_data.stages.dedup.rows import places_of
@@ -35,8 +38,12 @@ APART = 5  # shards between two that have records, so that pairs join many group
 PLACEHOLDERS = PlaceholderSettings(sites=3, captions=None)
 
 
-def curious(folder, seed, count=300):
-    """A corpus of clusters with its pairs, a rule and an order that leaves equals to the ids."""
+def curious(folder, seed, count=300, crowd=CROWD):
+    """A corpus of clusters with its pairs, a rule and an order that leaves equals to the ids.
+
+    Its table of pairs lists pictures with more than `crowd` pairs as members of crowds; what is
+    returned has all pairs.
+    """
     rng = np.random.default_rng(seed)
     both = clustered_table(seed, count + 40, centres=count // 40)
     rows, other = both.slice(0, count), both.slice(count)
@@ -62,7 +69,9 @@ def curious(folder, seed, count=300):
     settings = DedupSettings(against={"release": "there"})
     pairs = find_duplicates(rows, settings, [other])
     told = told_of(rows.append_column("source.url", [sites]))
-    plan = with_pairs(corpus, pairs, np.unique(shards).tolist())
+    with mock.patch.object(crowds, "CROWD", crowd):
+        written = find_duplicates(rows, settings, [other])
+    plan = with_pairs(corpus, written, np.unique(shards).tolist())
     kept = [
         (int(r), ident, place)
         for r, ident, place, well in zip(
@@ -70,7 +79,10 @@ def curious(folder, seed, count=300):
         )
         if well
     ]
-    return SimpleNamespace(corpus=corpus, plan=plan, pairs=pairs, told=told, kept=kept)
+    listed = written["distance"].null_count
+    return SimpleNamespace(
+        corpus=corpus, plan=plan, pairs=pairs, listed=listed, told=told, kept=kept
+    )
 
 
 def unbroken(records):
@@ -178,6 +190,21 @@ def test_partitions_and_memory_and_a_simple_walk_agree(tmp_path, seed, parts):
         {p.relative_to(f): p.read_bytes() for p in f.rglob("*") if p.is_file()} for f in folders
     )
     assert one == other
+
+
+@pytest.mark.slow
+def test_crowds_are_walked_in_partitions_as_in_memory(tmp_path):
+    made = curious(tmp_path, 2, count=160, crowd=2)
+    assert made.listed > 20
+    whole, cut = replace(made.plan, root="whole"), replace(made.plan, root="cut")
+    count = drop_duplicates(whole, made.corpus, len(made.pairs), inline)
+    assert drop_duplicates(cut, made.corpus, len(made.pairs) // 5, inline) == count
+    assert files_of(made.corpus, cut) == files_of(made.corpus, whole)
+    found, expected = dropped_of(made.corpus, whole), simple(made)
+    assert found.keys() == expected.keys()
+    own = [place for place, name in expected.items() if ":" not in name]
+    assert own
+    assert all(found[place] == expected[place] for place in own)
 
 
 @pytest.mark.slow

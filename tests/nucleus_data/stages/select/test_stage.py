@@ -68,6 +68,7 @@ def test_the_order_of_preference_says_which_duplicate_stays(corpus):
     )
 
 
+@pytest.mark.slow
 def test_the_sums_agree_with_what_was_published_and_kept_with_the_run(corpus):
     made, rows = select(corpus)
     content = published_selection(corpus.store, made.tables["selection"])
@@ -99,6 +100,7 @@ def test_without_the_walk_duplicates_are_kept(corpus):
     assert states == {"kept": 4, "rejected": 2, "duplicate": 0, "failed": 1, "pending": 0}
 
 
+@pytest.mark.slow
 def test_what_was_not_measured_is_pending(corpus):
     write_shard(corpus, 2, {"new.png": picture(7), "newer.png": picture(8)})
     made, rows = select(corpus)

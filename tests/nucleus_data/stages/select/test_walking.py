@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 
 from nucleus_data.corpus.exchanged import put
 from nucleus_data.corpus.tables import FAILED_SCHEMA, Table, table_schema
@@ -32,6 +33,7 @@ def test_an_error_says_in_which_shards(corpus):
     assert part in failure["error"]
 
 
+@pytest.mark.slow
 def test_answers_about_other_records_are_an_error(corpus, monkeypatch):
     run_one = walking.JudgeTask.run
 

@@ -76,6 +76,7 @@ def test_the_same_table_under_two_names_is_the_same_edition(made):
         pinned(corpus, "short", f"short@{now[:10]}")
 
 
+@pytest.mark.slow
 def test_an_edition_of_older_captions_is_the_one_that_was_made_of_them(made):
     """What `short` was when the recipe made it is `short@HASH` now: the same edition."""
     corpus, run = made

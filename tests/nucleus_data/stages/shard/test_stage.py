@@ -122,6 +122,7 @@ def test_a_limit_and_a_sample_choose_fewer(made):
     assert 8 < kept < 28
 
 
+@pytest.mark.slow
 def test_an_unknown_caption_is_refused_with_the_known_ones(made):
     with pytest.raises(RequestError) as error:
         shard(made, "shard.captions=[source, medium]")
@@ -143,6 +144,7 @@ def test_a_dry_run_counts_and_writes_nothing(made):
     assert content_of(made.store.path("")) == before
 
 
+@pytest.mark.slow
 def test_a_set_without_a_sample_is_whole_and_says_why(made):
     said = []
     run, folder = shard(made, "shard.resolutions=[1024]", said=said)

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.printed import counted
 from nucleus_data.sets.encoded import (
     MARKER,
     Value,
@@ -74,6 +75,7 @@ def changed(folder, file, at):
     path.write_bytes(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", quick((12, 150), 1))
 def test_a_flipped_byte_anywhere_is_found_and_the_sample_is_named(made, every):
     folder, latents, texts = made
@@ -204,6 +206,7 @@ def without(folder, texts, lost):
     return file
 
 
+@pytest.mark.slow
 def test_each_sample_whose_caption_has_no_states_is_told(made):
     folder, _, texts = made
     samples = {}
@@ -222,7 +225,8 @@ def test_each_sample_whose_caption_has_no_states_is_told(made):
         ("encoded", file, f"its caption has no text states (text {text_key(lost).hex()})")
     }
     shown = "\n".join(table(faults))
-    assert f"encoded: {len(faults)}, {len(samples[lost])} samples. What to do: remove" in shown
+    some = counted(len(samples[lost]), "sample")
+    assert f"encoded: {len(faults)}, {some}. What to do: remove" in shown
     # The notes are gone: with the states there again, nothing is left.
     assert folder.store.find("verify") == []
     folder.store.put(folder.name(file), whole)

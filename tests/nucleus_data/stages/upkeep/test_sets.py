@@ -29,6 +29,7 @@ def members(folder, path):
         return [(m.name, m.offset_data, tar.extractfile(m).read()) for m in tar]
 
 
+@pytest.mark.slow
 def test_only_the_tars_that_hold_them_are_rewritten(tmp_path):
     corpus, folder = corpus_with_set(tmp_path, shards=2, images=5, a_tar=4)
     before, manifest = tree(folder.url()), folder.manifest()

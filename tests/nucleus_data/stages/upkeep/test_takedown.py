@@ -153,6 +153,7 @@ def test_records_that_are_made_again_are_tombstones_too(corpus):
     assert rows(corpus) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("few", [find.FEW_HOSTS, 0])
 def test_by_url_and_host_and_failed_downloads_too(tmp_path, monkeypatch, few):
     monkeypatch.setattr(find, "FEW_HOSTS", few)

@@ -41,6 +41,7 @@ def test_a_whole_one(tar):
     assert faults(*tar) == []
 
 
+@pytest.mark.slow
 def test_every_byte_is_of_a_sample(tar):
     data, entry, index = tar
     untold = 0

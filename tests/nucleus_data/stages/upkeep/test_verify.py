@@ -173,6 +173,7 @@ def test_what_should_not_be_in_it(made, tmp_path):
     add_blocked(corpus.store, [Entry(ID, ident(0, 3))])
     evaluation, _ = corpus_with_set(tmp_path / "e", shards=1, images=2)
     near = {"shard": 1, "row": 2, "id": ident(1, 2), "other_id": "test:1", "exact": False}
+    near["distance"] = 3
     pairs = corpus.at("dedup", "d" * 16)  # of another corpus's record
     pairs.append(1, pa.Table.from_pylist([near], PAIRS_SCHEMA), {})
     found = verified(corpus, folder, {"test": evaluation.uri}, pairs.config_hash)

@@ -104,6 +104,7 @@ def test_the_choice_of_pictures_adds_its_variance():
     assert degrees == pytest.approx(variance**2 / (parts[0] ** 2 / 29 + parts[1] ** 2 / 19))
 
 
+@pytest.mark.slow
 def test_equal_runs_on_other_pictures_do_not_alarm():
     """Each picture has a difference of its own, which all seeds see: seeds alone are too sure."""
     rng = np.random.default_rng(1)

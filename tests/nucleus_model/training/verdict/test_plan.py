@@ -76,6 +76,7 @@ def test_disjoint_sets_are_told_by_pictures_of_their_own(sets):
     assert len(unseen & mine) == len(unseen & others) == len(unseen) / 2 >= 1
 
 
+@pytest.mark.slow
 def test_a_reference_is_the_yardstick_and_nobody_trains_on_it(sets):
     found = planned(sets, "all", "said", reference="part")
     assert set(column(found, "read_from", lambda row: row["reference"])) == {"reference"}
@@ -137,6 +138,7 @@ def test_a_claim_about_recipes_draws_whole_clusters_another_time_each(sets):
         assert ids == {ident for ident in trained if clusters[ident] in taken}
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_told(sets, tmp_path):
     large = SETTINGS.model_copy(update={"resolution": 512})
     with pytest.raises(ValueError, match="has no resolution 512"):

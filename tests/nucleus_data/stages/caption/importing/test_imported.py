@@ -367,6 +367,7 @@ def test_of_two_columns_of_one_name_none_is_taken(corpus, tmp_path):
             imported(corpus, tmp_path / name)
 
 
+@pytest.mark.slow
 def test_a_file_whose_name_is_no_utf8_is_read(corpus, tmp_path):
     source = tmp_path / "x\udcff.csv"
     source.write_text("key,text\n0/0.bin,a cat\n0/1.bin,\n")

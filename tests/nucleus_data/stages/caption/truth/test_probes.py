@@ -37,6 +37,7 @@ def alone_of(engine):
     return [ask for ask in engine.asked if ask.key.startswith("probe/")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", quick(MODELS, 2))
 @pytest.mark.parametrize("copies", quick([1, 20], 1))
 def test_a_right_engine_is_never_stopped_whatever_its_model_says_and_batching_changes(
@@ -59,6 +60,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fault", "share", "says"), quick(WRONG, 1, 3))
 @pytest.mark.parametrize("variant", quick(["very_short", "long"], 1))
 def test_a_wrong_engine_is_stopped_with_what_was_found_and_what_to_do(fault, share, says, variant):
@@ -69,6 +71,7 @@ def test_a_wrong_engine_is_stopped_with_what_was_found_and_what_to_do(fault, sha
     assert "caption.probes=0" in found.stopped
 
 
+@pytest.mark.slow
 def test_a_question_with_one_answer_for_nearly_all_pictures_is_not_taken_for_a_blind_model():
     shown = pictures(3, COUNT)
     found = run_probes(Pretended(shown, MODELS["watermark"]), shown, "short")
@@ -216,6 +219,7 @@ def test_an_engine_that_fails_on_probes_stops_nothing():
     assert (found.stopped, found.counts["truth_probes"]) == ("", 0)
 
 
+@pytest.mark.slow
 def test_the_chosen_pictures_depend_on_no_order_and_are_no_copies_of_each_other():
     shown = pictures(3, COUNT, copies=10)
     probes = Probes(32, decoding(shown))
