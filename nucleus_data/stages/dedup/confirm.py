@@ -53,8 +53,12 @@ def aspect_difference(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArr
     Returns:
         float64[N], 0 or more; 0 only for equal rounded ratios.
     """
-    left, right = rounded_aspect(one), rounded_aspect(other)
-    return np.maximum(left, right) / np.minimum(left, right) - 1
+    return stretch(rounded_aspect(one), rounded_aspect(other))
+
+
+def stretch(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Computes `aspect_difference` from rounded aspect ratios, float64[N] each."""
+    return np.maximum(one, other) / np.minimum(one, other) - 1
 
 
 def confirm(

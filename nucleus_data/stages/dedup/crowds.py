@@ -23,7 +23,7 @@ from nucleus_data.stages.dedup.rows import LISTED, NEAR, Rows, corpus_of
 from nucleus_data.stages.dedup.settings import DedupSettings
 from nucleus_data.stages.dedup.walk import components
 
-CROWD = 1_000  # pairs of a picture in one block, from more of which on it is crowded
+CROWD = 100  # pairs of a picture in one block, from more of which on it is crowded
 AT_ONCE = 1 << 22  # pairs that are collected before those of crowded pictures are dropped
 
 # Pairs that a process holds, for each of `partition_records`: by default 32 million. But no fewer

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from nucleus_data.stages.dedup.classes import Members, first_of_runs, runs_of
 from nucleus_data.stages.dedup.codes import Codes, Distances, Indices
-from nucleus_data.stages.dedup.confirm import aspect_difference, rounded_aspect
+from nucleus_data.stages.dedup.confirm import rounded_aspect, stretch
 from nucleus_data.stages.dedup.crowds import thinned
 from nucleus_data.stages.dedup.groups import Groups, group_equal
 from nucleus_data.stages.dedup.rows import (
@@ -174,18 +174,20 @@ def confirmed(
         counts: Receives `candidates`, the number of pairs that were compared.
     """
     members = Members(groups, leaders["hash256"])
+    shapes, foreign = rounded_aspect(_size(leaders)), corpus_of(leaders["place"]) > 0
     for one, other, distance in near:
         for pairs in members.of_pairs(one, other, settings.hash256_distance):
             counts["candidates"] += pairs.candidates
-            aspect = aspect_difference(_size(leaders[pairs.one]), _size(leaders[pairs.other]))
+            aspect = stretch(shapes[pairs.one], shapes[pairs.other])
             agree = aspect <= settings.aspect_tolerance
+            agree &= ~(foreign[pairs.one] & foreign[pairs.other])
             found = np.empty(np.count_nonzero(agree), NEAR)
             found["one"] = np.minimum(pairs.one, pairs.other)[agree]
             found["other"] = np.maximum(pairs.one, pairs.other)[agree]
             found["distance"] = distance[pairs.pair[agree]]
             found["distance256"] = pairs.distance256[agree]
             found["aspect_difference"] = aspect[agree]
-            yield found[corpus_of(leaders["place"][found["one"]]) == 0]
+            yield found
 
 
 def edges_of(leaders: Rows, near: Rows) -> Rows:

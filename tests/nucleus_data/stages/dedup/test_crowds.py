@@ -31,6 +31,11 @@ def crowded_from(pairs, at_once=crowds.AT_ONCE):
         yield
 
 
+def all_pairs(rows, wanted=None, others=()):
+    with crowded_from(10**9):
+        return find_duplicates(rows, wanted, others)
+
+
 def is_listed(pairs):
     return pairs.filter(pairs["distance"].is_null())
 
@@ -71,7 +76,7 @@ def nearly_all_near(count, seed=0):
 @given(st.integers(0, 2**32), st.integers(0, 70), st.sampled_from([0, 1, 4]))
 def test_the_walk_is_that_over_all_pairs(seed, count, most):
     rows = clustered_table(seed, count, centres=2)
-    expected = decided(rows, find_duplicates(rows), seed)
+    expected = decided(rows, all_pairs(rows), seed)
     with crowded_from(most):
         assert decided(rows, find_duplicates(rows), seed) == expected
 
@@ -81,15 +86,15 @@ def test_the_walk_is_that_over_all_pairs(seed, count, most):
 def test_so_it_is_with_records_of_other_corpora(seed, count, others):
     both = clustered_table(seed, count + others, centres=2)
     rows, other = both.slice(0, count), both.slice(count)
-    all_pairs = find_duplicates(rows, RELEASE, [other])
-    expected = decided(rows, all_pairs, seed)
+    whole = all_pairs(rows, RELEASE, [other])
+    expected = decided(rows, whole, seed)
     with crowded_from(1):
         pairs = find_duplicates(rows, RELEASE, [other])
     assert decided(rows, pairs, seed) == expected
     # Whoever asks which records have a copy in another corpus gets the same answer.
     abroad = (
         found.filter(pc.and_(found["other_shard"].is_null(), found["distance"].is_valid()))
-        for found in (pairs, all_pairs)
+        for found in (pairs, whole)
     )
     some, every = ({*rows["id"].to_pylist()} for rows in abroad)
     assert some == every
@@ -98,7 +103,7 @@ def test_so_it_is_with_records_of_other_corpora(seed, count, others):
 @pytest.mark.parametrize("most", quick([2, 0, 10], 1))
 def test_what_is_connected_by_pairs_is_connected(most):
     rows = clustered_table(5, 200, centres=3)
-    whole = find_duplicates(rows)
+    whole = all_pairs(rows)
     with crowded_from(most):
         pairs = find_duplicates(rows)
     assert is_listed(pairs).num_rows > 10
@@ -114,7 +119,7 @@ def test_a_crowd_is_listed_in_rows_that_do_not_grow_with_its_square():
     assert pairs.schema.equals(CROWDED_PAIRS_SCHEMA)
     assert pairs.num_rows < 20 * count < count**2 / 20  # of two crowded pictures, there is none
     assert clusters(pairs).keys() == {*rows["id"].to_pylist()}
-    everything = find_duplicates(rows)
+    everything = all_pairs(rows)
     assert everything.num_rows == count * (count - 1) // 2
     for seed in (0, 1):
         found = decided(rows, pairs, seed)
@@ -129,7 +134,7 @@ def test_without_crowds_the_table_has_no_more_columns():
 def test_the_settings_decide_in_crowds_as_elsewhere():
     rows = nearly_all_near(150)
     wanted = DedupSettings(distance=2, hash256_distance=6)
-    expected = decided(rows, find_duplicates(rows, wanted), 3, wanted)
+    expected = decided(rows, all_pairs(rows, wanted), 3, wanted)
     with crowded_from(10):
         pairs = find_duplicates(rows, wanted)
     assert is_listed(pairs).num_rows > 20
