@@ -108,8 +108,8 @@ class Dedup(CorpusStage[DedupSettings]):
         others = f" and {counts['others']:,} of other corpora" if self.settings.against else ""
         if counts["crowded"]:
             run.say(
-                f"dedup: {counts['crowded']:,} pictures have more than {CROWD:,} near copies that "
-                "are not equal to them; they are listed once each, without the pairs among them"
+                f"dedup: pictures with more than {CROWD:,} near but unequal copies are listed "
+                f"({counts['crowded']:,} times) instead of all pairs of them"
             )
         run.say(
             f"dedup: {counted(counts['records'], 'record')}{others}, "
