@@ -87,13 +87,10 @@ def find_pairs(records: Rows, settings: DedupSettings) -> tuple[pa.Table, Counte
     exact, pictures = by_bytes(records)
     links, leaders = by_class(pictures)
     groups = group_equal(leaders["phash"])
-    equal = equal_codes(leaders, groups, settings, counts)
-    near = (
-        confirmed(leaders, groups, candidates, settings, counts)
-        for candidates in _by_block(groups.codes, settings)
-    )
+    confirming = Confirming(leaders, groups, settings, counts)
+    near = map(confirming.near, _by_block(groups.codes, settings))
     edges, listed, held = [exact, links], [], 0
-    for found in chain([equal], near):
+    for found in chain([confirming.equal_codes()], near):
         stored, members = thinned(found, leaders, settings, held)
         held += len(stored)
         edges.append(edges_of(leaders, stored))
@@ -146,48 +143,50 @@ def by_class(pictures: Rows) -> tuple[Rows, Rows]:
     return _links(pictures, first), pictures[first == np.arange(len(pictures))]
 
 
-def equal_codes(
-    leaders: Rows, groups: Groups, settings: DedupSettings, counts: Counter[str]
-) -> Iterator[Rows]:
-    """Yields the confirmed pairs of leaders with equal pHashes, as `NEAR` rows."""
-    shared = np.flatnonzero(np.diff(groups.starts) > 1)
-    same = (shared, shared, np.zeros(len(shared), dtype=np.int8))
-    return confirmed(leaders, groups, [same], settings, counts)
-
-
-def confirmed(
-    leaders: Rows,
-    groups: Groups,
-    near: CodePairs,
-    settings: DedupSettings,
-    counts: Counter[str],
-) -> Iterator[Rows]:
-    """Yields the pairs of leaders that count, of those with near pHashes, as `NEAR` rows.
-
-    Pairs of which both records are from other corpora are left out.
+class Confirming:
+    """Confirms pairs of leaders, of those with near pHashes.
 
     Args:
         leaders: `PICTURE` rows that represent their classes, ordered by place.
         groups: The leaders grouped by their pHashes.
-        near: Pairs of indices into `groups.codes`, with their distances in bits.
         settings: What counts as near.
         counts: Receives `candidates`, the number of pairs that were compared.
     """
-    members = Members(groups, leaders["hash256"])
-    shapes, foreign = rounded_aspect(_size(leaders)), corpus_of(leaders["place"]) > 0
-    for one, other, distance in near:
-        for pairs in members.of_pairs(one, other, settings.hash256_distance):
-            counts["candidates"] += pairs.candidates
-            aspect = stretch(shapes[pairs.one], shapes[pairs.other])
-            agree = aspect <= settings.aspect_tolerance
-            agree &= ~(foreign[pairs.one] & foreign[pairs.other])
-            found = np.empty(np.count_nonzero(agree), NEAR)
-            found["one"] = np.minimum(pairs.one, pairs.other)[agree]
-            found["other"] = np.maximum(pairs.one, pairs.other)[agree]
-            found["distance"] = distance[pairs.pair[agree]]
-            found["distance256"] = pairs.distance256[agree]
-            found["aspect_difference"] = aspect[agree]
-            yield found
+
+    def __init__(
+        self, leaders: Rows, groups: Groups, settings: DedupSettings, counts: Counter[str]
+    ) -> None:
+        self.groups, self.settings, self.counts = groups, settings, counts
+        self.members = Members(groups, leaders["hash256"])
+        self.shapes = rounded_aspect(_size(leaders))
+        self.foreign = corpus_of(leaders["place"]) > 0
+
+    def equal_codes(self) -> Iterator[Rows]:
+        """Yields the confirmed pairs of leaders with equal pHashes, as `NEAR` rows."""
+        shared = np.flatnonzero(np.diff(self.groups.starts) > 1)
+        return self.near([(shared, shared, np.zeros(len(shared), dtype=np.int8))])
+
+    def near(self, candidates: CodePairs) -> Iterator[Rows]:
+        """Yields the pairs of leaders that count, as `NEAR` rows.
+
+        Pairs of which both records are from other corpora are left out.
+
+        Args:
+            candidates: Pairs of indices into `groups.codes`, with their distances in bits.
+        """
+        for one, other, distance in candidates:
+            for pairs in self.members.of_pairs(one, other, self.settings.hash256_distance):
+                self.counts["candidates"] += pairs.candidates
+                aspect = stretch(self.shapes[pairs.one], self.shapes[pairs.other])
+                agree = aspect <= self.settings.aspect_tolerance
+                agree &= ~(self.foreign[pairs.one] & self.foreign[pairs.other])
+                found = np.empty(np.count_nonzero(agree), NEAR)
+                found["one"] = np.minimum(pairs.one, pairs.other)[agree]
+                found["other"] = np.maximum(pairs.one, pairs.other)[agree]
+                found["distance"] = distance[pairs.pair[agree]]
+                found["distance256"] = pairs.distance256[agree]
+                found["aspect_difference"] = aspect[agree]
+                yield found
 
 
 def edges_of(leaders: Rows, near: Rows) -> Rows:

@@ -156,13 +156,13 @@ class _Work:
         """Links equal pictures, writes each class's leader, and counts the bits of pHashes."""
         from nucleus_data.stages.dedup.crowds import thinned
         from nucleus_data.stages.dedup.groups import group_equal
-        from nucleus_data.stages.dedup.pairs import by_class, edges_of, equal_codes, set_bits
+        from nucleus_data.stages.dedup.pairs import Confirming, by_class, edges_of, set_bits
 
         pictures = by_place(self._read("pictures", number, PICTURE))
         links, leaders = by_class(pictures)
         groups = group_equal(leaders["phash"])
         candidates: Counter[str] = Counter()
-        equal = equal_codes(leaders, groups, self.settings, candidates)
+        equal = Confirming(leaders, groups, self.settings, candidates).equal_codes()
         near, listed = thinned(equal, leaders, self.settings)
         name = f"classes-{number:06d}"
         self._write_edges(name, np.concatenate([links, edges_of(leaders, near)]))
@@ -184,14 +184,14 @@ class _Work:
         """Finds and confirms the near pairs among the leaders that share values of the block."""
         from nucleus_data.stages.dedup.crowds import thinned
         from nucleus_data.stages.dedup.groups import group_equal
-        from nucleus_data.stages.dedup.pairs import confirmed, edges_of
+        from nucleus_data.stages.dedup.pairs import Confirming, edges_of
         from nucleus_data.stages.dedup.search import pairs_of_block
 
         leaders = by_place(self._read(self._dealt(), number, PICTURE))
         groups = group_equal(leaders["phash"])
         codes = pairs_of_block(groups.codes, self._layout(), self.phase.block)
         candidates: Counter[str] = Counter()
-        found = confirmed(leaders, groups, codes, self.settings, candidates)
+        found = Confirming(leaders, groups, self.settings, candidates).near(codes)
         near, listed = thinned(found, leaders, self.settings)
         name = f"{self.phase.label}-{number:06d}"
         self._write_edges(name, edges_of(leaders, near))
