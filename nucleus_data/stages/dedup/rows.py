@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from nucleus_data.corpus.tables import CROWD_FIELDS
+from nucleus_data.corpus.tables import CROWDED_PAIRS_SCHEMA
 from nucleus_data.corpus.tables import PAIRS_SCHEMA as PAIRS
 
 # `width` is 0 if the image was not measured; its hashes are then undefined.
@@ -215,10 +215,9 @@ def pairs_table(edges: Rows, corpora: tuple[str, ...] = (), listed: Rows | None 
     members["other_hash256"] = pa.FixedSizeBinaryArray.from_buffers(
         pa.binary(32), len(listed), [None, hashes]
     )
-    schema = pa.schema([*PAIRS, *CROWD_FIELDS])
-    whole = [field for field in schema if field.name in members]
-    tables = [table, pa.table(members, schema=pa.schema(whole))]
-    together = pa.concat_tables(tables, promote_options="default").select(schema.names)
+    fields = [field for field in CROWDED_PAIRS_SCHEMA if field.name in members]
+    tables = [CROWDED_PAIRS_SCHEMA.empty_table(), table, pa.table(members, pa.schema(fields))]
+    together = pa.concat_tables(tables, promote_options="default")
     order = np.lexsort((np.arange(together.num_rows), places_of(together)))
     return together.take(pa.array(order)).combine_chunks()
 
