@@ -10,13 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 
+from nucleus_model.settings.verdict import VerdictSettings
 from nucleus_model.training.verdict.drawn import Drawn, stored
+from nucleus_model.training.verdict.plan import Arm, plan_comparison
 from scripts.verdict.cases import FULL, PARTS, QUICK, cases
 from scripts.verdict.faults import KINDS, clean, named
 from scripts.verdict.lines import Lines
-from scripts.verdict.pool import pool
+from scripts.verdict.pool import pool, write_set
 from scripts.verdict.table import arms_of, drawn_share, fitting_halves, table
 from scripts.verdict_self_test import LINES, main
 from tests.support.quick import quick
@@ -235,3 +238,20 @@ def test_the_pool_is_the_same_each_time():
     assert one.caption == other.caption
     assert np.array_equal(np.asarray(one.picture), np.asarray(other.picture))
     assert json.dumps(one.item.caption)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dose", KINDS["duplicates"].doses)
+def test_planted_duplicates_are_counted(dose, tmp_path):
+    pictures = pool(200)
+    arms = [
+        Arm(str(write_set(tmp_path / name, records)), name=name)
+        for name, records in (
+            ("clean", clean(pictures)),
+            ("b", KINDS["duplicates"].plant(pictures, dose, 0)),
+        )
+    ]
+    planned = plan_comparison(*arms, VerdictSettings(preset="debug", pictures=20))
+    trained = pc.sum(planned.pictures.column("b")).as_py()
+    assert planned.copies["a"] == 0
+    assert planned.copies["b"] / trained == pytest.approx(dose, abs=0.06)

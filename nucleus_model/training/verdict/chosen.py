@@ -1,5 +1,6 @@
 """Chooses the pictures a comparison evaluates on: unseen ones, and from which set to read each."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -44,6 +45,15 @@ class Unseen:
             else:
                 chosen.append(ident)
         return chosen
+
+    def repeated(self, name: str, ids: Iterable[str]) -> int:
+        """Counts an arm's training pictures that show what another one of them shows.
+
+        Of pictures with the same bytes, or in the same cluster, all but one are counted.
+        """
+        hashes, shown = self.hashes[name], Counter[str]()
+        shown.update(self.clusters.get(i) or hashes[i] for i in ids)
+        return shown.total() - len(shown)
 
     def notes(self) -> tuple[str, ...]:
         """Returns a note about the pictures left out, if there were any."""

@@ -50,7 +50,8 @@ LIMITS = (
     "belong together and can be learned, not fine detail or rare concepts.",
     "Anything at other resolutions, or after longer training than these steps.",
     "Whether the reference is what the model is for: the verdict is about its pictures.",
-    "Duplicates of some pictures among many: they show as memorising only when there are plenty.",
+    "What duplicates cost, unless there are plenty. Copies with the same bytes are counted "
+    "instead; for a claim about recipes, also those that `dedup` found.",
 )
 Tables = Mapping[str, Sequence[pa.Table]]
 
@@ -110,6 +111,7 @@ def found_in(planned: Planned, out: Path, tables: Tables, pilot: int | None) -> 
         image_tokens=round(sum(met)) * a_picture,
         chosen={"memorised": memory_variance(tables, planned.memory)},
         drawn=weights(stored(settings.preset)[0], shared(planned)),
+        copies=(_copies(planned, "a"), _copies(planned, "b")),
     )
     a, b = (values[arm]["loss"][:pilot] for arm in ("a", "b"))
     own = 100 * pilot_deviation(a, b, pairs=pairs) / abs(float(a.mean()))
@@ -205,15 +207,26 @@ def _rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return [jsonable(asdict(row)) for row in rows]
 
 
+def _trained(planned: Planned, arm: str) -> int:
+    """Counts the pictures that an arm trains on."""
+    return int(pc.sum(planned.pictures.column(arm)).as_py())
+
+
+def _copies(planned: Planned, arm: str) -> float:
+    """Returns the share of an arm's pictures that repeat another one of them, 0 to 1."""
+    return planned.copies[arm] / _trained(planned, arm)
+
+
 def _arm(planned: Planned, name: str, taken: int) -> dict[str, Any]:
     """Describes an arm for the page."""
     arm = planned.arms[name]
-    pictures = int(pc.sum(planned.pictures.column(name)).as_py())
+    pictures = _trained(planned, name)
     share = planned.settings.share if planned.settings.claim == "recipes" else 1
     return {
         "name": arm.name or arm.folder,
         "edition": arm.edition,
         "pictures": pictures,
+        "copies": planned.copies[name],
         "epochs": taken / (pictures * share),
     }
 

@@ -83,6 +83,8 @@ class Planned:
         digests: Hashes of their content.
         pictures: Table with the schema `PICTURES`, sorted by id.
         notes: Notes for people about the reference.
+        copies: Arm -> number of its training pictures that repeat another one of them, by their
+            bytes or clusters.
     """
 
     settings: VerdictSettings
@@ -90,6 +92,7 @@ class Planned:
     digests: Mapping[str, str]
     pictures: pa.Table
     notes: tuple[str, ...] = ()
+    copies: Mapping[str, int] = field(default_factory=dict)
 
     def pin(self) -> dict[str, Any]:
         """Returns the comparison's identity, JSON-able; it does not include the sets' locations."""
@@ -104,7 +107,12 @@ class Planned:
             name: {k: v for k, v in asdict(arm).items() if k != "storage_options"}
             for name, arm in self.arms.items()
         }
-        return {**self.pin(), "arms": arms, "notes": list(self.notes)}
+        return {
+            **self.pin(),
+            "arms": arms,
+            "notes": list(self.notes),
+            "copies": dict(self.copies),
+        }
 
     @property
     def memory(self) -> Memory:
@@ -200,7 +208,8 @@ def plan_comparison(
             "used instead, and a set does better on pictures like its own",
         )
     digests = {name: opened.digest for name, opened in sets.items()}
-    return Planned(settings, arms, digests, pa.Table.from_pylist(rows, PICTURES), notes)
+    copies = {name: new.repeated(name, ids) for name, ids in train.items()}
+    return Planned(settings, arms, digests, pa.Table.from_pylist(rows, PICTURES), notes, copies)
 
 
 def _why_empty(opened: TrainingSet) -> str:

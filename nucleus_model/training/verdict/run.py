@@ -86,6 +86,7 @@ def read_plan(out: Path, storage_options: Mapping[str, Mapping[str, Any]] | None
         content["digests"],
         pq.read_table(out / PICTURES_FILE),
         tuple(content["notes"]),
+        content.get("copies", {}),  # not in plans of earlier versions
     )
 
 

@@ -21,6 +21,8 @@ HEADS = {
 }
 # Of fewer seeds, false alarms were never counted: all of the self-test's comparisons have six.
 FEW = 6
+# From this difference of shares on, copies are stated.
+COPIES = 0.01
 # How the sentence names a measure when it states its change.
 WORDS: Mapping[str, str] = {
     "loss": "loss",
@@ -39,6 +41,7 @@ def sentence(
     *,
     pairs: bool = True,
     image_tokens: int | None = None,
+    copies: tuple[float, float] = (0.0, 0.0),
 ) -> str:
     """Returns the verdict in one line.
 
@@ -48,8 +51,10 @@ def sentence(
         replicates: Number of replicates of each arm.
         pairs: Whether seeds are paired.
         image_tokens: Image tokens of all runs together; None if unknown.
+        copies: Shares of each set's pictures that repeat another one of it, 0 to 1. They are
+            counted, not measured, so they are stated whatever the word is.
     """
-    end = _size(replicates, pairs=pairs, image_tokens=image_tokens)
+    end = _copied(*copies) + _size(replicates, pairs=pairs, image_tokens=image_tokens)
     loss = findings[0]
     # Significant findings that do not count, and whose direction is not that of the word.
     aside = [
@@ -80,6 +85,15 @@ def sentence(
         parts.append(_change(loss))
     parts += [f"but {_change(finding)}{_scaled(finding)}" for finding in aside if word != "mixed"]
     return f"{HEADS[word]}: {', '.join(parts)}; {end}"
+
+
+def _copied(a: float, b: float) -> str:
+    """Returns a clause about copies if one set has more of them than the other; else empty."""
+    if abs(b - a) < COPIES:
+        return ""
+    (more, many), (less, few) = sorted((("A", a), ("B", b)), key=lambda one: -one[1])
+    rest = f"{_figure(100 * few)} % of {less}'s" if few else f"none of {less}'s"
+    return f"{_figure(100 * many)} % of {more}'s pictures are copies of others in it ({rest}); "
 
 
 def _size(replicates: tuple[int, int], *, pairs: bool, image_tokens: int | None) -> str:

@@ -39,7 +39,7 @@ def content(**changes):
         "tokens": [1, 2, 3],
         **{kind: {arm: [1.0, None, 0.5] for arm in "ab"} for kind in ("mean", "low", "high")},
     }
-    arm = {"name": BAD, "edition": None, "pictures": 9, "epochs": 1.5}
+    arm = {"name": BAD, "edition": None, "pictures": 9, "copies": 4, "epochs": 1.5}
     return {
         "sentence": "B is better",
         "claim": "these",
@@ -93,6 +93,7 @@ def test_the_sentence_and_what_differs_are_shown_and_nothing_is_interpreted():
     assert "preset debug, text encoder all-MiniLM-L6-v2<" in page
     assert "2 more could not be decoded" in page
     assert "7 smaller groups not shown" in page
+    assert page.count("9 pictures (4 of them copies of others in it), 1.50 epochs") == 2
     assert "<script" not in page
     assert page.count("&lt;script&gt;alert(1)") >= 8
     assert "not shown</" not in page.replace("groups not shown</", "")

@@ -1,22 +1,35 @@
-"""The check `empty`: the answer has no content."""
+"""The check `empty`: the answer, or the object of one of its sentences, has no content."""
 
+import re
 from typing import ClassVar
 
 from nucleus_data.stages.caption.checks.check import Check, Said
 from nucleus_data.stages.caption.prompts import visible
 
 # Fillers in place of a caption, with or without brackets and a full stop.
-NOTHING = frozenset(["n/a", "none", "nan", "undefined", "no caption", "no description", "no text"])
+NOTHING = frozenset(
+    ["n/a", "n.a", "none", "nan", "undefined", "no caption", "no description", "no text"]
+)
+# A word that announces something, or the colon or exclamation mark of an opening, and then a full
+# stop or comma on its own. (Some captioners write a space before every mark, but what they announce
+# still comes before it.)
+_HOLE = re.compile(
+    r"(?:^|(?:[:!?]|\b(?:an?|the|of|with|and|including|there|out|(?:i|a)s|are|was|were"
+    r"|show(?:s|ing)?|depict(?:s|ing)?|featur(?:es?|ing)|displays?|present(?:s|ing)|illustrates?"
+    r"|portray(?:s|ing)?|contain(?:s|ing)?|captur(?:es?|ing)|sees?|notices?|observes?))\s+)"
+    r"[.,](?=\s|$)",
+    re.IGNORECASE,
+)
 
 
 class Empty(Check):
-    """Nothing visible, or a filler in place of a caption (`N/A`)."""
+    """Nothing visible, a filler in place of a caption (`N/A`), or a hole ("It shows .")."""
 
     name: ClassVar[str] = "empty"
     rank: ClassVar[int] = 10
 
     def find(self, said: Said) -> str | None:
-        """Finds texts without visible characters, of up to three punctuation marks, or a filler."""
+        """Finds invisible text, up to three punctuation marks, fillers, and holes in sentences."""
         text = said.text.strip()
         if not visible(text):
             return f"the model ended after {said.tokens} tokens with {said.text[:40]!r}"
@@ -27,4 +40,7 @@ class Empty(Check):
             or (len(text) < 24 and text.strip("[]()<>.\"' ").casefold() in NOTHING)
         ):
             return f"the model said {text!r}"
+        own = said.own.strip()
+        if (own[:1] in ".," or " ." in own or " ," in own) and (hole := _HOLE.search(own)):
+            return f"nothing follows {own[max(0, hole.start() - 20) : hole.end()]!r}"
         return None

@@ -102,6 +102,9 @@ def test_what_is_trained_on_under_another_id_is_measured_by_nobody(sets, tmp_pat
     assert len(measured) >= 2
     assert not trained & {twin.get(ident) for ident in measured}
     assert any("show what an arm trains on under another id" in note for note in found.notes)
+    both_trained = {ident for ident in trained if twin.get(ident) in trained}
+    assert found.copies == dict.fromkeys("ab", len(both_trained) / 2)
+    assert found.copies["a"] > 5
     assert len(measured) < len(
         column(planned(sets, "all", "all"), "id", lambda row: not (row["a"] or row["b"]))
     )

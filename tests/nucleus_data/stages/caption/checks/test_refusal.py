@@ -82,7 +82,30 @@ def test_signs_and_jokes_are_no_refusals(text):
         "A red ring. Due to privacy concerns, I am unable to describe more.",
         "Je ne peux pas décrire cette photo.",
         "Ich bin leider nicht in der Lage, dieses Bild zu beschreiben.",
+        "Dabei kann ich leider nicht behilflich sein.",
+        "Il m'est impossible de décrire cette image.",
+        "No me es posible describir esta fotografía.",
+        "Não me é possível descrever a imagem.",
+        "Non mi è possibile descrivere la foto.",
+        "Простите, но я не вижу изображения.",
+        "画像が見つかりません。もう一度アップロードしてください。",
+        "图片无法显示，请重新上传。",
+        "이 사진을 설명할 수 없습니다.",
     ],
 )
 def test_refusals_by_their_kind(text):
     assert Refusal().find(Said(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Da kann ich mich ausruhen, steht auf der Bank.",
+        "Das Schild sagt, dass man hier nicht parken kann.",
+        "画像の中央に赤い円があります。",
+        "사진을 찍는 남자가 있습니다.",
+        "图片中有一只猫。",
+    ],
+)
+def test_captions_in_other_languages_are_no_refusals(text):
+    assert Refusal().find(Said(text)) is None
