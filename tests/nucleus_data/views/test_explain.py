@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from nucleus_data.corpus.tables import PAIRS_SCHEMA, Table
+from nucleus_data.corpus.tables import CROWDED_PAIRS_SCHEMA, PAIRS_SCHEMA, Table
 from nucleus_data.errors import RequestError
 from nucleus_data.hashing import record_id
 from nucleus_data.views.explain import explain, explain_lines
@@ -238,3 +238,18 @@ def test_keys_of_a_pair_are_read_from_their_shards_alone(tmp_path):
     key = corpus.records.read(0, ["key"])["key"][0].as_py()
     assert (near["other_id"], near["other_key"]) == (ids[1], key)
     assert (far["other_id"], far.get("other_key")) == ("old:x", None)
+
+
+def test_a_member_of_a_crowd_is_told_how_large_it_is(tmp_path):
+    corpus = small_corpus(tmp_path / "c", shards=3)
+    ids = [corpus.records.read(n, ["id"])["id"][0].as_py() for n in range(3)]
+    first = {"shard": 0, "row": 0, "id": ids[0], "exact": False}
+    listed = [
+        first | {"other_shard": n, "other_row": 0, "other_id": ident} for n, ident in enumerate(ids)
+    ]
+    rows = pa.Table.from_pylist(listed, CROWDED_PAIRS_SCHEMA)
+    Table(corpus.store, "dedup", "aa").append(0, rows, {})
+    for shard in range(3):
+        (told,) = pairs_of(corpus, corpus.records.read(shard).to_pylist()[0])
+        assert told == {"crowd": "one of 3 near pictures, of which not all pairs are stored"}
+    assert pairs_of(corpus, corpus.records.read(0).to_pylist()[1]) == []
