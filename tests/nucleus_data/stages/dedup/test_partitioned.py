@@ -78,7 +78,8 @@ class Interrupted(Exception):
 
 
 @pytest.mark.slow
-def test_a_killed_search_goes_on_where_it_was(tmp_path):
+def test_a_killed_search_goes_on_where_it_was(tmp_path, monkeypatch):
+    monkeypatch.setattr("nucleus_data.stages.dedup.crowds.CROWD", 3)  # pairs, and crowds, too
     corpus = write_corpus(tmp_path, clustered_table(9, 200, centres=3))
     settings = DedupSettings(partition_records=110)
     worked = []
@@ -97,6 +98,7 @@ def test_a_killed_search_goes_on_where_it_was(tmp_path):
         return run_tasks
 
     whole = compare(corpus, "whole", [source(corpus)], settings, stopped_after(-1))
+    assert whole["crowded"] > 10
     total = len(worked)
     assert len(set(worked)) == total
     for name, tasks in (("a", 3), ("b", total // 2), ("c", total - 2)):
