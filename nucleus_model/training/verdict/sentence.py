@@ -98,12 +98,11 @@ def _copied(a: float, b: float) -> str:
 
 def _size(replicates: tuple[int, int], *, pairs: bool, image_tokens: int | None) -> str:
     a, b = replicates
-    seeds = f"{a} seeds" if a == b else f"{a} and {b} seeds"
+    # Runs with the same seed have nothing in common if the sets have other pictures.
+    word = "seeds" if pairs else "unpaired seeds"
+    seeds = f"{a} {word}" if a == b else f"{a} and {b} {word}"
     if min(replicates) < FEW:
         seeds = f"only {seeds} ({FEW} are advised)"
-    if not pairs:
-        # Runs with the same seed have nothing in common if the sets have other pictures.
-        seeds += " that are no pairs"
     if image_tokens is None:
         return seeds
     millions = image_tokens / 1e6

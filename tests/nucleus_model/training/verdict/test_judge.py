@@ -114,7 +114,7 @@ def test_the_sentence_reads_as_people_want_it() -> None:
 def test_of_seeds_that_are_no_pairs_it_is_said_and_ratios_are_told_all_the_same() -> None:
     found = judge(arm(1), arm(2, caption_gap=0.2), pairs=False)
     assert re.search(r"captions carry \d+ % more \(\d+ to \d+\)", found.sentence)
-    assert "6 seeds that are no pairs" in found.sentence
+    assert "6 unpaired seeds" in found.sentence
 
 
 def test_of_equals_the_smallest_visible_difference_is_told() -> None:
