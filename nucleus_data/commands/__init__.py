@@ -4,7 +4,8 @@ This package contains only click code; what a command does is imported when it r
 discovered in this package's modules; those that run stages are generated from `line.lines`.
 
 Exit codes: 0 done; 1 some shards failed, or a resource was lost (Ray, a model, disk space); 2 the
-request was wrong; 3 a verdict says that B is worse; 130 and 143 stopped (Ctrl-C, SIGTERM).
+request was wrong; 3 a verdict says that B is worse; 4 it says better in one way and worse in
+another; 130 and 143 stopped (Ctrl-C, SIGTERM).
 """
 
 import os

@@ -5,9 +5,8 @@ from typing import Any
 
 import click
 
-from nucleus_data.commands.support import common_options, opened, refuse, say, say_json
+from nucleus_data.commands.support import common_options, opened, say, say_json
 from nucleus_data.commands.values import value_options
-from nucleus_data.errors import RequestError
 
 
 @click.command()
@@ -32,11 +31,8 @@ def block(
     """
     from nucleus_data.corpus.blocked import BLOCKED, Entry, add_blocked, plain, read_blocked
 
-    try:
-        reason = None if remove else BLOCKED
-        entries = [Entry(kind, plain(kind, value), reason) for kind, value in values]
-    except RequestError as error:
-        refuse(error)
+    reason = None if remove else BLOCKED
+    entries = [Entry(kind, plain(kind, value), reason) for kind, value in values]
     # A corpus may be blocked from before its first ingest.
     create = bool(entries) and not remove
     with opened("block", config, overrides, dry_run=True, create=create) as found:

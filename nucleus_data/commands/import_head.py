@@ -4,8 +4,7 @@ from pathlib import Path
 
 import click
 
-from nucleus_data.commands.support import LocalPath, refuse, say
-from nucleus_data.errors import RequestError
+from nucleus_data.commands.support import LocalPath, say
 
 # Those of nucleus_data.engines.published_heads, repeated since importing it would import numpy.
 STYLES = ("laion_aesthetic", "laion_aesthetic_relu", "aesthetic_v2_5", "clip_nsfw", "clip_nsfw_h14")
@@ -34,12 +33,9 @@ def import_head(
     from nucleus_data.engines.heads import add_head
     from nucleus_data.engines.published_heads import head_of, read_state
 
-    try:
-        found = resolve_model(model, revision, CLIP)
-        head = head_of(read_state(file), style)
-        heads = add_head(out, name, head, found)
-    except RequestError as error:
-        refuse(error)
+    found = resolve_model(model, revision, CLIP)
+    head = head_of(read_state(file), style)
+    heads = add_head(out, name, head, found)
     sizes = " -> ".join(str(layer.weight.shape[1]) for layer in head.layers)
     say(f"{out}: {', '.join(heads.heads)}; {name} is {sizes} -> 1, a {head.kind}")
     say(f"use it with embed.model={model} score.heads={out} and, in a rule, {name}")

@@ -13,13 +13,11 @@ from nucleus_data.commands.support import (
     finish,
     load,
     opened,
-    refuse,
     say,
     say_json,
     work_options,
 )
 from nucleus_data.corpus.told import command as told
-from nucleus_data.errors import RequestError
 
 
 @click.command()
@@ -79,10 +77,7 @@ def what_if(
     from nucleus_data.runner.run import Choice
     from nucleus_data.views import compare as view
 
-    try:
-        _, changed = load(config, overrides)
-    except RequestError as error:
-        refuse(error)
+    _, changed = load(config, overrides)
     options: dict[str, Any] = {"choice": Choice(limit, sample), "dry_run": dry_run}
     base = view.without_select(overrides)
     if shared := [o for o in base if o.partition("=")[0].partition(".")[0] in MEASURING]:
@@ -159,10 +154,7 @@ def show_config(config: Path | None, overrides: tuple[str, ...]) -> None:
     """List every setting with its value and its meaning."""
     from nucleus_data.line.recipe import describe_settings
 
-    try:
-        values = load(config, overrides)[1].public()
-    except RequestError as error:
-        refuse(error)
+    values = load(config, overrides)[1].public()
     for key, default, text in describe_settings():
         value: Any = values
         for part in key.split("."):
@@ -181,10 +173,7 @@ def check(config: Path | None, overrides: tuple[str, ...]) -> None:
     """
     from nucleus_data.line.check import check as lines
 
-    try:
-        path, recipe = load(config, overrides)
-        for line in lines(recipe):
-            say(line)
-        say(f"{path} is valid")
-    except RequestError as error:
-        refuse(error)
+    path, recipe = load(config, overrides)
+    for line in lines(recipe):
+        say(line)
+    say(f"{path} is valid")

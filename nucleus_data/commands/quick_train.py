@@ -13,7 +13,7 @@ from nucleus_data.commands.support import (
     complain,
     load,
     needing,
-    refuse,
+    refusing,
     say,
     say_json,
     work_options,
@@ -73,12 +73,10 @@ def quick_train(
         )
         return
     tell = complain if given["as_json"] else say
-    try:
+    with refusing():
         _check_request(against, varied, limit, sample)
         comparing.check_overrides(overrides)
         found = _compare(against, varied, dry_run, config, overrides, given, tell)
-    except (RequestError, ValueError) as error:
-        refuse(error)
     if found is not None:
         found()
 
@@ -104,7 +102,7 @@ def _check_alone(given: dict[str, Any]) -> None:
         chosen = context.get_parameter_source(name) == ParameterSource.COMMANDLINE
         if name in given and chosen:
             option = parameter.opts[0]
-            refuse(RequestError(f"{option} can only be used with --against or --vary"))
+            raise RequestError(f"{option} can only be used with --against or --vary")
 
 
 def _compare(

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from nucleus_data.commands.support import LocalPath, Number, needing, refuse, say
+from nucleus_data.commands.support import LocalPath, Number, needing, refusing, say
 from nucleus_data.errors import RequestError
 from nucleus_data.sets.buckets import SIZES_1024
 
@@ -80,11 +80,9 @@ def sample(checkpoint: Path, prompts: tuple[str, ...], out: Path, **options: Any
     with needing("train"):
         from nucleus_model.sampling.draw import draw
 
-    try:
+    with refusing():
         for line in draw(checkpoint, prompts, out, **options):
             say(line)
-    except (ValueError, RequestError) as error:
-        refuse(error)
 
 
 @click.command("export-model")
@@ -116,8 +114,8 @@ def export_model(
         from nucleus_model.checkpoints.export import export
 
     if out.exists() and any(out.iterdir()):
-        refuse(RequestError(f"{out} is not empty; give a new folder"))
-    try:
+        raise RequestError(f"{out} is not empty; give a new folder")
+    with refusing():
         arguments = export(
             checkpoint,
             out,
@@ -125,8 +123,6 @@ def export_model(
             shard_bytes=round(shard_gb * GB),
             transformer_only=transformer_only,
         )
-    except (ValueError, RequestError) as error:
-        refuse(error)
     if not transformer_only:
         call = "".join(f", {name}={value!r}" for name, value in arguments.items())
         say(

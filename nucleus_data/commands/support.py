@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import click
 
@@ -204,10 +204,13 @@ def finish(run: Any) -> None:
         sys.exit(EXIT_FAILED)
 
 
-def refuse(error: Exception) -> NoReturn:
-    """Prints an error and exits with code 2."""
-    complain(f"error: {error}")
-    sys.exit(EXIT_REQUEST)
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Turns a ValueError, with which `nucleus_model` refuses arguments, into a RequestError."""
+    try:
+        yield
+    except ValueError as error:
+        raise RequestError(str(error)) from error
 
 
 @contextmanager
@@ -223,7 +226,7 @@ def needing(extra: str) -> Iterator[None]:
         if (error.name or "").startswith("nucleus_"):
             raise
         install = f"pip install 'nucleus-data[{extra}]'"
-        refuse(RequestError(f"this command needs {error.name}; run: {install}"))
+        raise RequestError(f"this command needs {error.name}; run: {install}") from error
 
 
 def config_path(given: Path | None, name: str = DEFAULT_CONFIG) -> Path:

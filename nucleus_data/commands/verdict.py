@@ -12,7 +12,7 @@ from nucleus_data.commands.support import (
     complain,
     load,
     needing,
-    refuse,
+    refusing,
     say,
     say_json,
 )
@@ -64,7 +64,7 @@ def verdict(
     them. Exit code 3 means that B is worse, 4 that it is better in one way and worse in another.
     """
     tell = complain if as_json else say
-    try:
+    with refusing():
         comparing.check_overrides(overrides)
         claim = claim or comparing.SETS
         options = dict(_option(text) for text in storage)
@@ -111,8 +111,6 @@ def verdict(
                 progress=progress,
                 tell=complain,
             )
-    except (RequestError, ValueError) as error:
-        refuse(error)
     comparing.end(content, out, as_json=as_json)
 
 

@@ -32,9 +32,3 @@ def remove_files(store: Store, folder: str) -> None:
     """Removes the files directly in a folder, many concurrently."""
     names = (f"{folder}/{name}" for name in store.list(folder))
     list(at_once(store, store.remove, names))
-
-
-def remove_folder(store: Store, folder: str) -> None:
-    """Removes a folder and everything in it, if it exists."""
-    if store.list(folder):
-        store.fs.rm(store.path(folder), recursive=True)

@@ -255,6 +255,13 @@ class Store:
         with contextlib.suppress(FileNotFoundError):
             self.ask(lambda: self.fs.rm_file(self.path(name)))
 
+    def remove_folder(self, folder: str) -> None:
+        """Removes a folder and everything in it, if it exists; several may do so at once."""
+        self.listings.forget()
+        self._forget(folder)
+        with contextlib.suppress(FileNotFoundError):
+            self.ask(lambda: self.fs.rm(self.path(folder), recursive=True))
+
     def sweep(self, folder: str, *, deep: bool = False) -> int:
         """Removes hidden files that dead processes of this machine left in a local folder.
 

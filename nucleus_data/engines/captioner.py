@@ -136,11 +136,14 @@ class Engine(Protocol):
         name: `vllm`, `transformers` or `server`.
         version: Version of that package.
         on_cpu: Whether the model shares the CPUs with the threads that prepare pictures.
+        patience_s: How long `step` may wait for answers that are made elsewhere (by a server), in
+            seconds; callers set it. None if `step` itself makes the answers.
     """
 
     name: str
     version: str
     on_cpu: bool
+    patience_s: float | None
 
     def prepare(self, picture: Pixels | None, asks: Sequence[Ask]) -> Prepared:
         """Preprocesses a picture and its questions, in any thread.

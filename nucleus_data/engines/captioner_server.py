@@ -47,8 +47,7 @@ class ServerEngine:
 
     name = "server"
     on_cpu = False
-    # Seconds that `step` waits for an answer; callers that step several engines set it to 0.
-    patience_s = STEP_S
+    patience_s: float | None = STEP_S
 
     def __init__(
         self, model: ModelReference, settings: EngineSettings, *, pictures: bool = True

@@ -39,6 +39,7 @@ class TransformersEngine:
     """
 
     name = "transformers"
+    patience_s: float | None = None
 
     def __init__(
         self, model: ModelReference, settings: EngineSettings, *, pictures: bool = True

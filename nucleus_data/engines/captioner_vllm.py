@@ -56,6 +56,7 @@ class VllmEngine:
     """
 
     name = "vllm"
+    patience_s: float | None = None
 
     def __init__(
         self, model: ModelReference, settings: EngineSettings, *, pictures: bool = True

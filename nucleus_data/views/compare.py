@@ -106,7 +106,10 @@ def what_if(run: Run, recipe: Recipe, changed: Recipe) -> dict[str, Any]:
             return {}
         found = gather(run.corpus, made[0], made[0].groups(), examples)
     finally:
-        _remove(run)
+        try:
+            run.corpus.store.remove_folder(run.path(WORK))
+        except OSError as error:
+            raise CorpusError(f"{run.path(WORK)} can't be removed: {error}") from error
     return _compared(run, run.corpus, sides, start, examples, found)
 
 
@@ -281,15 +284,3 @@ def _plans(corpus: Corpus, but: str) -> dict[str, dict[str, Any]]:
 def _selection(plan: Mapping[str, Any]) -> str | None:
     hashed: str | None = plan["tables"].get(TABLE)
     return hashed
-
-
-def _remove(run: Run) -> None:
-    """Removes the intermediate files of a what-if. Raises CorpusError if that fails."""
-    store = run.corpus.store
-    folder = store.path(run.path(WORK))
-    try:
-        store.fs.rm(folder, recursive=True)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise CorpusError(f"{folder} can't be removed: {error}") from error

@@ -113,6 +113,7 @@ class Pretended:
     name = "pretended"
     version = "0"
     on_cpu = False
+    patience_s: float | None = None
 
     def __init__(
         self, pictures: Pictures, model: Model = world_model, noise: float = 0.0, seed: int = 0
@@ -181,6 +182,7 @@ class Broken:
         self._running: deque[Pixels] = deque(maxlen=IN_FLIGHT)
         self._by_shape: dict[tuple[int, ...], Pixels] = {}
         self.name, self.version, self.on_cpu = engine.name, engine.version, engine.on_cpu
+        self.patience_s = engine.patience_s
 
     def prepare(self, picture: Pixels | None, asks: Sequence[Ask]) -> Prepared:
         """Prepares a picture, or another one in its place."""

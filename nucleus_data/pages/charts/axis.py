@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 def short(value: float) -> str:
     """Formats a number for an axis: `0.25`, `1.5`, `12k`, `3M`, `2e-5`."""
-    for limit, suffix in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if abs(value) >= limit:
-            return f"{value / (1e3 if suffix == 'k' else limit):.3g}{suffix}"
+    # From where three digits of a unit would be "1e+03", the next unit begins.
+    for least, unit, suffix in ((999.5e6, 1e9, "G"), (999.5e3, 1e6, "M"), (1e4, 1e3, "k")):
+        if abs(value) >= least:
+            return f"{value / unit:.3g}{suffix}"
     if value and abs(value) < 1e-4:
         return re.sub("e-0*", "e-", f"{value:.2g}")
     return f"{value:.4g}" if abs(value) >= 1 else f"{value:.3g}"

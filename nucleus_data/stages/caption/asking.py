@@ -1,7 +1,4 @@
-"""Builds the questions about a row, and the table rows from the answers.
-
-Everything here is a pure function of the row and the settings.
-"""
+"""Builds the questions about a row, and the table rows from the answers."""
 
 from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
@@ -40,12 +37,11 @@ class Asking:
         self._count_tokens = count_tokens
         self._seen: tuple[Said, Verdict] | None = None
 
-    def roots(self, row: Row, wanted: Collection[str]) -> list[str]:
+    def roots(self, wanted: Collection[str]) -> list[str]:
         """Returns the variants to ask first: those whose parent is not wanted, too.
 
         Args:
-            row: The record.
-            wanted: Names of the variants that it lacks.
+            wanted: Names of the variants that a record lacks.
         """
         return sorted(name for name in wanted if self.settings.parent(name) not in wanted)
 
@@ -94,7 +90,12 @@ class Asking:
             question=ask.question,
             template=variant.template,
             upstream=upstream,
-            facts={place.removeprefix(SOURCE): value for place, value in _given(values).items()},
+            # As they are stored: a number is compared otherwise than a text with numbers.
+            facts={
+                column: row.columns[f"records:{SOURCE}{column}"]
+                for column in variant.facts
+                if values[f"{SOURCE}{column}"] is not None
+            },
             words=variant.words,
             language=self.settings.language,
             schema=ask.schema,

@@ -214,9 +214,10 @@ def _price(settings: CaptionSettings, found: Sequence[Cost]) -> float:
 
 def _short(number: float) -> str:
     """Formats a number with the suffix k, M or G."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
-            return f"{number / size:,.3g} {letter}"
+    # From where three digits of a unit would be "1e+03", the next unit begins.
+    for least, unit, letter in ((999.5e6, 1e9, "G"), (999.5e3, 1e6, "M"), (999.5, 1e3, "k")):
+        if number >= least:
+            return f"{number / unit:,.3g} {letter}"
     return f"{number:,.0f}"
 
 

@@ -62,10 +62,3 @@ def failure_of(made: Generated) -> TableFailure | None:
     except UnicodeEncodeError as error:
         return TableFailure(error="caption_not_text", detail=str(error))
     return None
-
-
-def engine_raised(error: Exception) -> TableFailure:
-    """Returns the failure of a request on which the engine raised."""
-    return TableFailure(
-        error="engine_raised", detail=f"{type(error).__name__}: {error}", retryable=True
-    )

@@ -90,7 +90,7 @@ class Flow:
         held = Held(row, wanted)
         self._under_way += 1
         held.live += 1  # so that the row does not end while its questions are being queued
-        self._ask(held, self._asking.roots(row, wanted))
+        self._ask(held, self._asking.roots(wanted))
         held.live -= 1
         self._end(held)
 

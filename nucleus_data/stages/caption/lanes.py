@@ -54,7 +54,7 @@ class Lane:
         self.asked: dict[str, Asked] = {}
         self.takes_turns = engine.on_cpu
         self._busy = Counts()  # read by another thread
-        self._elsewhere = hasattr(engine, "patience_s")
+        self._elsewhere = engine.patience_s is not None
         self._fit = fitting(settings)
         self._most = settings.max_in_flight
         # A quarter of the engine's capacity, as that many requests may finish in one step.
@@ -129,8 +129,7 @@ class Lane:
         if self._elsewhere:
             idle = not any(lane.engine.pending() or lane.preparing for lane in others)
             here = any(lane.engine.pending() and not lane._elsewhere for lane in others)
-            patience = STEP_S if idle else 0.0 if here else SHORT_S
-            self.engine.patience_s = patience  # type: ignore[attr-defined]
+            self.engine.patience_s = STEP_S if idle else 0.0 if here else SHORT_S
         start = time.perf_counter()
         made = self.engine.step()
         self._busy.add(us=round(1e6 * (time.perf_counter() - start)))

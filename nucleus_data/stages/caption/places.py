@@ -21,6 +21,11 @@ def places(text: str) -> list[str]:
     return list(dict.fromkeys(_PLACE.findall(text)))
 
 
+def between(text: str) -> list[str]:
+    """Splits a text at its placeholders, which are left out."""
+    return _PLACE.split(text)[::2]  # every second one is the name of a placeholder
+
+
 def columns(text: str) -> list[str]:
     """Returns the upstream columns that a text refers to: `title` for `{source.title}`."""
     return [name.removeprefix(SOURCE) for name in places(text) if name.startswith(SOURCE)]

@@ -154,7 +154,7 @@ def _add_matching(
     eligible = np.isin(captions.column("row").to_numpy(), kept)
     for table in tables_of(condition):
         ready = np.isin(captions.column("row").to_numpy(), open_table(table).covered(shard))
-        result.waiting = max(result.waiting, int((eligible & ~ready).sum()))
+        result.waiting += int((eligible & ~ready).sum())
         eligible &= ready
     captions = captions.filter(pa.array(eligible))
     answers = condition_answers(condition, open_table, shard, captions.column("row").to_numpy())

@@ -71,6 +71,15 @@ class Recorder:
         self._said |= {answer.key: answer for answer in made}
         return made
 
+    @property
+    def patience_s(self) -> float | None:
+        """The wrapped engine's patience."""
+        return self._engine.patience_s
+
+    @patience_s.setter
+    def patience_s(self, seconds: float | None) -> None:
+        self._engine.patience_s = seconds
+
     def pending(self) -> int:
         """Returns the wrapped engine's number of pending requests."""
         return self._engine.pending()

@@ -7,9 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 from nucleus_data.stages.caption.failures import AskError
+from nucleus_data.stages.caption.places import CAPTION
 from nucleus_data.stages.caption.prompts import visible
-
-CAPTION = "caption"
 
 
 def upstream_text(

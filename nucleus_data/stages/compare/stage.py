@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 
 from nucleus_data.config import deciding
-from nucleus_data.corpus.marked import remove_folder
 from nucleus_data.corpus.published import publish, published
 from nucleus_data.corpus.store import Store
 from nucleus_data.printed import counted
@@ -157,4 +156,4 @@ def read_tables(run: Run) -> dict[str, tuple[str, ...]]:
 
 def clear(store: Store, table: str) -> None:
     """Removes the files that the passes exchanged."""
-    remove_folder(store, f"tables/{TABLE}/{table}/{WORK}")
+    store.remove_folder(f"tables/{TABLE}/{table}/{WORK}")

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from nucleus_data.corpus.at_once import at_once
-from nucleus_data.corpus.marked import once, remove_files, remove_folder
+from nucleus_data.corpus.marked import once, remove_files
 from nucleus_data.corpus.shuffle import read_rows, spread, write_rows
 from nucleus_data.corpus.store import Store
 from nucleus_data.corpus.tables import Table
@@ -291,7 +291,7 @@ def search_partitioned(plan: SearchPlan, run_tasks: RunTasks) -> Counter[str] | 
 
 def clear(store: Store, table: str) -> None:
     """Removes the files of all searches for a table."""
-    remove_folder(store, f"tables/dedup/{table}/_search")
+    store.remove_folder(f"tables/dedup/{table}/_search")
 
 
 def write_pairs(target: Table, pairs: Any) -> None:

@@ -159,10 +159,8 @@ class Encode(CorpusStage[EncodeSettings]):
                 return
         identity = self._identity(edition)
         write_marker(folder.store, where, {**identity, "parts": texts.parts})
-        store, work = folder.store, texts.name(WORK)
-        if store.list(work):
-            store.fs.rm(store.path(work), recursive=True)
-        run.say(f"  text states: {store.url(where)}")
+        folder.store.remove_folder(texts.name(WORK))
+        run.say(f"  text states: {folder.store.url(where)}")
 
     def _phase(
         self, run: Run, phase: str, task: Task, numbers: list[int], report: StageReport

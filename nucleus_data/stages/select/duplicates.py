@@ -1,7 +1,6 @@
 """Decides which duplicates are dropped: in this process, or by workers if there are many pairs."""
 
 from nucleus_data.corpus import Corpus
-from nucleus_data.corpus.marked import remove_folder
 from nucleus_data.corpus.tables import parts_sql
 from nucleus_data.stages.dedup.partitioned import RunTasks
 from nucleus_data.stages.dedup.stage import TABLE as PAIRS
@@ -67,4 +66,4 @@ def drop_duplicates(
 
 def clear(plan: SelectionPlan, corpus: Corpus) -> None:
     """Removes the temporary files of walks by workers."""
-    remove_folder(corpus.store, plan.partitions())
+    corpus.store.remove_folder(plan.partitions())

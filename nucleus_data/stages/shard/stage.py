@@ -140,8 +140,8 @@ class Shard(CorpusStage[ShardSettings]):
             run.keep(report, quiet=True)
         elif not self._write_tars(run, folder):
             return
-        for work in (PLANS, NOTES):
-            _remove(run, folder.name(work))  # also those left behind by a killed run
+        for work in (PLANS, NOTES):  # also those left behind by a killed run
+            run.corpus.store.remove_folder(folder.name(work))
         self._write_edition(run, folder)
         self._write_columns(run, folder)
         self._write_card(run, folder)
@@ -210,7 +210,7 @@ class Shard(CorpusStage[ShardSettings]):
             return
         made = about_edition(", ".join(labels(sets)), sets, counts)
         edition.publish(made)
-        _remove(run, f"{edition.path}/{WORK}")
+        run.corpus.store.remove_folder(f"{edition.path}/{WORK}")
         run.say(
             f"  captions: {made['captions']:,} for {counted(made['samples'], 'sample')}, "
             f"{made['without']:,} of them without one (edition {edition.hash})"
@@ -226,7 +226,7 @@ class Shard(CorpusStage[ShardSettings]):
         values = Placement(run.tables, scores)
         if self._aligned(run, folder, f"{INDEX_COLUMNS}/{columns.hash}", values) is not None:
             columns.publish(about_columns(run.tables, scores))
-            _remove(run, f"{columns.path}/{WORK}")
+            run.corpus.store.remove_folder(f"{columns.path}/{WORK}")
 
     def _write_card(self, run: Run, folder: SetFolder) -> None:
         """Writes the set's card, unless it already covers the edition."""
@@ -276,12 +276,6 @@ class Shard(CorpusStage[ShardSettings]):
                 f"{run.corpus.uri} has not been measured yet; "
                 f"run: {told('inspect', run.corpus.uri)}"
             )
-
-
-def _remove(run: Run, folder: str) -> None:
-    store = run.corpus.store
-    if store.list(folder):
-        store.fs.rm(store.path(folder), recursive=True)
 
 
 def set_of(run: Run) -> SetFolder:

@@ -76,7 +76,7 @@ def memory_pictures(
         halves = [[ids[: min(of_each, *map(len, of))] for ids in of] for of in (seen, unseen)]
         seen_ids, unseen_ids = ((*a, *b) for a, b in halves)
         return Memory(seen_ids, unseen_ids, True)
-    both = [[i for i in of[0] if i in set(of[1])][:most] for of in (trained, held)]
+    both = [_shared(*of)[:most] for of in (trained, held)]
     if len(both[0]) < 2:
         raise ValueError(
             f"the arms share {len(both[0])} pictures, and have {len(seen[0])} and {len(seen[1])} "
@@ -88,6 +88,11 @@ def memory_pictures(
 def _own(ids: Sequence[str], others: Sequence[str]) -> list[str]:
     other = set(others)
     return [ident for ident in ids if ident not in other]
+
+
+def _shared(ids: Sequence[str], others: Sequence[str]) -> list[str]:
+    other = set(others)
+    return [ident for ident in ids if ident in other]
 
 
 def run_table(reference: LossTable, memory: LossTable) -> pa.Table:

@@ -30,7 +30,7 @@ from nucleus_model.training.verdict.loops import Loop, processes
 from nucleus_model.training.verdict.plan import Arm, Planned, plan_comparison
 from nucleus_model.training.verdict.power import said
 from nucleus_model.training.verdict.replicates import pilot_deviation, stein
-from nucleus_model.training.verdict.run import LOSSES, RunSpec, read_plan, write_plan
+from nucleus_model.training.verdict.run import LOSSES, RunSpec, read_plan, replace_file, write_plan
 from nucleus_model.training.verdict.timing import note_forecast, timed
 
 VERDICT = "verdict.json"
@@ -101,7 +101,7 @@ def compare(
     content = found_in(planned, out, tables, pilot)
     _write_losses(out, tables)
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    (out / VERDICT).write_text(text, encoding="utf-8")
+    replace_file(out / VERDICT, lambda path: path.write_text(text, encoding="utf-8"))
     return content
 
 
@@ -162,4 +162,5 @@ def _write_losses(out: Path, tables: Mapping[str, Sequence[pa.Table]]) -> None:
             rows = table.num_rows
             table = table.add_column(0, "replicate", pa.array([number] * rows, pa.int16()))
             every.append(table.add_column(0, "arm", pa.array([arm] * rows)))
-    pq.write_table(pa.concat_tables(every), out / LOSSES, compression="zstd")
+    whole = pa.concat_tables(every)
+    replace_file(out / LOSSES, lambda path: pq.write_table(whole, path, compression="zstd"))

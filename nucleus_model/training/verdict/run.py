@@ -8,7 +8,7 @@ number. A killed run is continued; a finished one is left alone.
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,9 +66,9 @@ class RunSpec:
 def write_plan(planned: Planned, out: Path) -> None:
     """Writes a comparison's plan to its folder."""
     out.mkdir(parents=True, exist_ok=True)
-    _replace(out / PICTURES_FILE, lambda path: pq.write_table(planned.pictures, path))
+    replace_file(out / PICTURES_FILE, lambda path: pq.write_table(planned.pictures, path))
     text = json.dumps(planned.to_json(), indent=2, sort_keys=True) + "\n"
-    _replace(out / PLAN, lambda path: path.write_text(text, encoding="utf-8"))
+    replace_file(out / PLAN, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def read_plan(out: Path, storage_options: Mapping[str, Mapping[str, Any]] | None = None) -> Planned:
@@ -129,7 +129,7 @@ def train_run(planned: Planned, name: str, replicate: int, folder: Path, kept: K
 
 def finish_run(spec: RunSpec, table: pa.Table) -> None:
     """Writes a run's losses, which marks it as finished."""
-    _replace(spec.folder / LOSSES, lambda path: pq.write_table(table, path))
+    replace_file(spec.folder / LOSSES, lambda path: pq.write_table(table, path))
 
 
 class Measured:
@@ -199,8 +199,16 @@ def _prompts(planned: Planned) -> tuple[str, ...]:
     return tuple(texts)[:PROMPTS] or ("",)
 
 
-def _replace(path: Path, write: Any) -> None:
-    """Writes a file atomically."""
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Writes or replaces a file atomically.
+
+    Args:
+        path: The file.
+        write: Writes a file at the path that it is given.
+    """
     part = path.with_name(f".{path.name}.{os.getpid()}")
-    write(part)
-    part.replace(path)
+    try:
+        write(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

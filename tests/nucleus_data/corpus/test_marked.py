@@ -1,6 +1,6 @@
 import pytest
 
-from nucleus_data.corpus.marked import once, remove_files, remove_folder
+from nucleus_data.corpus.marked import once, remove_files
 from nucleus_data.corpus.store import Store
 
 
@@ -34,5 +34,5 @@ def test_folders_are_emptied_or_removed(tmp_path):
     remove_files(store, "work/edges")
     assert store.find("work") == ["work/deep/er/x"]
     for _ in range(2):  # the second time, it is not there
-        remove_folder(store, "work")
+        store.remove_folder("work")
         assert store.find("work") == []

@@ -7,6 +7,7 @@ import pytest
 
 from nucleus_data.errors import RequestError
 from nucleus_data.line.recipe import load_recipe
+from nucleus_data.stages.caption import costs as costs_module
 from nucleus_data.stages.caption import stage as module
 from nucleus_data.stages.caption.costs import (
     Measured,
@@ -222,3 +223,11 @@ def test_none_of_it_is_in_the_hash(corpus):
 def test_a_wrong_preserve_stops_before_any_work(corpus):
     with pytest.raises(RequestError, match=r"caption\.preserve: 'nothing > 3' reads 'nothing'"):
         curated.run(corpus.uri, "caption", "caption.preserve=nothing > 3", steps=("caption",))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "text"),
+    [(0, "0"), (999, "999"), (1_234, "1.23 k"), (999_700, "1 M"), (2.5e9, "2.5 G")],
+)
+def test_counts_of_tokens_have_three_digits(tokens, text):
+    assert costs_module._short(tokens) == text

@@ -88,6 +88,7 @@ class StandIn:
         self.make = prepare
         self.records = records
         self.on_cpu = on_cpu
+        self.patience_s = None
         self.holds = settings.max_in_flight if settings else HELD
         self.waiting = []
         self.submitted = []

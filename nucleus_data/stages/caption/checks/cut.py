@@ -94,7 +94,7 @@ def _left_open(text: str) -> str | None:
     """Returns the bracket or quotation mark that a text leaves open; None if there is none."""
     for left, right in ("()", "\u201c\u201d", "\u300c\u300d", "\uff08\uff09"):
         if text.count(left) > text.count(right) and text.rfind(left) > text.rfind(right):
-            return f"{left}"
+            return left
     # After a digit, the mark means inches.
     if len(re.findall(r'(?<!\d)"', text)) % 2 and re.search(r'(?:^|[\s(])"[^"]*$', text):
         return "a quotation"

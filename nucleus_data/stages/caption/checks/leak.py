@@ -12,7 +12,8 @@ from typing import ClassVar
 from pydantic import Field
 
 from nucleus_data.stages.caption.checks.check import Check, Said
-from nucleus_data.stages.caption.checks.text import shortened, words_of
+from nucleus_data.stages.caption.checks.text import ngrams, shortened, words_of
+from nucleus_data.stages.caption.places import between, places
 
 _SPECIAL = re.compile(
     # Every alternative begins with "<" or "[", which `find` looks for first.
@@ -22,7 +23,6 @@ _SPECIAL = re.compile(
     re.ASCII,
 )
 _ROLE = re.compile(r"^\W*(?:user|assistant|system|human|model)\s*(?::|\n)", re.IGNORECASE)
-_PLACE = re.compile(r"\{[A-Za-z_][\w.:]*\}")
 OPENING = 5  # number of equal first words of answer and prompt that count as a leak
 FEWEST_WORDS = 4  # minimum length of a complete sentence of the question that counts as a leak
 
@@ -49,12 +49,11 @@ class Leak(Check):
         for prompt in (said.template, said.system):
             if not prompt:
                 continue
-            runs, sentences, places = _parts(prompt, self.words)
-            if place := next((p for p in places if p in text), None):
-                return f"it has the place {place} of the question in it"
+            runs, sentences, placeholders = _parts(prompt, self.words)
+            if placeholder := next((p for p in placeholders if p in text), None):
+                return f"it has the placeholder {placeholder} of the question in it"
             words = words_of(text)
-            own_runs = zip(*(words[at:] for at in range(self.words)), strict=False)
-            if run := next((run for run in own_runs if run in runs), None):
+            if run := next((run for run in ngrams(words, self.words) if run in runs), None):
                 return f"it repeats the question: {shortened(' '.join(run))!r}"
             if len(words) >= OPENING and words[:OPENING] == words_of(prompt)[:OPENING]:
                 return f"it begins as the question: {shortened(' '.join(words[:OPENING]))!r}"
@@ -71,12 +70,11 @@ def _parts(
 ) -> tuple[frozenset[tuple[str, ...]], tuple[str, ...], tuple[str, ...]]:
     """Returns a prompt's n-grams of `length` words, its shorter sentences, and its placeholders."""
     runs, sentences = set(), []
-    places = tuple(found for found in _PLACE.findall(text))
-    for part in _PLACE.split(text):
+    for part in between(text):
         words = words_of(part)
-        runs |= {words[at : at + length] for at in range(len(words) - length + 1)}
+        runs.update(ngrams(words, length))
         for sentence in re.split(r"[.!?\n\u3002]", part):
             words = words_of(sentence)
             if FEWEST_WORDS <= len(words) < length:
                 sentences.append(f" {' '.join(words)} ")
-    return frozenset(runs), tuple(sentences), places
+    return frozenset(runs), tuple(sentences), tuple(f"{{{name}}}" for name in places(text))

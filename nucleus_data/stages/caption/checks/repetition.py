@@ -17,7 +17,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from nucleus_data.stages.caption.checks.check import Check, Said
-from nucleus_data.stages.caption.checks.text import shortened, words_of
+from nucleus_data.stages.caption.checks.text import ngrams, shortened, words_of
 
 NGRAM = 8
 GRAM = 6  # words of the n-grams in the fast test: a loop of eight words repeats one of six
@@ -79,11 +79,6 @@ class Repetition(Check):
         if len(raw) >= FEWEST_BYTES and (ratio := compression(raw)) >= self.compression:
             return f"it becomes {ratio:.1f} times shorter by zlib: {shortened(text)!r}"
         return None
-
-
-def ngrams(words: tuple[str, ...], length: int) -> list[tuple[str, ...]]:
-    """Returns all n-grams of `length` words, in order."""
-    return list(zip(*(words[at:] for at in range(length)), strict=False))
 
 
 def _gram(fewest: int) -> int:

@@ -80,3 +80,8 @@ def _strings(value: Any) -> list[str]:
 def shortened(text: str, most: int = 80) -> str:
     """Truncates a text, for messages."""
     return text if len(text) <= most else f"{text[:most]}\u2026"
+
+
+def ngrams(words: tuple[str, ...], length: int) -> list[tuple[str, ...]]:
+    """Returns all n-grams of `length` words, in order."""
+    return list(zip(*(words[at:] for at in range(length)), strict=False))

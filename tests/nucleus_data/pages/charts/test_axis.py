@@ -17,7 +17,16 @@ def test_ticks_are_round_and_inside(low, span):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0"), (0.25, "0.25"), (12000, "12k"), (3e6, "3M"), (2e-5, "2e-5"), (2e-4, "0.0002")],
+    [
+        (0, "0"),
+        (0.25, "0.25"),
+        (12000, "12k"),
+        (3e6, "3M"),
+        (2e-5, "2e-5"),
+        (2e-4, "0.0002"),
+        (999_800, "1M"),
+        (9.998e8, "1G"),
+    ],
 )
 def test_short(value, text):
     assert short(value) == text

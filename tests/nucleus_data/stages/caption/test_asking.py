@@ -36,8 +36,8 @@ def upstream(**columns):
 
 def test_parents_are_asked_before_their_children():
     every = asking()
-    assert every.roots(row(), {"long", "brief", "tags", "warm"}) == ["long", "warm"]
-    assert every.roots(row(), {"tags", "warm"}) == ["tags", "warm"], "its parent is stored"
+    assert every.roots({"long", "brief", "tags", "warm"}) == ["long", "warm"]
+    assert every.roots({"tags", "warm"}) == ["tags", "warm"], "its parent is stored"
     assert every.children("long", {"long", "brief", "tags"}) == ["brief"]
     assert every.children("long", {"long", "tags"}) == []
 
@@ -100,6 +100,33 @@ def test_what_the_checks_see():
     assert said.system == "You describe."
     facts = every.ask(one, "facts", 0, {})
     assert every.said(one, "facts", facts, Generated("k", "{}")).schema == facts.schema is not None
+
+
+@pytest.mark.parametrize(
+    ("columns", "text", "found"),
+    [
+        ({"year": 1931, "cats": 3}, "Five black cats in 1931.", "it counts 5 of 'cat'"),
+        ({"year": 1931.0, "cats": 3.0}, "Five black cats.", "it counts 5 of 'cat'"),
+        ({"year": 1931, "cats": 3}, "Three cats in 1925.", "it says 1925"),
+        ({"year": [1925, 1931], "cats": 3}, "Three cats in 1925.", None),
+        ({"year": None, "cats": float("nan")}, "Five cats in 1925.", None),
+        ({"year": 1931, "cats": 1925}, "A street in 1931.", None),
+    ],
+)
+def test_stored_numbers_are_compared_with_what_is_said(columns, text, found):
+    every = asking(variants={"told": {"text": "Describe it.\n{source.year}\n{source.cats}"}})
+    one = upstream(**columns)
+    ask = every.ask(one, "told", 0, {})
+    fault = every.fault(every.said(one, "told", ask, Generated("k", text, "stop", 9)))
+    assert (fault is None) if found is None else (fault and fault.detail.startswith(found))
+
+
+def test_a_size_is_no_year():
+    every = asking(variants={"told": {"text": "Describe it.\n{source.width}"}})
+    one = upstream(width=1923)
+    ask = every.ask(one, "told", 0, {})
+    said = every.said(one, "told", ask, Generated("k", "A street in 1925.", "stop", 9))
+    assert every.fault(said) is None
 
 
 def test_an_answer_is_looked_at_once(monkeypatch):

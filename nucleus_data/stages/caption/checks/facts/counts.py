@@ -54,10 +54,10 @@ def _facts(key: str, value: Any) -> Iterator[tuple[str, int, bool]]:
     """Yields the counts that a column states, like `_counted`."""
     if isinstance(value, bool):
         return
-    if isinstance(value, int) and 0 <= value <= MOST:
+    if isinstance(value, int | float):  # a table with missing counts may store them as floats
         parts = [p for p in re.split(r"[._\s-]+", key.casefold()) if p not in _KEY_WORDS]
-        if len(parts) == 1:
-            yield _one(parts[0]), value, True
+        if len(parts) == 1 and value in range(MOST + 1):
+            yield _one(parts[0]), int(value), True
     elif isinstance(value, str):
         yield from _counted(value)
 

@@ -66,7 +66,7 @@ def _spans(key: str, value: Any) -> list[tuple[int, int]]:
     if isinstance(value, list | tuple):
         return [span for item in value for span in _spans(key, item)]
     if isinstance(value, int | float):
-        whole = not isinstance(value, bool) and value == value and 1000 <= value < 2100
+        whole = not isinstance(value, bool) and 1000 <= value < 2100
         return [(int(value), int(value))] if whole and _KEY.search(key) else []
     text = str(value)
     spans = []
