@@ -98,7 +98,12 @@ def import_captions(
             return
         for line in import_lines(content):
             say(line)
-        say(f"{content['set']}{' would be made' if dry_run else ''}; use it as {name}")
+        made = " would be made" if dry_run else ""
+        if content["other_sets"]:
+            others = ", ".join(content["other_sets"])
+            say(f"{content['set']}{made}; use it by this name, as {name} is also that of {others}")
+        else:
+            say(f"{content['set']}{made}; use it as {name}")
 
 
 @captions.command("diff")

@@ -13,15 +13,21 @@ from nucleus_data.commands.support import CONFIG_HELP, LocalPath, finish, opened
     "--check",
     "checks",
     multiple=True,
-    help="For caption: only captions that this check rejected, e.g. repetition; repeatable.",
+    help="For caption: captions that this check rejected, e.g. repetition; repeatable. Temporary "
+    "failures are not retried then.",
 )
 @click.option(
-    "--variant", "variants", multiple=True, help="For caption: only this variant; repeatable."
+    "--variant",
+    "variants",
+    multiple=True,
+    help="For caption: only captions of this variant; those that a check rejected, unless --where "
+    "is given; repeatable.",
 )
 @click.option(
     "--where",
-    help="For caption: redo stored captions for which this SQL condition is true. It may use the "
-    "record's signals and the caption's own columns ('short_similarity < 0.3', 'tokens < 5').",
+    help="For caption: redo stored captions for which this SQL condition is true, in addition to "
+    "those of --check. It may use the record's signals and the caption's own columns "
+    "('short_similarity < 0.3', 'tokens < 5').",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be retried, without doing it.")
 @click.argument("arguments", nargs=-1, metavar="[STAGE]... [KEY.SUB=VALUE]...")

@@ -91,6 +91,7 @@ def explain(
         else:
             message = problem["msg"].removeprefix("Value error, ")
             message = message[0].lower() + message[1:]
+            message = message.replace("a valid tuple", "a list, such as [a, b]")
             if problem["type"] == "secret":  # the value may be a credential: it is not repeated
                 lines.append(f"{name}: {message}")
             elif together:

@@ -104,7 +104,7 @@ def damaged(store: Store, name: str, error: Exception | str) -> DamagedError:
         advice = f"Allow this user to read it{command}"
         return DamagedError(name, store.url(name), "permission denied", advice)
     else:
-        message = " ".join(str(error).split())
+        message = " ".join(str(error).split()).rstrip(".")
         message = message if len(message) <= SHOWN else f"{message[:SHOWN]}..."
         found = f"it has {_size(store, name)} bytes; {message or type(error).__name__}"
     return DamagedError(name, store.url(name), found, advice_on(store, name))

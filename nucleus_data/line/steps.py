@@ -271,7 +271,13 @@ def retry(run: Run, stages: Stages, name: str, request: Request | None = None) -
         stage.retry(run)
         return
     assert isinstance(stage, RowStage)
-    failed = request is None and has_failures(run, stage)
+    failed = has_failures(run, stage)
+    if failed and request is not None:
+        run.say(
+            f"{name}: failures that may be temporary are left as they are; without --check, "
+            "--variant and --where they are retried, of all variants"
+        )
+        failed = False
     repeated = request is not None or has_repeated(run, stage)
     if failed or repeated:
         pin_chosen(run, stages, stage)

@@ -35,7 +35,7 @@ def render_sweep(content: Mapping[str, Any], made_at: datetime | None = None) ->
 def _chart(content: Mapping[str, Any]) -> Any:
     """Draws the difference of the loss, with its interval, over the number of kept records."""
     base = content["as_it_is"]["kept"]
-    drawn = [row for row in content["values"] if not row["same"] and row["kept"] is not None]
+    drawn = [row for row in content["values"] if "loss" in row and row["kept"] is not None]
     drawn.sort(key=lambda row: row["kept"])
     if base is None or not drawn:
         return None

@@ -52,6 +52,8 @@ def render_verdict(
         "made_at": (made_at or datetime.now(UTC)).strftime("%Y-%m-%d %H:%M %Z").strip(),
         "versions": versions({}),
         "called": called,
+        "unread": unread,
+        "missed": missed,
         "css": css,
         "forest": _forest(content["findings"]),
         "bins_chart": _bins(content["bins"]),
@@ -88,6 +90,26 @@ def called(finding: Mapping[str, Any]) -> str:
     if finding["counts"]:
         return CSS[finding["direction"]]
     return "lower" if finding["interval"]["mean"] < 0 else "higher"
+
+
+def unread(name: str, arm: Mapping[str, Any]) -> str:
+    """Returns a line about an arm's pictures that could not be read, with examples."""
+    lost = arm["unread"]
+    pictures = counted(lost["pictures"], "picture")
+    examples = "; ".join(f"{ident}: {why}" for ident, why in lost["examples"].items())
+    return (
+        f"{pictures} of {name.upper()} could not be read, and nothing was trained on them "
+        f"({examples}). Restore the set's files, or make it again, and compare in another folder"
+    )
+
+
+def missed(target: Mapping[str, Any], seeds: int) -> str:
+    """Returns a line about a half-width that the interval of the loss does not reach."""
+    half = "unbounded" if target["half"] is None else f"{target['half']:.3g}"
+    return (
+        f"the half-width of {target['target']:.3g} was not reached: that of the loss is {half}, "
+        f"with {counted(seeds, 'seed')}. --most allows more, in another folder"
+    )
 
 
 def css(finding: Mapping[str, Any]) -> str:

@@ -73,7 +73,8 @@ def describe(report: StageReport) -> str:
         seconds += f", of which {report.setup_seconds:.1f} s loading the model"
     worked = max(report.seconds - report.setup_seconds, 0.001)
     if summary.done and report.seconds > 0.5:
-        seconds += f", {summary.done / worked:,.0f}/s"
+        rate = summary.done / worked
+        seconds += f", {rate:,.0f}/s" if rate >= 10 else f", {rate:.2g}/s"
     seconds += _busy(summary)
     lines = [f"{report.stage}: {', '.join(parts)} ({seconds})", *_tables(summary)]
     told = [f"  {line}" for line in report.told]

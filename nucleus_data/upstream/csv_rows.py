@@ -12,6 +12,9 @@ from typing import IO
 from nucleus_data.upstream.lines import MOST_LINE, Line, lines
 
 MOST_LINES = 500  # maximum number of lines of a row, which may have line ends in quotes
+CARRIAGE_RETURN = (
+    "a line end is a carriage return alone, as in files of old Macs; convert it to line feeds"
+)
 DELIMITERS = (",", "\t", ";", "|")
 
 
@@ -55,7 +58,9 @@ class CsvRows:
         head = next(self._lines, Line(1, ""))
         if head.problem:
             raise OSError(f"line 1: {head.problem}")
-        self._delimiter = max(DELIMITERS, key=head.text.count)
+        # A name may have commas in it, but hardly a tab.
+        tabs = "\t" in head.text
+        self._delimiter = "\t" if tabs else max(DELIMITERS, key=head.text.count)
         self.names = list(names) if names is not None else self._head(head)
         if names is not None:
             self._ahead.append(head)
@@ -74,7 +79,7 @@ class CsvRows:
             yield CsvRow(first.number, () if problem else fields, first.text, problem)
 
     def _head(self, head: Line) -> list[str]:
-        return next(iter(self._parsed([head.text])), [])
+        return [name.strip() for name in next(iter(self._parsed([head.text])), [])]
 
     def _next(self) -> Line | None:
         return self._ahead.popleft() if self._ahead else next(self._lines, None)
@@ -116,4 +121,9 @@ class CsvRows:
         return []
 
     def _parsed(self, texts: list[str]) -> list[list[str]]:
-        return list(csv.reader(texts, delimiter=self._delimiter, strict=True))
+        try:
+            return list(csv.reader(texts, delimiter=self._delimiter, strict=True))
+        except csv.Error as error:
+            if "new-line character" in str(error):
+                raise csv.Error(CARRIAGE_RETURN) from error
+            raise

@@ -4,6 +4,7 @@ import csv
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import IO, Any
 
 import pyarrow as pa
@@ -37,7 +38,7 @@ class Raw:
 
 
 def column_names(kind: str, file: IO[bytes], name: str) -> list[str]:
-    """Returns a file's columns; for JSON Lines, those of the first readable row.
+    """Returns a file's columns; for JSON Lines, the keys of its first `BATCH` rows.
 
     Args:
         kind: As in `read_rows`.
@@ -54,12 +55,23 @@ def column_names(kind: str, file: IO[bytes], name: str) -> list[str]:
             return list(open_arrow(file)[0].names)
         if kind == "csv":
             return CsvRows(file).names
-        for line, row in json_rows(file):
-            if not line.problem:
-                return list(row)
+        return _keys(file, name)
     except (*DAMAGED, UnicodeError, csv.Error) as error:
         raise RequestError(f"{name} can't be read: {_first_line(error)}") from error
-    return []
+
+
+def _keys(file: IO[bytes], name: str) -> list[str]:
+    """Returns the keys of a JSON Lines file's first rows. Raises RequestError if it has no row."""
+    found: dict[str, None] = {}
+    problem = "it is empty"
+    for line, row in islice(json_rows(file), BATCH):
+        found |= dict.fromkeys(row)
+        if line.problem and line.number == 1:
+            array = line.text.lstrip().startswith("[")
+            problem = "it is a JSON array" if array else f"line 1: {line.problem}"
+    if not found:
+        raise RequestError(f"{name} is not JSON Lines, one object per line: {problem}")
+    return list(found)
 
 
 def read_rows(kind: str, file: IO[bytes], columns: Sequence[str], name: str) -> Iterator[Raw]:

@@ -141,8 +141,8 @@ def lines(content: Mapping[str, Any]) -> Iterator[str]:
         )
     first, second = lengths["first"], lengths["second"]
     yield (
-        f"words per caption: {first['mean']:.1f} ({first['p5']} to {first['p95']}) -> "
-        f"{second['mean']:.1f} ({second['p5']} to {second['p95']})"
+        f"words per caption (5th to 95th percentile): {first['mean']:.1f} ({first['p5']} to "
+        f"{first['p95']}) -> {second['mean']:.1f} ({second['p5']} to {second['p95']})"
     )
     for kind in ("gained", "lost"):
         found = content["words"][kind][:TOLD_WORDS]

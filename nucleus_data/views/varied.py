@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from nucleus_data.errors import RequestError
 from nucleus_data.hashing import config_hash
 from nucleus_data.pages.sweep import render_sweep, write_json
 from nucleus_data.views.sides import Side, same
@@ -49,10 +50,10 @@ def sweep(
         progress: Called with the number of finished runs, and of all runs, of each comparison.
 
     Returns:
-        The content of `sweep.json`.
+        The content of `sweep.json`. A value that can't be compared has a `problem` in it.
 
     Raises:
-        As `compare` does.
+        As `compare` does; RequestError if no value can be compared.
     """
     earlier: list[Path] = []
     rows: list[dict[str, Any]] = []
@@ -68,19 +69,25 @@ def sweep(
         if row["same"]:
             continue
         name = f"{VALUES}/{config_hash(list(changes))[:8]}"
-        content = verdict(
-            a.arm,
-            side.arm,
-            out / name,
-            settings,
-            reference=reference,
-            clusters=clusters,
-            loop=sharing(loop or processes(), tuple(earlier)),
-            progress=progress,
-        )
+        try:
+            content = verdict(
+                a.arm,
+                side.arm,
+                out / name,
+                settings,
+                reference=reference,
+                clusters=clusters,
+                loop=sharing(loop or processes(), tuple(earlier)),
+                progress=progress,
+            )
+        except RequestError as error:  # such as a value that keeps no picture
+            row["problem"] = str(error)
+            continue
         row["a_runs"] = _taken_from(out / name, earlier, content["replicates"][0])
         row |= _summary(content, name)
         earlier.append(out / name)
+    if all("problem" in row for row in rows):
+        raise RequestError(rows[0]["problem"])
     found: dict[str, Any] = {
         "values": rows,
         "as_it_is": {"set": a.folder.path, "edition": a.edition, "kept": a.kept},
@@ -132,13 +139,14 @@ def _taken_from(folder: Path, earlier: Sequence[Path], count: int) -> str:
 
 
 def _sentence(rows: Sequence[dict[str, Any]]) -> str:
-    words = [row["word"] if not row["same"] else "the same set" for row in rows]
+    words = ["the same set" if row["same"] else row.get("word", "not compared") for row in rows]
     kinds = {
         "better": "better than the recipe as it is",
         "worse": "worse",
         "mixed": "better in one way and worse in another",
         "no difference": "not told apart from it",
         "the same set": "the same pictures as it has",
+        "not compared": "not compared",
     }
     counts = [f"{words.count(word)} {text}" for word, text in kinds.items() if word in words]
     return f"of {len(rows)} values: {', '.join(counts)}"
@@ -153,7 +161,7 @@ def lines(content: dict[str, Any], out: Path) -> list[str]:
         if row["same"]:
             found.append(f"{what}the same pictures and captions")
             continue
-        found.append(f"{what}{row['sentence']}")
+        found.append(f"{what}{row.get('sentence') or 'not compared: ' + row['problem']}")
     alone = [", ".join(r["changes"]) for r in content["values"] if r.get("a_runs") == OWN][1:]
     if alone:
         found.append(

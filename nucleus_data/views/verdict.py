@@ -12,12 +12,12 @@ from PIL import Image
 from nucleus_data.engines.find import NANO
 from nucleus_data.errors import CorpusError
 from nucleus_data.pages.pictures import Picture, data_uri
-from nucleus_data.pages.verdict import Sample, called, render_verdict
+from nucleus_data.pages.verdict import Sample, called, missed, render_verdict, unread
 from nucleus_data.pixels import PixelError
 from nucleus_data.printed import counted
 from nucleus_model.settings.verdict import VerdictSettings
 from nucleus_model.training.verdict.compare import Progress, Tell, compare
-from nucleus_model.training.verdict.content import are_pairs, shared
+from nucleus_model.training.verdict.content import are_equal, are_pairs, shared
 from nucleus_model.training.verdict.forecast import forecast
 from nucleus_model.training.verdict.loops import Loop, processes
 from nucleus_model.training.verdict.plan import Arm, Planned, plan_comparison
@@ -113,20 +113,22 @@ def foresee(
         As `plan_comparison` does.
     """
     planned = plan_comparison(a, b, settings, reference)
-    pairs, counts = are_pairs(planned), shared(planned)
+    equal, pairs, counts = are_equal(planned), are_pairs(planned), shared(planned)
     found = forecast(planned, workers)
     text = [
         f"{counted(counts['both'], 'picture')} in both, {counts['a_only']:,} only in A, "
         f"{counts['b_only']:,} only in B: seeds are {'paired' if pairs else 'not paired'}",
         *planned.notes,
-        said(settings.trains, pairs=pairs, replicates=settings.replicates),
+        said(settings.trains, equal=equal, pairs=pairs, replicates=settings.replicates),
         found.sentence(),
     ]
     return {
         "text": text,
         "pairs": pairs,
         "shared": counts,
-        "power": power(settings.trains, pairs=pairs, replicates=settings.replicates, percent=None),
+        "power": power(
+            settings.trains, equal=equal, pairs=pairs, replicates=settings.replicates, percent=None
+        ),
         "forecast": found.to_json(),
     }
 
@@ -155,7 +157,14 @@ def lines(content: Mapping[str, Any], out: Path) -> Iterator[str]:
         yield content["pictures_note"]
     if content["reference"]["note"]:
         yield content["reference"]["note"]
-    if UNREAD in content["sentence"] and content["text"]["name"] == NANO:
+    for name, arm in content["arms"].items():
+        if arm["unread"]["pictures"]:
+            yield unread(name, arm)
+    if (target := content["half_width"]) and not target["reached"]:
+        yield missed(target, content["replicates"][0])
+    # The few steps of `debug` learn nothing of any captions.
+    learns = content["preset"] != "debug"
+    if UNREAD in content["sentence"] and content["text"]["name"] == NANO and learns:
         yield (
             "the packaged text encoder only knows the synthetic world's words; choose one that "
             "knows yours (--text MODEL, for example a sentence encoder such as all-MiniLM)"

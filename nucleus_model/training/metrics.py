@@ -164,9 +164,9 @@ def open_board(folder: Path, step: int) -> Any:
 def describe(summary: Mapping[str, Any]) -> str:
     """Describes a run's result in one line, without wall-clock times."""
     held = summary["holdout"]
-    held_text = f", held-out loss {held[-1]['holdout_loss']:.3f}" if held else ""
+    held_text = f", held-out loss {_figure(held[-1]['holdout_loss'])}" if held else ""
     if "holdout_loss" in summary.get("merged", {}):
-        held_text += f", merged {summary['merged']['holdout_loss']:.3f}"
+        held_text += f", merged {_figure(summary['merged']['holdout_loss'])}"
     skipped = summary.get("skipped_steps", 0)
     skipped_text = f", {skipped} of them skipped" if skipped else ""
     extended = ", ".join(map(str, summary.get("extended", [])))
@@ -179,7 +179,7 @@ def describe(summary: Mapping[str, Any]) -> str:
 
 
 def _figure(value: float | None) -> str:
-    return "none" if value is None else f"{value:.3f}"
+    return "not finite" if value is None else f"{value:.3f}"
 
 
 def _scalars(line: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

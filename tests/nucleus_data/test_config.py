@@ -63,6 +63,8 @@ def test_a_wrong_value_is_named_with_what_was_found_and_what_is_allowed(tmp_path
         tmp_path, "shard: {resolutions: [64, -64]}"
     )
     assert "contains an entry twice" in refused(tmp_path, "shard: {aspects: [1x1, 1x1]}")
+    said = refused(tmp_path, "", "shard.captions=short")
+    assert "shard.captions: input should be a list, such as [a, b]; got 'short'" in said
     assert "'reject' or 'flag'" in refused(
         tmp_path, "select: {rules: {a: {where: x, action: drop}}}"
     )

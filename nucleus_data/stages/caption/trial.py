@@ -106,7 +106,9 @@ class Recorder:
             flags: tuple[str, ...] = ()
             if not made.error:
                 verdict = examine(asking.said(row, name, ask, made), asking.settings.checks)
-                passed, flags = verdict.passed, tuple(flag.check for flag in verdict.flags)
+                applying = asking.settings.checks_of(name)
+                passed = tuple(check for check in verdict.passed if check in applying)
+                flags = tuple(flag.check for flag in verdict.flags)
                 fault = verdict.fault.check if verdict.fault else ""
                 detail = verdict.fault.detail if verdict.fault else ""
             attempts_made.append(

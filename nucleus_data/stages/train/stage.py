@@ -119,10 +119,12 @@ class Train(CorpusStage[QuickTrainSettings]):
         """
         folder, named = set_of(run), self.settings.edition
         if not _is_whole(run, folder, self.settings):
-            raise RequestError(
-                f"{folder.path} does not exist or is incomplete; "
-                f"run: {told('shard', run.corpus.uri)}"
+            lacking = (
+                "lacks the captions that shard.captions names"
+                if folder.published
+                else "does not exist or is incomplete"
             )
+            raise RequestError(f"{folder.path} {lacking}; run: {told('shard', run.corpus.uri)}")
         return folder, str(run.pins.edition) if named is None else folder.edition(named).hash
 
     def _settings(self, run: Run) -> QuickTrainSettings:

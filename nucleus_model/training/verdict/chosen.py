@@ -1,12 +1,13 @@
 """Chooses the pictures a comparison evaluates on: unseen ones, and from which set to read each."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nucleus_data.hashing import keyed_uint64, keyed_unit
+from nucleus_data.printed import counted
 from nucleus_model.data.loader import Sample, TrainingSet
 from nucleus_model.settings.choice import HOLDOUT_SEED
+from nucleus_model.training.verdict.facts import Copies
 
 SEED = 0  # not a run's seed, since all runs measure the same pictures
 A, B, GIVEN = "a", "b", "reference"
@@ -46,22 +47,22 @@ class Unseen:
                 chosen.append(ident)
         return chosen
 
-    def repeated(self, name: str, ids: Iterable[str]) -> int:
-        """Counts an arm's training pictures that show what another one of them shows.
+    def repeated(self, name: str) -> Copies:
+        """Counts the pictures of a set that show what another one of it shows.
 
         Of pictures with the same bytes, or in the same cluster, all but one are counted.
         """
-        hashes, shown = self.hashes[name], Counter[str]()
-        shown.update(self.clusters.get(i) or hashes[i] for i in ids)
-        return shown.total() - len(shown)
+        hashes, ids = self.hashes[name], self.read.of[name]
+        shown = {self.clusters.get(ident) or hashes[ident] for ident in ids}
+        return Copies(len(ids) - len(shown), len(ids))
 
     def notes(self) -> tuple[str, ...]:
         """Returns a note about the pictures left out, if there were any."""
         if not self.copies:
             return ()
         return (
-            f"{len(self.copies)} held-out pictures show what an arm trains on under another id, "
-            "and are not measured",
+            f"{counted(len(self.copies), 'picture')} to measure (held out, or of the reference) "
+            "show what an arm trains on under another id, and are left out",
         )
 
 

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from nucleus_data.errors import RequestError
 from nucleus_model.settings.verdict import VerdictSettings
 from nucleus_model.training.verdict.collect import replicates
-from nucleus_model.training.verdict.content import are_pairs, found_in
+from nucleus_model.training.verdict.content import are_equal, are_pairs, found_in
 from nucleus_model.training.verdict.findings import JOINT
 from nucleus_model.training.verdict.forecast import forecast
 from nucleus_model.training.verdict.loops import Loop, processes
@@ -83,7 +83,8 @@ def compare(
     count, pilot, pairs = settings.replicates, None, are_pairs(planned)
     specs = _specs(out, options, 0, count)
     if tell is not None:
-        tell(said(settings.trains, pairs=pairs, replicates=count))
+        equal = are_equal(planned)
+        tell(said(settings.trains, equal=equal, pairs=pairs, replicates=count))
         if any(not spec.done for spec in specs):
             expected = forecast(planned, workers)
             note_forecast(out, expected.to_json())
@@ -114,8 +115,25 @@ def _pin(planned: Planned, out: Path) -> None:
         return
     if existing.pin() != planned.pin() or not existing.pictures.equals(planned.pictures):
         raise RequestError(
-            f"{out} holds a comparison of other sets or with other settings; give another folder"
+            f"{out} holds another comparison ({_difference(existing, planned)}); give another "
+            "folder with --out"
         )
+
+
+def _difference(existing: Planned, planned: Planned) -> str:
+    """Describes how two comparisons differ."""
+    before, now = existing.pin(), planned.pin()
+    settings = [
+        f"{name}: {before['settings'].get(name)} there, {value} here"
+        for name, value in now["settings"].items()
+        if before["settings"].get(name) != value
+    ]
+    sets = [
+        f"another set {name.upper()}" if len(name) == 1 else f"another {name}"
+        for name in sorted({*before["digests"], *now["digests"]})
+        if before["digests"].get(name) != now["digests"].get(name)
+    ]
+    return ", ".join([*sets, *settings]) or "of other pictures"
 
 
 def _specs(

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from nucleus_data.engines.find import TEXT_ENCODER, resolve_model
 from nucleus_model.settings.presets import PRESETS
 from nucleus_model.settings.text_encoder import TextSettings
+from nucleus_model.settings.verdict import VerdictSettings
 from nucleus_model.training.verdict.collect import (
     REFERENCE,
     memory_variance,
@@ -31,6 +32,8 @@ from nucleus_model.training.verdict.descriptive import (
     members_of,
 )
 from nucleus_model.training.verdict.drawn import note, stored, weights
+from nucleus_model.training.verdict.facts import stated, unread
+from nucleus_model.training.verdict.findings import Finding
 from nucleus_model.training.verdict.health import at_tokens, read_steps, routers
 from nucleus_model.training.verdict.intervals import crossed
 from nucleus_model.training.verdict.judge import Claim, jsonable, judge
@@ -45,6 +48,7 @@ from nucleus_model.training.verdict.run import RunSpec
 # by ids, before any loss is known: choosing the test by its result would raise the false-alarm
 # rate.
 PAIRED_FROM = 0.5
+EXAMPLES = 3  # pictures that could not be read
 LIMITS = (
     "What a large model would make of the data: a small model sees whether captions and pictures "
     "belong together and can be learned, not fine detail or rare concepts.",
@@ -65,6 +69,12 @@ def shared(planned: Planned) -> dict[str, int]:
         "b_only": pc.and_not(in_b, in_a),
     }
     return {name: int(pc.sum(mask).as_py() or 0) for name, mask in counts.items()}
+
+
+def are_equal(planned: Planned) -> bool:
+    """Whether both arms train on the same pictures."""
+    counts = shared(planned)
+    return not counts["a_only"] and not counts["b_only"]
 
 
 def are_pairs(planned: Planned) -> bool:
@@ -100,7 +110,9 @@ def found_in(planned: Planned, out: Path, tables: Tables, pilot: int | None) -> 
     parts = list(measured(planned))
     training = settings.training(0)
     a_picture = picture_tokens(planned, parts[0].opened.resolution)
-    met = [sum(step["samples"] for step in lines) for of in steps.values() for lines, _ in of]
+    met = {arm: [sum(s["samples"] for s in lines) for lines, _ in of] for arm, of in steps.items()}
+    every = [samples for of in met.values() for samples in of]
+    lost = {arm: unread(of) for arm, of in folders.items()}
     claim = Claim.RECIPES if settings.claim == "recipes" else Claim.SETS
     verdict = judge(
         values["a"],
@@ -108,10 +120,10 @@ def found_in(planned: Planned, out: Path, tables: Tables, pilot: int | None) -> 
         claim,
         pairs=pairs,
         pilot=pilot,
-        image_tokens=round(sum(met)) * a_picture,
+        image_tokens=round(sum(every)) * a_picture,
         chosen={"memorised": memory_variance(tables, planned.memory)},
         drawn=weights(stored(settings.preset)[0], shared(planned)),
-        copies=(_copies(planned, "a"), _copies(planned, "b")),
+        facts=stated(planned.copies, lost),
     )
     a, b = (values[arm]["loss"][:pilot] for arm in ("a", "b"))
     own = 100 * pilot_deviation(a, b, pairs=pairs) / abs(float(a.mean()))
@@ -121,12 +133,14 @@ def found_in(planned: Planned, out: Path, tables: Tables, pilot: int | None) -> 
         "text": _text(settings.text),
         "pairs": pairs,
         "shared": shared(planned),
-        "arms": {arm: _arm(planned, arm, training.steps * training.batch_size) for arm in tables},
+        "arms": {
+            arm: _arm(planned, arm, sum(of) / len(of), a_picture, lost[arm])
+            for arm, of in met.items()
+        },
         "steps": training.steps,
-        "image_tokens": round(sum(met) / len(met)) * a_picture,
-        "power": power(
-            settings.trains, pairs=pairs, replicates=len(values["a"]["loss"]), percent=own
-        ),
+        "image_tokens": round(sum(every) / len(every)) * a_picture,
+        "half_width": _half_width(settings, verdict.findings[0]),
+        "power": _power(planned, verdict.findings[0], len(values["a"]["loss"]), own),
         "reference": _reference(planned, tables),
         "new_pictures": jsonable(asdict(crossed(picture_differences(tables)[1])))
         if pairs
@@ -212,13 +226,44 @@ def _trained(planned: Planned, arm: str) -> int:
     return int(pc.sum(planned.pictures.column(arm)).as_py())
 
 
-def _copies(planned: Planned, arm: str) -> float:
-    """Returns the share of an arm's pictures that repeat another one of them, 0 to 1."""
-    return planned.copies[arm] / _trained(planned, arm)
+def _power(planned: Planned, loss: Finding, replicates: int, percent: float) -> dict[str, Any]:
+    """Describes the power; for its own number of seeds, by the interval that is stated."""
+    found = power(
+        planned.settings.trains,
+        equal=are_equal(planned),
+        pairs=are_pairs(planned),
+        replicates=replicates,
+        percent=percent,
+    )
+    for row in found["by_seeds"]:
+        # This interval may be wider, by the choice of the sets' pictures or by a pilot's deviation.
+        if row["seeds"] == replicates:
+            row["sees"] = 100 * loss.detectable / abs(loss.a)
+    content: dict[str, Any] = jsonable(found)
+    return content
 
 
-def _arm(planned: Planned, name: str, taken: int) -> dict[str, Any]:
-    """Describes an arm for the page."""
+def _half_width(settings: VerdictSettings, loss: Finding) -> dict[str, Any] | None:
+    """Compares the loss's interval with the target of `--half-width`; None without a target."""
+    if settings.half_width is None:
+        return None
+    half = (loss.interval.high - loss.interval.low) / 2
+    reached = bool(half <= settings.half_width)
+    return jsonable({"target": settings.half_width, "half": half, "reached": reached})
+
+
+def _arm(
+    planned: Planned, name: str, taken: float, tokens: int, lost: Mapping[str, str]
+) -> dict[str, Any]:
+    """Describes an arm for the page.
+
+    Args:
+        planned: The comparison.
+        name: The arm.
+        taken: Pictures that a run took, on average, repetitions included.
+        tokens: Image tokens of a picture.
+        lost: Id -> reason of its pictures that could not be read.
+    """
     arm = planned.arms[name]
     pictures = _trained(planned, name)
     share = planned.settings.share if planned.settings.claim == "recipes" else 1
@@ -226,7 +271,9 @@ def _arm(planned: Planned, name: str, taken: int) -> dict[str, Any]:
         "name": arm.name or arm.folder,
         "edition": arm.edition,
         "pictures": pictures,
-        "copies": planned.copies[name],
+        "copies": asdict(planned.copies[name]),
+        "unread": {"pictures": len(lost), "examples": dict(list(lost.items())[:EXAMPLES])},
+        "image_tokens": round(taken * tokens),
         "epochs": taken / (pictures * share),
     }
 

@@ -83,7 +83,7 @@ def judge(
     image_tokens: int | None = None,
     chosen: Mapping[str, tuple[float, float]] | None = None,
     drawn: tuple[float, float] = (0.0, 0.0),
-    copies: tuple[float, float] = (0.0, 0.0),
+    facts: Sequence[str] = (),
 ) -> Verdict:
     """Compares two arms.
 
@@ -99,7 +99,7 @@ def judge(
             for measures that compare two groups of pictures.
         drawn: Variances due to the choice of each set's own pictures, in units of one replicate's
             variance (`drawn.weights`); ignored for pairs.
-        copies: Shares of each set's pictures that repeat another one of it, for the sentence.
+        facts: Clauses about the sets for the sentence, from `facts.stated`.
 
     Returns:
         The verdict.
@@ -153,7 +153,7 @@ def judge(
         replace(finding, counts=bool(kept.get(finding.measure.name))) for finding in findings
     )
     called = word(kept)
-    text = sentence(called, findings, sizes, pairs=pairs, image_tokens=image_tokens, copies=copies)
+    text = sentence(called, findings, sizes, pairs=pairs, image_tokens=image_tokens, facts=facts)
     return Verdict(called, text, claim, sizes, findings)
 
 

@@ -5,6 +5,8 @@ A loop takes runs, and yields each one as it ends. The loop for Ray is in
 """
 
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
@@ -13,6 +15,7 @@ from typing import TypeVar
 from nucleus_model.data.kept import Kept
 from nucleus_model.training.verdict.run import RunSpec, do_run
 
+WATCH_S = 1.0
 T = TypeVar("T")
 Loop = Callable[[Sequence[RunSpec]], Iterator[RunSpec]]
 
@@ -51,7 +54,8 @@ def in_processes(work: Callable[[T], object], items: Sequence[T], count: int) ->
         count: Number of processes.
     """
     # Spawned: torch's threads do not survive a fork.
-    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(count, spawn, _end_with, (os.getpid(),)) as pool:
         futures = {pool.submit(work, item): item for item in items}
         try:
             for future in as_completed(futures):
@@ -60,6 +64,17 @@ def in_processes(work: Callable[[T], object], items: Sequence[T], count: int) ->
         finally:
             # If one fails, or the caller stops iterating, the rest is not started.
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_with(parent: int) -> None:
+    """Makes this process end soon after its parent, even if that is killed."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCH_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 # What a worker process has opened; it ends with the comparison.

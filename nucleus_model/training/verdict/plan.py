@@ -30,6 +30,7 @@ from nucleus_model.training.verdict.chosen import (
     notes_of,
 )
 from nucleus_model.training.verdict.collect import SEEN, UNSEEN, Memory, memory_pictures
+from nucleus_model.training.verdict.facts import Copies
 
 PICTURES = pa.schema(
     [
@@ -83,8 +84,7 @@ class Planned:
         digests: Hashes of their content.
         pictures: Table with the schema `PICTURES`, sorted by id.
         notes: Notes for people about the reference.
-        copies: Arm -> number of its training pictures that repeat another one of them, by their
-            bytes or clusters.
+        copies: Arm -> copies in its set, by their bytes or clusters.
     """
 
     settings: VerdictSettings
@@ -92,7 +92,7 @@ class Planned:
     digests: Mapping[str, str]
     pictures: pa.Table
     notes: tuple[str, ...] = ()
-    copies: Mapping[str, int] = field(default_factory=dict)
+    copies: Mapping[str, Copies] = field(default_factory=dict)
 
     def pin(self) -> dict[str, Any]:
         """Returns the comparison's identity, JSON-able; it does not include the sets' locations."""
@@ -111,7 +111,7 @@ class Planned:
             **self.pin(),
             "arms": arms,
             "notes": list(self.notes),
-            "copies": dict(self.copies),
+            "copies": {arm: asdict(of) for arm, of in self.copies.items()},
         }
 
     @property
@@ -167,11 +167,12 @@ def plan_comparison(
     sets = {name: arm.open(settings) for name, arm in arms.items()}
     for name, opened in sets.items():
         if not opened.count:
-            raise RequestError(f"{arms[name].folder} {_why_empty(opened)}")
+            raise RequestError(f"{arms[name].name or arms[name].folder} {_why_empty(opened)}")
     if len({opened.resolution for opened in sets.values()}) > 1:
         resolutions = ", ".join(f"{name}: {opened.resolution}" for name, opened in sets.items())
         raise RequestError(
-            f"the sets have different resolutions ({resolutions}); choose one that all have"
+            f"the smallest resolutions of the sets differ ({resolutions}); choose one that all "
+            "have with --resolution"
         )
     of = {name: _buckets(opened) for name, opened in sets.items()}
     held = {name: _held_out(of[name], settings.holdout_share, clusters or {}) for name in (A, B)}
@@ -208,7 +209,7 @@ def plan_comparison(
             "used instead, and a set does better on pictures like its own",
         )
     digests = {name: opened.digest for name, opened in sets.items()}
-    copies = {name: new.repeated(name, ids) for name, ids in train.items()}
+    copies = {name: new.repeated(name) for name in (A, B)}
     return Planned(settings, arms, digests, pa.Table.from_pylist(rows, PICTURES), notes, copies)
 
 

@@ -49,15 +49,16 @@ class Spread:
 
 
 @cache
-def stored(preset: str, *, pairs: bool) -> Spread | None:
+def stored(preset: str, *, equal: bool) -> Spread | None:
     """Returns the stored spread of a preset; None if it was not measured.
 
     Args:
         preset: The preset's name, as in `VerdictSettings.trains`.
-        pairs: Whether most pictures are in both arms.
+        equal: Whether both arms have the same pictures. If only some are others, even paired seeds
+            differ nearly as much as if all were.
     """
     text = files(__package__).joinpath(FILE).read_text(encoding="utf-8")
-    spread = json.loads(text)["presets"].get(preset, {}).get(EQUAL if pairs else OTHER)
+    spread = json.loads(text)["presets"].get(preset, {}).get(_of(equal=equal))
     return None if spread is None else Spread(**spread)
 
 
@@ -73,11 +74,14 @@ def sees(percent: float, replicates: int, *, pairs: bool) -> float:
     return detectable(percent / replicates**0.5, degrees, JOINT)
 
 
-def power(preset: str, *, pairs: bool, replicates: int, percent: float | None) -> dict[str, Any]:
+def power(
+    preset: str, *, equal: bool, pairs: bool, replicates: int, percent: float | None
+) -> dict[str, Any]:
     """Describes the power of a comparison, for `verdict.json`.
 
     Args:
         preset: The comparison's preset.
+        equal: Whether both arms have the same pictures.
         pairs: Whether its replicates are paired.
         replicates: Number of replicates per arm.
         percent: Standard deviation of one replicate's difference in its own runs, in percent; None
@@ -87,7 +91,7 @@ def power(preset: str, *, pairs: bool, replicates: int, percent: float | None) -
         `before`: by the stored figures; `by_seeds`: the detectable difference for several numbers
         of seeds, by its own runs if there are any, else by the stored figures.
     """
-    known = stored(preset, pairs=pairs)
+    known = stored(preset, equal=equal)
     before = None
     if known is not None:
         least = sees(known.percent, replicates, pairs=pairs)
@@ -96,7 +100,7 @@ def power(preset: str, *, pairs: bool, replicates: int, percent: float | None) -
     counts: Sequence[int] = sorted({*SEEDS, replicates})
     return {
         "measure": "loss",
-        "pictures": EQUAL if pairs else OTHER,
+        "pictures": _of(equal=equal),
         "before": before,
         "percent": percent,
         "by_seeds": []
@@ -105,20 +109,20 @@ def power(preset: str, *, pairs: bool, replicates: int, percent: float | None) -
     }
 
 
-def said(preset: str, *, pairs: bool, replicates: int) -> str:
+def said(preset: str, *, equal: bool, pairs: bool, replicates: int) -> str:
     """Returns a line for people, before the first run: which difference can be detected."""
-    known = stored(preset, pairs=pairs)
+    known = stored(preset, equal=equal)
     if known is None:
         return (
-            f"{replicates} seeds; what they can detect with {preset} and {_of(pairs=pairs)} "
+            f"{replicates} seeds; what they can detect with {preset} and {_of(equal=equal)} "
             "is not known"
         )
     least = sees(known.percent, replicates, pairs=pairs)
     return (
         f"{replicates} seeds of {preset} can detect differences of {least:.2g} % of the loss, with "
-        f"{_of(pairs=pairs)} ({known.origin})"
+        f"{_of(equal=equal)} ({known.origin})"
     )
 
 
-def _of(*, pairs: bool) -> str:
-    return EQUAL if pairs else OTHER
+def _of(*, equal: bool) -> str:
+    return EQUAL if equal else OTHER

@@ -27,6 +27,7 @@ from nucleus_model.settings.verdict import VerdictSettings
 from nucleus_model.training.determinism import deterministic
 from nucleus_model.training.train import quick_train
 from nucleus_model.training.verdict.collect import REFERENCE, run_table
+from nucleus_model.training.verdict.facts import Copies
 from nucleus_model.training.verdict.measures import LossTable, asked, joined, measure
 from nucleus_model.training.verdict.plan import Arm, Planned
 
@@ -86,7 +87,8 @@ def read_plan(out: Path, storage_options: Mapping[str, Mapping[str, Any]] | None
         content["digests"],
         pq.read_table(out / PICTURES_FILE),
         tuple(content["notes"]),
-        content.get("copies", {}),  # not in plans of earlier versions
+        # Plans of earlier versions have none.
+        {arm: Copies(**of) for arm, of in content.get("copies", {}).items()},
     )
 
 

@@ -21,8 +21,6 @@ HEADS = {
 }
 # Of fewer seeds, false alarms were never counted: all of the self-test's comparisons have six.
 FEW = 6
-# From this difference of shares on, copies are stated.
-COPIES = 0.01
 # How the sentence names a measure when it states its change.
 WORDS: Mapping[str, str] = {
     "loss": "loss",
@@ -41,7 +39,7 @@ def sentence(
     *,
     pairs: bool = True,
     image_tokens: int | None = None,
-    copies: tuple[float, float] = (0.0, 0.0),
+    facts: Sequence[str] = (),
 ) -> str:
     """Returns the verdict in one line.
 
@@ -51,10 +49,10 @@ def sentence(
         replicates: Number of replicates of each arm.
         pairs: Whether seeds are paired.
         image_tokens: Image tokens of all runs together; None if unknown.
-        copies: Shares of each set's pictures that repeat another one of it, 0 to 1. They are
-            counted, not measured, so they are stated whatever the word is.
+        facts: Clauses about the sets (`facts.stated`); the line has them whatever the word is.
     """
-    end = _copied(*copies) + _size(replicates, pairs=pairs, image_tokens=image_tokens)
+    size = _size(replicates, pairs=pairs, image_tokens=image_tokens)
+    end = "; ".join([*facts, size])
     loss = findings[0]
     # Significant findings that do not count, and whose direction is not that of the word.
     aside = [
@@ -87,15 +85,6 @@ def sentence(
     return f"{HEADS[word]}: {', '.join(parts)}; {end}"
 
 
-def _copied(a: float, b: float) -> str:
-    """Returns a clause about copies if one set has more of them than the other; else empty."""
-    if abs(b - a) < COPIES:
-        return ""
-    (more, many), (less, few) = sorted((("A", a), ("B", b)), key=lambda one: -one[1])
-    rest = f"{_figure(100 * few)} % of {less}'s" if few else f"none of {less}'s"
-    return f"{_figure(100 * many)} % of {more}'s pictures are copies of others in it ({rest}); "
-
-
 def _size(replicates: tuple[int, int], *, pairs: bool, image_tokens: int | None) -> str:
     a, b = replicates
     # Runs with the same seed have nothing in common if the sets have other pictures.
@@ -113,7 +102,7 @@ def _size(replicates: tuple[int, int], *, pairs: bool, image_tokens: int | None)
 def _share(loss: Finding) -> str:
     if not loss.a or not np.isfinite(loss.detectable):
         return "an unknown share"
-    return f"{_figure(100 * loss.detectable / abs(loss.a))} %"
+    return f"{figure(100 * loss.detectable / abs(loss.a))} %"
 
 
 def _about(about: str, findings: Sequence[Finding]) -> str:
@@ -133,7 +122,7 @@ def _about(about: str, findings: Sequence[Finding]) -> str:
         first = gap
         (mean, low, high), fewer = changes(gap.ratio)
         word = "less" if fewer else "more"
-        text = f"captions carry {_figure(mean)} % {word} ({_figure(low)} to {_figure(high)})"
+        text = f"captions carry {figure(mean)} % {word} ({figure(low)} to {figure(high)})"
     else:
         first = min(significant, key=lambda finding: finding.p)
         text = f"{about} {'better' if first.direction > 0 else 'worse'} ({_change(first)})"
@@ -164,7 +153,7 @@ def _change(finding: Finding) -> str:
     if times is not None:
         (mean, low, high), fewer = changes(times)
         word = "lower" if fewer else "higher"
-        return f"{name} {_figure(mean)} % {word}, {_figure(low)} to {_figure(high)}"
+        return f"{name} {figure(mean)} % {word}, {figure(low)} to {figure(high)}"
     interval = finding.interval
     ends = [
         "unbounded" if not np.isfinite(end) else f"{end:+.3g}"
@@ -173,6 +162,6 @@ def _change(finding: Finding) -> str:
     return f"{name} {interval.mean:+.3g}, {ends[0]} to {ends[1]}"
 
 
-def _figure(percent: float) -> str:
+def figure(percent: float) -> str:
     """Formats a percentage with two significant digits, or as an integer: 0.84, 3.1, 31, 131."""
     return f"{percent:.0f}" if abs(percent) >= 10 else f"{percent:.2g}"

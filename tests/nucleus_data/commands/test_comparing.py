@@ -65,6 +65,9 @@ def test_a_side_that_is_worse_in_any_way_has_an_exit_code(word, code, tmp_path, 
         "reference": {"note": ""},
         "power": {"by_seeds": []},
         "pairs": True,
+        "arms": {},
+        "half_width": None,
+        "preset": "debug",
     }
     with pytest.raises(click.exceptions.Exit) as ended:
         comparing.end(content, tmp_path, as_json=False)

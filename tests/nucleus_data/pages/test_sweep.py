@@ -51,6 +51,13 @@ def test_what_makes_the_same_set_has_a_row_and_no_point():
     assert "Nothing to draw" in render_sweep(content(value(None, 0.1, 0.0), kept=None))
 
 
+def test_a_value_that_can_t_be_compared_has_a_row_with_the_reason():
+    empty = {"changes": ["a=1"], "same": False, "kept": 0, "problem": f"no pictures {BAD}"}
+    page = render_sweep(content(empty, value(70, 0.1, 0.0)))
+    assert page.count('class="mark line-b"') == 1
+    assert "no pictures &lt;script&gt;" in page
+
+
 def test_the_numbers_are_the_same_bytes_each_time(tmp_path):
     for name, found in (("a", {"b": 1, "a": 2}), ("b", {"a": 2, "b": 1})):
         write_json(tmp_path / name, found)

@@ -39,7 +39,8 @@ def content(**changes):
         "tokens": [1, 2, 3],
         **{kind: {arm: [1.0, None, 0.5] for arm in "ab"} for kind in ("mean", "low", "high")},
     }
-    arm = {"name": BAD, "edition": None, "pictures": 9, "copies": 4, "epochs": 1.5}
+    arm = {"name": BAD, "edition": None, "pictures": 9, "copies": {"pictures": 4, "of": 10}}
+    arm |= {"epochs": 1.5, "image_tokens": 512, "unread": {"pictures": 0, "examples": {}}}
     return {
         "sentence": "B is better",
         "claim": "these",
@@ -62,6 +63,7 @@ def content(**changes):
             "by_seeds": [{"seeds": 3, "sees": 1.9}],
         },
         "new_pictures": None,
+        "half_width": None,
         "bins": [row("0 to 1")],
         "groups": {"size": [row("64 x 64"), row(BAD)], "none": []},
         "groups_hidden": {"size": 7},
@@ -93,7 +95,8 @@ def test_the_sentence_and_what_differs_are_shown_and_nothing_is_interpreted():
     assert "preset debug, text encoder all-MiniLM-L6-v2<" in page
     assert "2 more could not be decoded" in page
     assert "7 smaller groups not shown" in page
-    assert page.count("9 pictures (4 of them copies of others in it), 1.50 epochs") == 2
+    copies = "(in the whole set, 4 of 10 are copies of others in it)"
+    assert page.count(f"9 pictures {copies}, 1.50 epochs") == 2
     assert "<script" not in page
     assert page.count("&lt;script&gt;alert(1)") >= 8
     assert "not shown</" not in page.replace("groups not shown</", "")

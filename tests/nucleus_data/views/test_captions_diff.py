@@ -145,7 +145,7 @@ def test_the_page_shows_captions_and_runs_none_of_them(made, found):
 def test_the_numbers_are_said(found):
     said = "\n".join(lines(found))
     assert "7 records have both, 1 only short@01234567, 1 only short@" in said
-    assert "words per caption: 2.8 (0 to 6) -> " in said
+    assert "words per caption (5th to 95th percentile): 2.8 (0 to 6) -> " in said
     assert "add short@01234567, short@" in said
     assert "not stored for" in said
 

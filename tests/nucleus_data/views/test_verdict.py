@@ -14,6 +14,8 @@ from nucleus_model.training.verdict.run import RunSpec
 from nucleus_model.training.verdict.sentence import UNREAD
 from tests.support.model import colored_items, write_set
 
+LOST = {"pictures": 2, "examples": {"x": "cut off"}}
+
 
 def test_a_stranger_reads_the_sentence_first_and_then_what_it_stands_on(tmp_path):
     rng = np.random.default_rng(0)
@@ -23,8 +25,11 @@ def test_a_stranger_reads_the_sentence_first_and_then_what_it_stands_on(tmp_path
         **found.as_dict(),
         "pairs": False,
         "pictures_note": "pictures are chance",
-        "power": power("none such", pairs=False, replicates=6, percent=1.4),
+        "power": power("none such", equal=False, pairs=False, replicates=6, percent=1.4),
         "reference": {"note": "a note"},
+        "arms": {"a": {"unread": {"pictures": 0}}, "b": {"unread": LOST}},
+        "half_width": {"target": 1e-6, "half": 0.028, "reached": False},
+        "preset": "nano",
     }
     text = list(lines(content, tmp_path))
     assert text[0] == found.sentence
@@ -33,11 +38,17 @@ def test_a_stranger_reads_the_sentence_first_and_then_what_it_stands_on(tmp_path
     assert all(line.endswith(("equal", "not told apart")) for line in text[2:8])
     assert "6 seeds " in text[8]
     assert "not paired" in text[9]
-    assert text[10:] == ["pictures are chance", "a note", str(tmp_path / "verdict.html")]
+    assert text[10:12] == ["pictures are chance", "a note"]
+    assert text[12].startswith("2 pictures of B could not be read, and nothing was trained on them")
+    assert "x: cut off" in text[12]
+    assert text[13].startswith("the half-width of 1e-06 was not reached: that of the loss is 0.028")
+    assert text[14:] == [str(tmp_path / "verdict.html")]
 
 
-@pytest.mark.parametrize("name", ["nano", "all-MiniLM-L6-v2"])
-def test_where_nothing_was_learned_of_captions_a_text_encoder_is_proposed(tmp_path, name):
+@pytest.mark.parametrize(
+    ("preset", "name"), [("nano", "nano"), ("nano", "all-MiniLM-L6-v2"), ("debug", "nano")]
+)
+def test_where_nothing_was_learned_of_captions_a_text_encoder_is_proposed(tmp_path, preset, name):
     rng = np.random.default_rng(0)
     arms = [{n: 1 + rng.normal(0, 0.01, 6) for n in NAMES} for _ in "ab"]
     for arm in arms:
@@ -48,10 +59,13 @@ def test_where_nothing_was_learned_of_captions_a_text_encoder_is_proposed(tmp_pa
         "power": {"by_seeds": []},
         "reference": {"note": ""},
         "text": {"name": name},
+        "arms": {},
+        "half_width": None,
+        "preset": preset,
     }
     text = "\n".join(lines(content, tmp_path))
     assert UNREAD in text
-    assert ("--text MODEL" in text) == (name == "nano")
+    assert ("--text MODEL" in text) == ((preset, name) == ("nano", "nano"))
 
 
 def test_a_picture_that_is_gone_costs_its_own_thumbnail_alone(tmp_path):

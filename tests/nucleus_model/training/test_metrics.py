@@ -58,7 +58,7 @@ def test_a_result_is_described_in_one_line():
     }
     assert describe(summary) == (
         "6 steps, 1 of them skipped, 48 images of 16 samples: "
-        "loss none to 0.500, held-out loss 0.250"
+        "loss not finite to 0.500, held-out loss 0.250"
     )
 
 

@@ -23,8 +23,9 @@ KINDS = {
     ".json": "jsonl",
 }
 ALLOWED = (
-    f".parquet, .csv, .tsv, .jsonl (also {', '.join(COMPRESSED)}), or a folder in the layout of"
-    " `datasets` (metadata.csv, metadata.jsonl, Parquet files, save_to_disk)"
+    f".parquet, .csv, .tsv, .jsonl, .json with an object per line (also {', '.join(COMPRESSED)}),"
+    " or a folder in the layout of `datasets` (metadata.csv, metadata.jsonl, Parquet files,"
+    " save_to_disk)"
 )
 METADATA = "metadata"
 CAPTIONS = ("caption", "text", "prompt", "description", "alt")
@@ -32,6 +33,7 @@ KEYS = ("key", "file_name", "filename", "file", "file_path", "path", "image")
 URLS = ("url", "image_url", "source.url")
 ID_DIGITS, HEX = 32, set("0123456789abcdef")
 BLOCK = 1 << 22
+SHOWN = 30  # columns in a message
 
 
 @dataclass(frozen=True)
@@ -104,10 +106,15 @@ def find_files(source: str) -> list[SourceFile]:
     if not chosen:
         known = [name for name in names if _kind(name)]
         chosen = [name for name in known if _is_metadata(name)] or known
-    kinds = {_kind(name) for name in chosen}
-    if len(kinds) != 1:
-        held = ", ".join(sorted(kinds)) or "no caption files"
-        raise RequestError(f"{source} contains {held}; allowed: {ALLOWED}, one kind at a time")
+    of_kind = {_kind(name): name for name in reversed(chosen)}
+    if not of_kind:
+        raise RequestError(f"{source} contains no caption files; allowed: {ALLOWED}")
+    if len(of_kind) > 1:
+        held = ", ".join(repr(_printable(name)) for name in sorted(of_kind.values()))
+        raise RequestError(
+            f"{source} contains files of several kinds, such as {held}; give the file with the "
+            f"captions, or a folder with one kind; allowed: {ALLOWED}"
+        )
     files = []
     for name in chosen:
         # Paths in a metadata file are relative to its own folder.
@@ -188,13 +195,14 @@ def _naming(file: SourceFile, columns: Sequence[str]) -> tuple[str, str | None]:
 
 
 def _has_our_ids(file: SourceFile, column: str) -> bool:
-    """Whether the first value of a column looks like a record id of this project."""
+    """Whether one of the first values of a column looks like a record id of this project."""
     with file.open() as opened:
         for number, row in enumerate(read_rows(file.kind, opened, (column,), file.name)):
             value = row.values[0] if row.values else None
             if value is not None:
                 text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-                return len(text) == ID_DIGITS and not {*text.lower()} - HEX
+                if len(text) == ID_DIGITS and not {*text.lower()} - HEX:
+                    return True
             if number >= BATCH:
                 break
     return False
@@ -207,9 +215,15 @@ def _first(known: Sequence[str], columns: Sequence[str]) -> str | None:
 
 
 def _lacks(file: SourceFile, what: str, columns: Sequence[str]) -> str:
+    more = f" and {len(columns) - SHOWN:,} more" if len(columns) > SHOWN else ""
+    ids = (
+        f" (no value in {columns[lower.index('id')]!r} is a record id, {ID_DIGITS} hex digits)"
+        if what.endswith("record names") and "id" in (lower := [c.lower() for c in columns])
+        else ""
+    )
     return (
-        f"{file.name} has no {what}; its columns: {', '.join(columns) or 'none'}. Choose them with "
-        "--id-column, --key-column or --url-column, and --caption-column"
+        f"{file.name} has no {what}{ids}; its columns: {', '.join(columns[:SHOWN]) or 'none'}{more}"
+        ". Choose them with --id-column, --key-column or --url-column, and --caption-column"
     )
 
 

@@ -26,6 +26,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from nucleus_data.config import nearest
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.caption_sets import (
     IMPORT,
@@ -139,7 +140,8 @@ def check_name(name: str, variants: Sequence[str], corpus: Corpus) -> None:
     """Refuses an invalid name, or that of generated captions. Raises RequestError."""
     if not name.isidentifier() or not name.islower():
         raise RequestError(
-            f"--as {name!r}: a name can contain only lowercase letters, digits and _"
+            f"--as {name!r}: a name begins with a lowercase letter or _, and contains only these "
+            "and digits"
         )
     advice = f"choose another name, for example --as {name}_imported"
     if name == SOURCE:
@@ -170,11 +172,14 @@ def import_captions(
     """
     if not corpus.records.whole_parts():
         raise RequestError(f"{corpus.uri} has no records yet; run: {told('ingest', corpus.uri)}")
+    _check_source(corpus, request.source)
     identity = request.identity()
     caption_set = CaptionSet(request.name, config_hash(identity))
+    others = {s.name for s in there(corpus.store) if s.variant == request.name} - {caption_set.name}
     content: dict[str, Any] = {
         "name": request.name,
         "set": caption_set.name,
+        "other_sets": sorted(others),
         "config_hash": caption_set.config_hash,
         "files": len(request.files),
         "mapping": asdict(request.mapping),
@@ -260,19 +265,37 @@ def _part(rows: pa.Table, request: ImportRequest) -> pa.Table:
 def _nothing(corpus: Corpus, request: ImportRequest, content: dict[str, Any]) -> str:
     """Returns the error message if no row matches a record."""
     by, column = request.mapping.by, request.mapping.name
+    lines = [
+        f"none of the {content['rows']:,} rows of {request.files[0].name} gives a caption of a "
+        f"record; names were taken from column {column!r} ({by}), captions from "
+        f"{request.mapping.caption!r}",
+        *import_lines({**content, "captions": 0}, head=False),
+    ]
     names = [e["name"] for e in content["states"].get("unmatched", {}).get("examples", [])]
-    held = corpus.connection().sql(
-        f"SELECT {'id' if by == 'id' else 'key'} FROM {corpus.records.sql()} ORDER BY 1 LIMIT 3"
-    )
-    return "\n".join(
-        [
-            f"none of the {content['rows']:,} rows of {request.files[0].name} matches a record; "
-            f"names were taken from column {column!r} ({by})",
-            *import_lines({**content, "captions": 0}, head=False),
-            f"names in the file: {', '.join(map(repr, names)) or 'none readable'}",
+    if names:
+        held = corpus.connection().sql(
+            f"SELECT {'id' if by == 'id' else 'key'} FROM {corpus.records.sql()} ORDER BY 1 LIMIT 3"
+        )
+        lines += [
+            f"names in the file: {', '.join(map(repr, names))}",
             f"in the corpus: {', '.join(repr(row[0]) for row in held.fetchall()) or 'no records'}",
         ]
+    return "\n".join(lines)
+
+
+def _check_source(corpus: Corpus, source: str | None) -> None:
+    """Refuses an ingest source that no record has. Raises RequestError."""
+    if source is None:
+        return
+    found = corpus.connection().sql(
+        f"SELECT DISTINCT source FROM {corpus.records.sql()} ORDER BY 1"
     )
+    known = [name for (name,) in found.fetchall()]
+    if source not in known:
+        raise RequestError(
+            f"--source {source!r}: no record has this source.{nearest(source, known)} Available: "
+            f"{', '.join(known)}"
+        )
 
 
 def import_lines(content: dict[str, Any], *, head: bool = True) -> Iterator[str]:

@@ -16,6 +16,7 @@ BASE = {
     "empty_gap": 0.1,
     "memorised": -0.01,
 }
+COPIES = "44 % of B's pictures are copies of others in it (none of A's)"
 
 
 def arm(seed: int, replicates: int = 6, **changes: float) -> dict[str, np.ndarray]:
@@ -57,17 +58,13 @@ def test_captions_of_which_nothing_was_learned_are_not_called_equal() -> None:
     assert unread not in judge(arm(1), arm(2)).sentence
 
 
-def test_copies_are_stated_whatever_the_word_is() -> None:
-    same = judge(arm(1), arm(2), copies=(0, 0.443))
+def test_facts_are_stated_whatever_the_word_is() -> None:
+    same = judge(arm(1), arm(2), facts=[COPIES])
     assert same.word == judge(arm(1), arm(2)).word == "no difference"
-    stated = "44 % of B's pictures are copies of others in it (none of A's); 6 seeds"
-    assert same.sentence.endswith(f"of the loss; {stated}")
-    worse = judge(arm(1), arm(2, low_sigma=0.1, loss=0.03), copies=(0, 0.443))
+    assert same.sentence.endswith(f"of the loss; {COPIES}; 6 seeds")
+    worse = judge(arm(1), arm(2, low_sigma=0.1, loss=0.03), facts=["a fact", COPIES])
     assert worse.sentence.startswith("B is worse")
-    assert worse.sentence.endswith(stated)
-    fewer = judge(arm(1), arm(2), copies=(0.0912, 0.02)).sentence
-    assert "9.1 % of A's pictures are copies of others in it (2 % of B's)" in fewer
-    assert "copies" not in judge(arm(1), arm(2), copies=(0.3, 0.305)).sentence
+    assert worse.sentence.endswith(f"; a fact; {COPIES}; 6 seeds")
 
 
 def test_duplicates_are_named() -> None:
