@@ -131,7 +131,7 @@ def held_out(author: str) -> None:
     """Prints what is found of an author's answers by expressions, and with a model of others'."""
     known = read_model(written(*fitted(answers(but=author), Penalty())))
     rows = read(ANSWERS / f"{author}.jsonl")
-    own = [Said(text).own.replace("\u2019", "'") for _, text in rows]
+    own = [Said(text).straight for _, text in rows]
     above = np.array([[bool(words) for words in judge(text, known)] for text in own])
     alone = checked(rows, learned=False)
     for name, found in (("expressions", alone), ("with the model", alone | above)):

@@ -23,6 +23,7 @@ from nucleus_data.corpus.footers import Footer, read_footers
 from nucleus_data.corpus.parts import KEY_FIELDS, Part, encode_part
 from nucleus_data.corpus.store import Store
 from nucleus_data.hashing import decode_rows, encode_rows
+from nucleus_data.sql import literal
 
 FAILED_SCHEMA = pa.schema(
     [*KEY_FIELDS, pa.field("reason", pa.string()), pa.field("detail", pa.string())]
@@ -255,14 +256,14 @@ def parts_of(store: Store, folder: str) -> str:
         if name.endswith(".parquet") and name not in store.left_out:
             raise damaged(store, name, IsADirectoryError())
     if not any(name.startswith(f"{folder}/") for name in store.left_out):
-        return _literal(parts_glob(store, folder))
+        return literal(parts_glob(store, folder))
     names = (f"{folder}/{name}" for name in store.list(folder) if name.endswith(".parquet"))
     return parts_list(store.url(name) for name in names if name not in store.left_out)
 
 
 def parts_list(urls: Iterable[str]) -> str:
     """Returns a DuckDB list literal of files."""
-    return f"[{', '.join(_literal(_escaped(url)) for url in urls)}]"
+    return f"[{', '.join(literal(_escaped(url)) for url in urls)}]"
 
 
 def missing_rows(rows: pa.Table, covered: np.ndarray) -> pa.Table:
@@ -273,7 +274,3 @@ def missing_rows(rows: pa.Table, covered: np.ndarray) -> pa.Table:
 def _escaped(path: str) -> str:
     """Escapes glob characters in a path, for DuckDB."""
     return re.sub(r"([*?\[])", r"[\1]", path)
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

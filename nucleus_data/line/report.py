@@ -50,8 +50,15 @@ class Report(CorpusStage[ReportSettings]):
         try:
             return self.shard.pin(run)
         except (RequestError, DamagedError) as error:
-            run.say(f"report: no selection is shown ({error})")
+            why = error
+        try:
+            # The set may lack something that the selection does not need, such as captions.
+            pins = self.shard.select.found(run)
+        except (RequestError, DamagedError):
+            run.say(f"report: no selection is shown ({why})")
             return {}
+        run.say(f"report: no training set and captions are shown ({why})")
+        return pins
 
     def count(self, run: Run) -> None:
         """Says that it is one page."""

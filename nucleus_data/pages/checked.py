@@ -12,9 +12,10 @@ from typing import Any, Protocol
 from nucleus_data.corpus.states import KEPT
 from nucleus_data.hashing import keyed_sql
 from nucleus_data.pages.content import CAPTIONS
-from nucleus_data.pages.queries import Decision, first, quoted
+from nucleus_data.pages.queries import Decision, first
 from nucleus_data.pages.survivors import EXAMPLES
 from nucleus_data.pages.tables import Rows, Tables
+from nucleus_data.sql import literal
 
 EXAMPLES_A_CHECK = 3
 KINDS = ("counts", "mended", "flagged", "failed")  # kinds of sums
@@ -170,7 +171,7 @@ def _failed(tables: Tables, name: str, known: Sequence[str]) -> dict[str, int]:
     return dict(
         tables.rows(
             f"select error, count(*) from {tables.failures(name)} "
-            f"where error in ({', '.join(map(quoted, known)) or 'null'}) group by 1"
+            f"where error in ({', '.join(map(literal, known)) or 'null'}) group by 1"
         )
     )
 
@@ -194,12 +195,12 @@ def _said(tables: Tables, name: str, check: str) -> Rows:
     """Returns the hash, shard, row, id and text of each example of a check."""
     sources = [
         f"select shard, row, id, detail as said from {tables.failures(name)} "
-        f"where error = {quoted(check)}"
+        f"where error = {literal(check)}"
     ]
     if name in tables:
         sources.append(
             f"select shard, row, id, caption as said from {tables.sql(name)} "
-            f"where list_contains(flags, {quoted(check)})"
+            f"where list_contains(flags, {literal(check)})"
         )
     return [
         *tables.rows(

@@ -8,10 +8,11 @@ from typing import Any
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.states import KEPT
 from nucleus_data.hashing import keyed_sql
-from nucleus_data.pages.queries import Decision, examples, quoted
+from nucleus_data.pages.queries import Decision, examples
 from nucleus_data.pages.survivors import EXAMPLES
 from nucleus_data.pages.tables import RECORDS, Rows, Tables
 from nucleus_data.sets.layout import LEFT_OUT, MANIFEST, SetFolder
+from nucleus_data.sql import literal
 
 CAPTIONS = "caption."
 SOURCE_CAPTION = '"source.caption"'
@@ -191,7 +192,7 @@ def captions(tables: Tables, shown: Sequence[Decision]) -> dict[str, list[Captio
         return by_id
     tables = tables.near({d.shard for d in shown}, *tables.names(CAPTIONS))
     shards = ", ".join(str(shard) for shard in sorted({d.shard for d in shown}))
-    ids = ", ".join(quoted(d.id) for d in shown)
+    ids = ", ".join(literal(d.id) for d in shown)
     for name in tables.names(CAPTIONS):
         for key, *values in tables.rows(
             "select id, caption, source, model, prompt, concat_ws(' ', engine, engine_version), "
@@ -281,5 +282,5 @@ def _names(expression: str) -> str:
 
 
 def _read(corpus: Corpus, name: str, sql: str) -> list[tuple[Any, ...]]:
-    source = f"read_parquet({quoted(corpus.store.url(name))})"
+    source = f"read_parquet({literal(corpus.store.url(name))})"
     return corpus.connection().execute(sql.format(source)).fetchall()

@@ -14,6 +14,7 @@ from typing import Any
 from nucleus_data.hashing import keyed_sql
 from nucleus_data.pages.survivors import EXAMPLES, without_survivor
 from nucleus_data.pages.tables import RECORDS, Rows, Tables
+from nucleus_data.sql import literal
 
 
 @dataclass(frozen=True)
@@ -217,8 +218,8 @@ def examples(tables: Tables, state: str, reason: str | None, limit: int) -> list
 
 def in_state(state: str, reason: str | None = None) -> str:
     """Returns a SQL condition: the decision has a state, and a reason if one is given."""
-    with_reason = "" if reason is None else f" and list_contains(reasons, {quoted(reason)})"
-    return f"state = {quoted(state)}{with_reason}"
+    with_reason = "" if reason is None else f" and list_contains(reasons, {literal(reason)})"
+    return f"state = {literal(state)}{with_reason}"
 
 
 def examples_of(tables: Tables, conditions: Sequence[str], limit: int) -> list[list[Decision]]:
@@ -268,11 +269,6 @@ def records(tables: Tables, wanted: Iterable[tuple[int, int]]) -> dict[str, Reco
         [*shards, *(number for place in places for number in place)],
     )
     return {row[2]: Record(*row) for row in rows}
-
-
-def quoted(text: str) -> str:
-    """Quotes a text as a SQL string literal."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def marks(items: Iterable[Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from nucleus_data.corpus.states import KEPT
 from nucleus_data.pages import content, queries
 from nucleus_data.pages.charts.bars import bar
+from nucleus_data.sql import literal
 
 # List columns of a selection: column, title, explanation, and SQL condition on the records.
 MARKS = (
@@ -120,7 +121,5 @@ def with_items(
     condition: str = "true",
 ) -> list[list[queries.Decision]]:
     """Returns for each item of a list column some decisions that have it, by a keyed hash."""
-    conditions = [
-        f"list_contains({column}, {queries.quoted(item)}) and {condition}" for item in items
-    ]
+    conditions = [f"list_contains({column}, {literal(item)}) and {condition}" for item in items]
     return queries.examples_of(tables, conditions, limit) if items else []

@@ -95,7 +95,10 @@ class Joining:
             yield sample
 
     def texts(self, entry: TarEntry, counted: Counter[str]) -> list[tuple[dict[str, Any], list]]:
-        """Rows of a tar's index with their captions; counts as `samples` does."""
+        """Rows of a tar's index with their captions.
+
+        Counts as `samples` does, except by source and licence, which no index has.
+        """
         index = read_index(self.folder, entry)
         rows = read_beside(
             self.folder, entry, self.edition, self.edition.captions(entry.path), index
@@ -124,7 +127,8 @@ def write(kind: str, joining: Joining, entry: TarEntry, file: Path) -> dict[str,
     """Writes the file of a tar, and says what is in it.
 
     Returns:
-        `samples`, `without`, `left_out`, `bytes`, `sha256`, and samples by `source` and `licence`.
+        `samples`, `without`, `left_out`, `bytes`, `sha256`; `sources` and `licences`, samples by
+        each, which are empty for formats without facts.
 
     Raises:
         CorpusError: A sample, or what lies beside the tar, is damaged.

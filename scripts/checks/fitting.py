@@ -53,7 +53,7 @@ def read_sentences(texts: Sequence[str], fewest: int) -> Sentences:
     """Reads the sentences of texts, with terms that are in `fewest` of them or more."""
     each, text = [], []
     for number, whole in enumerate(texts):
-        own = Said(whole).own.replace("\u2019", "'")
+        own = Said(whole).straight
         seen = [read_sentence(sentence, at == 0) for at, sentence in enumerate(sentences(own))]
         for one, more in zip(seen, context(seen), strict=True):
             each.append({term for _, _, term in terms(one)}.union(more))

@@ -56,8 +56,8 @@ def test_what_seeds_make_is_told_of_pairs_and_of_each_set_alone(tmp_path):
 
 def test_what_is_stored_of_nano_is_what_the_self_test_measured():
     found = bench.of_self_test("nano")
-    for name, pairs in ((power.EQUAL, True), (power.OTHER, False)):
-        known = power.stored("nano", pairs=pairs)
+    for name, equal in ((power.EQUAL, True), (power.OTHER, False)):
+        known = power.stored("nano", equal=equal)
         assert known.percent == pytest.approx(found[name].percent, rel=0.005)
         assert (known.replicates, known.comparisons) == (6, found[name].comparisons)
     assert not bench.of_self_test("debug")  # too few of its comparisons have the same pictures

@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.blocked import BLOCKED, TAKEN_DOWN
 from nucleus_data.errors import CorpusError
+from nucleus_data.sql import identifier, literal
 from nucleus_data.stages.ingest.fetch import beside, read_file, tar_columns
 from nucleus_data.stages.ingest.listing.locate import Location
 from nucleus_data.stages.ingest.listing.runs import number_repeated, sorted_rows
@@ -36,9 +37,8 @@ from nucleus_data.stages.ingest.listing.spool import (
     LOCATION,
     SIDECARS,
     batches,
-    quoted,
 )
-from nucleus_data.stages.ingest.listing.sql import described, named, row_count
+from nucleus_data.stages.ingest.listing.sql import described, row_count
 from nucleus_data.stages.ingest.listing.walk import changed_at, told_time
 from nucleus_data.stages.ingest.settings import IngestSettings
 from nucleus_data.stages.ingest.sidecars import CAPTION
@@ -104,12 +104,12 @@ def find_changes(
         whole: Whether the candidates are all rows of the source, so that all others are gone.
     """
     changes = Changes()
-    now = f"read_parquet({quoted(str(candidates))})"
+    now = f"read_parquet({literal(str(candidates))})"
     before = _newest_claims(candidates, known, connection)
     if whole:
         changes.gone = row_count(f"{before} k ANTI JOIN {now} c ON c.id = k.id", connection)
     columns = described(connection, f"SELECT * FROM {now}")
-    caption = f"c.{named(CAPTION)}" if CAPTION in columns else "NULL::VARCHAR"
+    caption = f"c.{identifier(CAPTION)}" if CAPTION in columns else "NULL::VARCHAR"
     pairs = _Pairs(f"{now} c JOIN {before} k ON c.id = k.id", frozenset(columns), caption)
     if location.kind in ("urls", "embedded"):  # pictures inside tables have no time of their own
         changes.captions = row_count(f"{pairs.sql} WHERE {pairs.other_caption}", connection)
@@ -148,13 +148,15 @@ def _newest_claims(candidates: Path, known: Path, connection: duckdb.DuckDBPyCon
     """Returns a SQL source of the claimed rows: of each id, only the newest claim (a retry's)."""
     # Of pictures that were taken down, nothing is left to compare with.
     taken = (
-        f"(SELECT * FROM read_parquet({quoted(str(known))}) "
+        f"(SELECT * FROM read_parquet({literal(str(known))}) "
         f"WHERE error IS DISTINCT FROM '{TAKEN_DOWN}')"
     )
     newest, older = (candidates.with_name(f"{name}.parquet") for name in ("newest", "older"))
     sorted_rows(f"SELECT id, shard FROM {taken}", ["id", "shard DESC"], newest, connection)
     number_repeated(newest, "id", older)
-    return f"(SELECT * FROM {taken} ANTI JOIN read_parquet({quoted(str(older))}) USING (id, shard))"
+    return (
+        f"(SELECT * FROM {taken} ANTI JOIN read_parquet({literal(str(older))}) USING (id, shard))"
+    )
 
 
 def _doubtful(
@@ -173,7 +175,7 @@ def _doubtful(
     changed, beside_changed = f"c.{CHANGED}", f"c.{BESIDE_CHANGED}"
     if CHANGED not in pairs.columns:
         table = _times(location, candidates)
-        times = f"LEFT JOIN read_parquet({quoted(str(table))}) f ON f.path = c.path"
+        times = f"LEFT JOIN read_parquet({literal(str(table))}) f ON f.path = c.path"
         changed = beside_changed = f"f.{CHANGED}"
 
     def later(time: str) -> str:
@@ -189,7 +191,7 @@ def _doubtful(
     doubtful = candidates.with_name("doubtful.parquet")
     connection.execute(
         f"COPY (SELECT * FROM ({query}) WHERE look OR look_beside ORDER BY shard, taken_row) "
-        f"TO {quoted(str(doubtful))} (FORMAT parquet, ROW_GROUP_SIZE {BATCH})"
+        f"TO {literal(str(doubtful))} (FORMAT parquet, ROW_GROUP_SIZE {BATCH})"
     )
     return doubtful
 

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from nucleus_data.corpus import Corpus
 from nucleus_data.corpus.at_once import at_once
 from nucleus_data.errors import RequestError
+from nucleus_data.sql import literal
 from nucleus_data.stages.ingest.claims import (
     CLAIMED_SCHEMA,
     CLAIMS_AT_ONCE,
@@ -30,7 +31,7 @@ from nucleus_data.stages.ingest.claims import (
     read_origins,
 )
 from nucleus_data.stages.ingest.listing.locate import Location
-from nucleus_data.stages.ingest.listing.spool import BATCH, quoted
+from nucleus_data.stages.ingest.listing.spool import BATCH
 from nucleus_data.stages.ingest.other_types import other_types, with_texts
 from nucleus_data.stages.ingest.progress import Planning
 from nucleus_data.stages.ingest.settings import IngestSettings
@@ -153,10 +154,10 @@ class Claiming:
             return candidates
         target = self.folder / "fresh.parquet"
         self.connection.execute(
-            f"COPY (SELECT c.* FROM read_parquet({quoted(str(candidates))}) c "
-            f"ANTI JOIN (SELECT id FROM read_parquet({quoted(str(known))})) k ON c.id = k.id "
+            f"COPY (SELECT c.* FROM read_parquet({literal(str(candidates))}) c "
+            f"ANTI JOIN (SELECT id FROM read_parquet({literal(str(known))})) k ON c.id = k.id "
             f"ORDER BY c.position) "
-            f"TO {quoted(str(target))} (FORMAT parquet, ROW_GROUP_SIZE {BATCH})"
+            f"TO {literal(str(target))} (FORMAT parquet, ROW_GROUP_SIZE {BATCH})"
         )
         return target
 

@@ -8,10 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nucleus_data.hashing import record_id, sample_unit
+from nucleus_data.sql import literal
 from nucleus_data.stages.ingest.listing.formats import extension
 from nucleus_data.stages.ingest.listing.locate import Location
 from nucleus_data.stages.ingest.listing.runs import AGAIN, number_repeated, sorted_rows
-from nucleus_data.stages.ingest.listing.spool import BATCH, Listing, batches, quoted
+from nucleus_data.stages.ingest.listing.spool import BATCH, Listing, batches
 from nucleus_data.stages.ingest.listing.unread import unread
 from nucleus_data.stages.ingest.plain_texts import with_plain_texts
 from nucleus_data.stages.ingest.progress import Planning
@@ -49,7 +50,7 @@ def identified(
     ending = "" if limit is None else f" LIMIT {limit}"
     try:
         connection.execute(
-            f"COPY (SELECT * FROM ({listing.query}){order}{ending}) TO {quoted(str(ordered))} "
+            f"COPY (SELECT * FROM ({listing.query}){order}{ending}) TO {literal(str(ordered))} "
             f"(FORMAT parquet, ROW_GROUP_SIZE {BATCH})"
         )
         occurrences = Occurrences(ordered, folder, connection)
@@ -94,12 +95,12 @@ class Occurrences:
         sorted_, counted, found = (
             folder / f"keys-{name}.parquet" for name in ("sorted", "counted", "repeated")
         )
-        file = f"read_parquet({quoted(str(rows))}, file_row_number = true)"
+        file = f"read_parquet({literal(str(rows))}, file_row_number = true)"
         query = f"SELECT key, file_row_number AS place FROM {file}"
         sorted_rows(query, ["key", "place"], sorted_, connection)
         number_repeated(sorted_, "key", counted)
         sorted_.unlink()
-        query = f"SELECT place, {AGAIN} FROM read_parquet({quoted(str(counted))})"
+        query = f"SELECT place, {AGAIN} FROM read_parquet({literal(str(counted))})"
         sorted_rows(query, ["place"], found, connection)
         self._batches = batches(found)
 

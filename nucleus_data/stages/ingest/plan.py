@@ -12,6 +12,7 @@ import duckdb
 
 from nucleus_data.corpus import Corpus
 from nucleus_data.errors import RequestError
+from nucleus_data.sql import literal
 from nucleus_data.stages.ingest.changes import Changes, find_changes
 from nucleus_data.stages.ingest.claiming import Claiming, NewClaims
 from nucleus_data.stages.ingest.claims import claim_numbers, read_origins
@@ -22,7 +23,7 @@ from nucleus_data.stages.ingest.listing.folder import list_folder
 from nucleus_data.stages.ingest.listing.formats import counted
 from nucleus_data.stages.ingest.listing.img2dataset import list_img2dataset
 from nucleus_data.stages.ingest.listing.locate import Location, locate
-from nucleus_data.stages.ingest.listing.spool import Listing, connect, quoted
+from nucleus_data.stages.ingest.listing.spool import Listing, connect
 from nucleus_data.stages.ingest.listing.sql import row_count
 from nucleus_data.stages.ingest.listing.tars import list_tars
 from nucleus_data.stages.ingest.listing.unread import unread
@@ -123,7 +124,7 @@ def plan_ingest(
             listing = _list(location, settings, folder, connection, limit)
             plan.skipped, plan.notes = listing.skipped, listing.notes
             candidates = identified(listing, location, folder, connection, limit, sample, planning)
-            plan.found = row_count(f"read_parquet({quoted(str(candidates))})", connection)
+            plan.found = row_count(f"read_parquet({literal(str(candidates))})", connection)
             claiming = Claiming(corpus, settings, location, folder, connection, planning, dry_run)
             claims = claiming.claim_new(candidates)
             plan.count(claims)

@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 from nucleus_data.domains import registered_domain
 from nucleus_data.errors import RequestError
 from nucleus_data.printed import counted
+from nucleus_data.sql import literal
 from nucleus_data.stages.ingest.http.agent import MOST_HOSTS
-from nucleus_data.stages.ingest.listing.spool import BATCH, quoted
+from nucleus_data.stages.ingest.listing.spool import BATCH
 
 COLUMN = "domain_shards"
 _BEFORE = "^[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#]*@)?"
@@ -65,7 +66,7 @@ def spread(
         folder: For temporary files.
         connection: DuckDB.
     """
-    source = f"read_parquet({quoted(str(rows))})"
+    source = f"read_parquet({literal(str(rows))})"
     names = folder / "domains.parquet"
     asked = connection.execute(
         f"SELECT DISTINCT {_HOST} AS host FROM {source} WHERE url IS NOT NULL"
@@ -80,32 +81,32 @@ def spread(
             domains.update(map(hash, found))
             writer.write_table(pa.table([known, found], _SCHEMA))
     target, shards = folder / "spread.parquet", folder / "shards.parquet"
-    domains_of = f"read_parquet({quoted(str(names))})"
+    domains_of = f"read_parquet({literal(str(names))})"
     parts, counts = folder / "parts.parquet", folder / "counts.parquet"
     # One grouping per statement, so that each can use all of the memory.
     for query, result in (
         (
             f"SELECT DISTINCT n.domain, r.part FROM (SELECT {_HOST} AS host, "
             f"file_row_number // {images_per_shard} AS part "
-            f"FROM read_parquet({quoted(str(rows))}, file_row_number = true)) r "
+            f"FROM read_parquet({literal(str(rows))}, file_row_number = true)) r "
             f"JOIN {domains_of} n USING (host)",
             parts,
         ),
         (
             f"SELECT domain, CAST(count(*) AS INTEGER) AS {COLUMN} "
-            f"FROM read_parquet({quoted(str(parts))}) GROUP BY domain",
+            f"FROM read_parquet({literal(str(parts))}) GROUP BY domain",
             counts,
         ),
         (
             f"SELECT n.host, s.{COLUMN} FROM {domains_of} n "
-            f"JOIN read_parquet({quoted(str(counts))}) s USING (domain)",
+            f"JOIN read_parquet({literal(str(counts))}) s USING (domain)",
             shards,
         ),
     ):
-        connection.execute(f"COPY ({query}) TO {quoted(str(result))} (FORMAT parquet)")
+        connection.execute(f"COPY ({query}) TO {literal(str(result))} (FORMAT parquet)")
     connection.execute(
         f"COPY (SELECT r.*, s.{COLUMN} FROM {source} r LEFT JOIN "
-        f"read_parquet({quoted(str(shards))}) s ON s.host = {_HOST} "
-        f"ORDER BY position) TO {quoted(str(target))} (FORMAT parquet, ROW_GROUP_SIZE {BATCH})"
+        f"read_parquet({literal(str(shards))}) s ON s.host = {_HOST} "
+        f"ORDER BY position) TO {literal(str(target))} (FORMAT parquet, ROW_GROUP_SIZE {BATCH})"
     )
     return Spread(target, hosts, len(domains))

@@ -10,8 +10,9 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from nucleus_data.sql import identifier
 from nucleus_data.stages.select.database import at_most, sealed
-from nucleus_data.stages.select.expression import Expression, Names, parse_condition, quoted
+from nucleus_data.stages.select.expression import Expression, Names, parse_condition
 from nucleus_data.stages.select.judge import JUDGED_S, failing, without_nan
 from nucleus_data.stages.select.rules import Try, check_is_condition, tried
 
@@ -47,7 +48,7 @@ class RecordCondition:
             given[column.name] = without_nan(columns.column(path))
         upstream = [c.name for c in self.expression.columns if c.table == "records"]
         fields = ", ".join(
-            f"{quoted(name.removeprefix('source.'))} := {quoted(name)}" for name in upstream
+            f"{identifier(name.removeprefix('source.'))} := {identifier(name)}" for name in upstream
         )
         source = f", struct_pack({fields}) AS source" if fields else ""
         connection = sealed()

@@ -16,6 +16,7 @@ import duckdb
 from nucleus_data.config import nearest
 from nucleus_data.errors import RequestError
 from nucleus_data.printed import has_surrogate
+from nucleus_data.sql import identifier
 from nucleus_data.stages.select.allowed import DEPTH, Node, check, shown, walk
 from nucleus_data.stages.select.database import sealed
 
@@ -103,11 +104,6 @@ def parse_order(text: str, where: str, names: Names) -> Expression:
     if not columns:
         raise RequestError(f"{where}: {shown(text)} reads no column, so it orders nothing")
     return Expression(text, written, columns, DIRECTIONS[item["type"]] + NULLS[item["null_order"]])
-
-
-def quoted(name: str) -> str:
-    """Quotes a name as a SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 @lru_cache(maxsize=1024)
@@ -224,10 +220,10 @@ def _column(parts: tuple[str, ...], text: str, where: str, names: Names) -> Colu
     """Looks up a column by its name, split at the dots. Raises RequestError for an unknown one."""
     if len(parts) == 2 and parts[0] == "source":
         if parts[1] in names.upstream:
-            return Column("records", f"source.{parts[1]}", f"source.{quoted(parts[1])}")
+            return Column("records", f"source.{parts[1]}", f"source.{identifier(parts[1])}")
         allowed = [f"source.{name}" for name in sorted(names.upstream)]
     elif len(parts) == 1 and parts[0] in names.catalog:
-        return Column(names.catalog[parts[0]], parts[0], quoted(parts[0]))
+        return Column(names.catalog[parts[0]], parts[0], identifier(parts[0]))
     else:
         allowed = [*sorted(names.catalog), "source.NAME"]
     name = ".".join(parts)

@@ -15,9 +15,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from nucleus_data.errors import RequestError
+from nucleus_data.sql import identifier, literal
 from nucleus_data.stages.select.curriculum import Curriculum
 from nucleus_data.stages.select.database import at_most, sealed
-from nucleus_data.stages.select.expression import Column, Expression, quoted
+from nucleus_data.stages.select.expression import Column, Expression
 from nucleus_data.stages.select.rules import Rule
 from nucleus_data.stages.select.tiers import Tiers
 
@@ -163,7 +164,7 @@ def _ask(given: pa.Table, rules: Sequence[Rule], marks: Sequence[Mark]) -> pa.Ta
     answers += [f", {sql} AS _{name}" for name, sql in _marked(marks).items()]
     marked = "".join(f", _{name}" for name in _marked(marks))
     fields = ", ".join(
-        f"{quoted(name.removeprefix('source.'))} := {quoted(name)}"
+        f"{identifier(name.removeprefix('source.'))} := {identifier(name)}"
         for name in _columns(readers, "records")
     )
     source = f", struct_pack({fields}) AS source" if fields else ""
@@ -247,7 +248,7 @@ def _values(rules: Sequence[Rule]) -> str:
             users.setdefault(column.sql, (column.name, []))[1].append(f"_rule{i}")
     values = [
         f"CASE WHEN {_any(by)} "
-        f"THEN {_text(json_key(name))} || coalesce(CAST(to_json({sql}) AS VARCHAR), 'null') END"
+        f"THEN {literal(json_key(name))} || coalesce(CAST(to_json({sql}) AS VARCHAR), 'null') END"
         for sql, (name, by) in users.items()
     ]
     # concat_ws skips NULLs.
@@ -264,10 +265,6 @@ def json_key(name: str) -> str:
     """Returns a key of a JSON object, quoted and with its colon."""
     escaped = name.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}": '
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
 
 
 def _columns(readers: Sequence[Rule | Mark], table: str) -> list[str]:

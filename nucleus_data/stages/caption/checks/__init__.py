@@ -31,7 +31,7 @@ def _found() -> tuple[type[Check], ...]:
     for module in pkgutil.iter_modules(__path__, f"{__name__}."):
         for value in vars(importlib.import_module(module.name)).values():
             defined_here = isinstance(value, type) and value.__module__ == module.name
-            if defined_here and issubclass(value, Check) and value is not Check:
+            if defined_here and issubclass(value, Check) and not inspect.isabstract(value):
                 kinds.append(value)
     return tuple(sorted(kinds, key=lambda check: (check.rank, check.name)))
 

@@ -8,14 +8,12 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from nucleus_data.config import ADDED
-from nucleus_data.stages.caption.checks.check import Action, Check, Said
-from nucleus_data.stages.caption.checks.learned import learned
+from nucleus_data.stages.caption.checks.check import Action, LearnedCheck, Said
 from nucleus_data.stages.caption.checks.phrases import at_opening, at_sentences, phrases
 from nucleus_data.stages.caption.checks.text import shortened
 
 
-class Boilerplate(Check):
+class Boilerplate(LearnedCheck):
     """Stock phrases about the picture as a picture: "The image shows", "Overall, the scene"."""
 
     name: ClassVar[str] = "boilerplate"
@@ -26,19 +24,13 @@ class Boilerplate(Check):
         description="What happens to a caption that fails the check. flag: it is kept and marked;"
         " ask_again: it is generated again, which seldom helps; off: the check does not run.",
     )
-    learned: bool = Field(
-        default=True,
-        description="Whether to also use a linear model, for English phrases that no regular"
-        " expression matches.",
-        json_schema_extra=ADDED,
-    )
 
     def find(self, said: Said) -> str | None:
         """Matches openings, closing remarks about the mood, and then the linear model."""
-        text = said.own.replace("\u2019", "'")
+        text = said.straight
         closing = phrases("boilerplate", "closing")
         found = at_opening("boilerplate", text) or at_sentences(closing, text)
         if found:
             return f"it says {shortened(found.strip())!r}"
-        words = learned(self.name, text) if self.learned else ""
+        words = self.telling_words(said)
         return f"it reads as words about the picture: {shortened(words)!r}" if words else None

@@ -2,38 +2,27 @@
 
 from typing import ClassVar
 
-from pydantic import Field
-
-from nucleus_data.config import ADDED
-from nucleus_data.stages.caption.checks.check import Check, Said
-from nucleus_data.stages.caption.checks.learned import learned
+from nucleus_data.stages.caption.checks.check import LearnedCheck, Said
 from nucleus_data.stages.caption.checks.phrases import at_opening, at_sentences, phrases
 from nucleus_data.stages.caption.checks.text import shortened
 
 
-class Chatter(Check):
+class Chatter(LearnedCheck):
     """Words addressed to the user: "Sure! Here is a caption:", "Let me know"; Markdown fences."""
 
     name: ClassVar[str] = "chatter"
     rank: ClassVar[int] = 65
 
-    learned: bool = Field(
-        default=True,
-        description="Whether to also use a linear model, for English phrases that no regular"
-        " expression matches.",
-        json_schema_extra=ADDED,
-    )
-
     def find(self, said: Said) -> str | None:
         """Looks for Markdown fences, matches openings and sentences, then uses the linear model."""
         if said.schema:
             return None
-        text = said.own.replace("\u2019", "'")
+        text = said.straight
         if "```" in text:
             return "it has a fence of Markdown (```) in it"
         closing = phrases("chatter", "closing")
         found = at_opening("chatter", text) or at_sentences(closing, text)
         if found:
             return f"it says {shortened(found.strip())!r}"
-        words = learned(self.name, text) if self.learned else ""
+        words = self.telling_words(said)
         return f"it reads as words to the one who asks: {shortened(words)!r}" if words else None

@@ -8,6 +8,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nucleus_data.config import ADDED
+from nucleus_data.stages.caption.checks.learned import learned
 from nucleus_data.stages.caption.checks.text import unquoted, values_of
 
 Action = Literal["ask_again", "flag", "off"]
@@ -56,6 +58,11 @@ class Said:
     def own(self) -> str:
         """The prose without quotations, as text seen in a picture is not the model's own."""
         return unquoted(self.prose)
+
+    @cached_property
+    def straight(self) -> str:
+        """`own` with straight apostrophes, as phrases and the linear models have them."""
+        return self.own.replace("\u2019", "'")
 
 
 @dataclass(frozen=True)
@@ -106,3 +113,18 @@ class Check(BaseModel, ABC):
 
     def ready(self, language: str | None) -> None:
         """Checks once, before any work, that the check can run here. Raises RequestError."""
+
+
+class LearnedCheck(Check):
+    """A check that also uses a linear model (see `learned`)."""
+
+    learned: bool = Field(
+        default=True,
+        description="Whether to also use a linear model, for English phrases that no regular"
+        " expression matches.",
+        json_schema_extra=ADDED,
+    )
+
+    def telling_words(self, said: Said) -> str:
+        """Returns the words by which the linear model finds the fault; empty if it does not."""
+        return learned(self.name, said.straight) if self.learned else ""

@@ -7,11 +7,7 @@ is a refusal. A linear model finds phrasings that no expression matches.
 
 from typing import ClassVar
 
-from pydantic import Field
-
-from nucleus_data.config import ADDED
-from nucleus_data.stages.caption.checks.check import Check, Said
-from nucleus_data.stages.caption.checks.learned import learned
+from nucleus_data.stages.caption.checks.check import LearnedCheck, Said
 from nucleus_data.stages.caption.checks.phrases import anywhere, at_sentences, phrases
 from nucleus_data.stages.caption.checks.text import shortened
 
@@ -23,22 +19,15 @@ _INSIDE = (
 )
 
 
-class Refusal(Check):
+class Refusal(LearnedCheck):
     """The model declines to answer, or says that there is no picture."""
 
     name: ClassVar[str] = "refusal"
     rank: ClassVar[int] = 60
 
-    learned: bool = Field(
-        default=True,
-        description="Whether to also use a linear model, for English phrases that no regular"
-        " expression matches.",
-        json_schema_extra=ADDED,
-    )
-
     def find(self, said: Said) -> str | None:
         """Matches refusals in some twenty languages, then uses the linear model."""
-        text = said.own.replace("\u2019", "'")
+        text = said.straight
         found = at_sentences(phrases("refusal", "english"), text) or at_sentences(
             phrases("refusal", "others"), text
         )
@@ -47,5 +36,5 @@ class Refusal(Check):
             found = anywhere(phrases("refusal", "inside"), text)
         if found:
             return f"the model said {shortened(found.strip('. '))!r}"
-        words = learned(self.name, text) if self.learned else ""
+        words = self.telling_words(said)
         return f"it reads as a refusal: {shortened(words)!r}" if words else None

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nucleus_data.corpus import Corpus
+from nucleus_data.sql import literal
 from nucleus_data.stages.caption.importing.files import Mapping, SourceFile, rows
 from nucleus_data.stages.caption.prompts import visible
 from nucleus_data.upstream.rows import UNREADABLE
@@ -96,7 +97,7 @@ def classify(
     name = "lower(name)" if by == "id" else "name"
     chosen = "WHERE source = $source" if only is not None else ""
     for statement, parameters in (
-        (f"CREATE VIEW given AS SELECT * FROM read_parquet({_literal(str(spooled))})", {}),
+        (f"CREATE VIEW given AS SELECT * FROM read_parquet({literal(str(spooled))})", {}),
         (
             f"CREATE TABLE firsts AS SELECT {name} AS name, min(number) AS number FROM given "
             "WHERE problem IS NULL GROUP BY 1",
@@ -179,7 +180,7 @@ def matched(
     with pq.ParquetWriter(target, MATCHES, compression="zstd") as writer:
         for rows in _with_captions(places.to_arrow_reader(batch), spooled):
             writer.write_table(rows.cast(MATCHES))
-    source = _literal(str(target))
+    source = literal(str(target))
     relation = connection.sql(f"SELECT * FROM read_parquet({source}) ORDER BY shard, row")
     yield from relation.to_arrow_reader(batch)
 
@@ -246,7 +247,3 @@ def _text(value: Any) -> tuple[str | None, str]:
     except UnicodeEncodeError as error:
         return None, f"it is not valid Unicode: {error.reason} at character {error.start}"
     return value, ""
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

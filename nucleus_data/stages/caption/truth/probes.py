@@ -44,7 +44,7 @@ from nucleus_data.stages.caption.truth.words import stopped
 FEWEST = 8  # minimum number of pictures for any test
 PICTURES_A_PROBE = 4  # pictures per probe
 WINDOW_A_PROBE = 8  # pictures in the full window, per probe
-WINDOW_BYTES = 64 << 20  # maximum size of the window's image files
+BYTES_A_PROBE = 2 << 20  # maximum size of the window's image files, per probe
 ROUND_S = 60.0  # maximum duration of a round of tests, as all other work waits for it
 HOLD_S = 60.0  # maximum time to hold captions back before the first test
 GREYS_A_PROBE = 4  # one grey picture for so many probes, at least two
@@ -208,7 +208,7 @@ class Probes:
     def _full(self) -> bool:
         return (
             len(self._held) >= WINDOW_A_PROBE * self._most
-            or self._bytes >= WINDOW_BYTES * self._most / 32
+            or self._bytes >= BYTES_A_PROBE * self._most
         )
 
     def _close(self) -> None:

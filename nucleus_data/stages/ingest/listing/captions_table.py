@@ -11,8 +11,8 @@ import duckdb
 
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import RequestError
+from nucleus_data.sql import identifier, literal
 from nucleus_data.stages.ingest.listing.locate import Location, absolute
-from nucleus_data.stages.ingest.listing.spool import quoted
 from nucleus_data.stages.ingest.listing.sql import (
     CAPTION_COLUMNS,
     caption_column,
@@ -21,7 +21,6 @@ from nucleus_data.stages.ingest.listing.sql import (
     found_column,
     is_several,
     meeting,
-    named,
     upstream_columns,
 )
 from nucleus_data.stages.ingest.listing.tables import read_tables
@@ -131,7 +130,7 @@ def with_metadata(
         notes += table.notes(name)
         # A list in one file may be a text in another, but a column has one type. So lists become
         # JSON text; captions are read from either.
-        lists = [named(column) for column, kind in kinds.items() if is_several(kind)]
+        lists = [identifier(column) for column, kind in kinds.items() if is_several(kind)]
         texts = ", ".join(f"CAST(to_json({column}) AS VARCHAR) AS {column}" for column in lists)
         table_query = f"SELECT * {f'REPLACE ({texts}) ' if texts else ''}FROM ({table.query})"
         tables.append(_with_files(table_query, file, name.rpartition("/")[0]))
@@ -151,10 +150,10 @@ def _texts(settings: IngestSettings) -> list[str]:
 
 def _with_files(table: str, file: str, folder: str) -> str:
     """Returns SQL of a table with file names relative to the source, as the column `_FILE`."""
-    prefix = quoted(f"{folder}/" if folder else "")
+    prefix = literal(f"{folder}/" if folder else "")
     return (
-        f"SELECT {prefix} || regexp_replace(CAST({named(file)} AS VARCHAR), '^(\\./)+', '') "
-        f"AS {named(_FILE)}, * EXCLUDE ({named(file)}) FROM ({table})"
+        f"SELECT {prefix} || regexp_replace(CAST({identifier(file)} AS VARCHAR), '^(\\./)+', '') "
+        f"AS {identifier(_FILE)}, * EXCLUDE ({identifier(file)}) FROM ({table})"
     )
 
 
@@ -175,12 +174,12 @@ def _joined(
     found = upstream_columns(connection, table, special={"caption": caption}, leave_out=[_FILE])
     # If several rows name a file, the first one counts.
     first = (
-        f"SELECT {named(_FILE)} AS file{', ' + found.select if found.select else ''} "
+        f"SELECT {identifier(_FILE)} AS file{', ' + found.select if found.select else ''} "
         f"FROM ({table}) QUALIFY row_number() OVER (PARTITION BY file) = 1"
     )
     values = [name for name in described(connection, first) if name != "file"]
     joined = (
-        f"SELECT i.*{''.join(f', c.{named(name)}' for name in values)} "
+        f"SELECT i.*{''.join(f', c.{identifier(name)}' for name in values)} "
         f"FROM ({query}) i LEFT JOIN ({first}) c ON c.file = i.key"
     )
     counts = connection.execute(

@@ -9,8 +9,8 @@ import duckdb
 import pyarrow.parquet as pq
 
 from nucleus_data.corpus.store import Store, with_retries
-from nucleus_data.stages.ingest.listing.spool import quoted
-from nucleus_data.stages.ingest.listing.sql import described, named
+from nucleus_data.sql import identifier, literal
+from nucleus_data.stages.ingest.listing.sql import described
 from nucleus_data.upstream.csv_rows import CsvRows
 from nucleus_data.upstream.damaged_row import DamagedRow
 from nucleus_data.upstream.lines import MOST_LINE
@@ -72,7 +72,7 @@ class CsvReader:
         doubled quotes within quoted values are more common than quotes that begin a value and do
         not end it.
         """
-        query = f"SELECT * FROM read_parquet({quoted(str(target))})"
+        query = f"SELECT * FROM read_parquet({literal(str(target))})"
         texts = [c for c, kind in described(self.connection, query).items() if kind == "VARCHAR"]
         found = 0
         for column in texts:
@@ -80,7 +80,7 @@ class CsvReader:
                 f"SELECT value, starts_with(value, '\"') AS begins, "
                 f"begins AND regexp_full_match(value, '{IN_QUOTES}') AS whole, "
                 "whole AND contains(value[2:-2], '\"\"') AS doubled "
-                f"FROM (SELECT {named(column)} AS value FROM ({query}))"
+                f"FROM (SELECT {identifier(column)} AS value FROM ({query}))"
             )
             ((values, whole, doubled, other),) = self.connection.execute(
                 "SELECT count(value), count(*) FILTER (whole), count(*) FILTER (doubled), "
@@ -135,12 +135,12 @@ class CsvReader:
         strict = True
         header = "header = true"
         if columns is not None:
-            header = f"header = false, names = [{', '.join(map(quoted, columns))}]"
+            header = f"header = false, names = [{', '.join(map(literal, columns))}]"
         options = f"{header}, sample_size = -1, store_rejects = true, max_line_size = {MOST_LINE}"
         options += dialect
 
         def read() -> str:
-            return f"SELECT * FROM read_csv({quoted(path)}, {options})"
+            return f"SELECT * FROM read_csv({literal(path)}, {options})"
 
         try:
             kinds = described(self.connection, read())
@@ -152,9 +152,9 @@ class CsvReader:
         lower = {text.lower() for text in self.texts}
         # Without this, a detected type could turn the caption `yes` into `true`.
         if wrong := [c for c, kind in kinds.items() if kind != "VARCHAR" and c.lower() in lower]:
-            types = ", ".join(f"{quoted(column)}: 'VARCHAR'" for column in wrong)
+            types = ", ".join(f"{literal(column)}: 'VARCHAR'" for column in wrong)
             options += f", types = {{{types}}}"
-        self.connection.execute(f"COPY ({read()}) TO {quoted(str(target))} (FORMAT parquet)")
+        self.connection.execute(f"COPY ({read()}) TO {literal(str(target))} (FORMAT parquet)")
         rejects = self.connection.execute(
             "SELECT line, any_value(csv_line), first(error_message ORDER BY error_message) "
             "FROM reject_errors GROUP BY line ORDER BY line"

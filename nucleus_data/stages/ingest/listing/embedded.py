@@ -14,15 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nucleus_data.errors import RequestError
+from nucleus_data.sql import identifier, literal
 from nucleus_data.stages.ingest.listing.held_times import lost_notes, without_far_times
 from nucleus_data.stages.ingest.listing.locate import Location
 from nucleus_data.stages.ingest.listing.pairing import printable
 from nucleus_data.stages.ingest.listing.picture_tables import Table, is_bytes, opened
-from nucleus_data.stages.ingest.listing.spool import LOCATION, Listing, quoted
+from nucleus_data.stages.ingest.listing.spool import LOCATION, Listing
 from nucleus_data.stages.ingest.listing.sql import (
     caption_column,
     described,
-    named,
     of_files,
     upstream_columns,
 )
@@ -109,14 +109,14 @@ def _write_listed(
     connection: duckdb.DuckDBPyConnection,
 ) -> list[str]:
     """Writes a file's rows with the columns of a listing; returns notes."""
-    query = f"SELECT * FROM read_parquet({quoted(str(upstream))})"
+    query = f"SELECT * FROM read_parquet({literal(str(upstream))})"
     kinds = {n: kind for n, kind in described(connection, query).items() if n not in _OURS}
     caption = caption_column(kinds, settings.caption_column, name)
     special = {"caption": caption}
     found = upstream_columns(connection, query, special=special, leave_out=_OURS)
     select = ", ".join([*_location(name), *([found.select] if found.select else [])])
     connection.execute(
-        f"COPY (SELECT {select} FROM ({query})) TO {quoted(str(target))} (FORMAT parquet)"
+        f"COPY (SELECT {select} FROM ({query})) TO {literal(str(target))} (FORMAT parquet)"
     )
     return found.notes()
 
@@ -166,14 +166,15 @@ def _location(name: str) -> list[str]:
     blob = "".join(f"\\x{byte:02X}" for byte in name.encode("utf-8", "surrogateescape"))
     ending = "'[^/][.]([a-z0-9]{1,8})$'"
     ours = {
-        "key": f"{quoted(printable(name))} || '/' || {named(_ROW)}",
+        "key": f"{literal(printable(name))} || '/' || {identifier(_ROW)}",
         "path": f"'{blob}'::BLOB",
-        "offset": named(_ROW),
-        "size": named(_SIZE),
-        "extension": f"nullif(regexp_extract(lower({named(_NAME)}), {ending}, 1), '')",
+        "offset": identifier(_ROW),
+        "size": identifier(_SIZE),
+        "extension": f"nullif(regexp_extract(lower({identifier(_NAME)}), {ending}, 1), '')",
     }
     types = {"int64": "BIGINT", "binary": "BLOB", "bool": "BOOLEAN", "string": "VARCHAR"}
     return [
-        f"CAST({ours.get(field.name, 'NULL')} AS {types[str(field.type)]}) AS {named(field.name)}"
+        f"CAST({ours.get(field.name, 'NULL')} AS {types[str(field.type)]}) "
+        f"AS {identifier(field.name)}"
         for field in LOCATION
     ]

@@ -20,6 +20,7 @@ import duckdb
 import pyarrow as pa
 
 from nucleus_data.errors import RequestError
+from nucleus_data.sql import identifier, literal
 from nucleus_data.stages.ingest.listing.captions_table import (
     METADATA,
     with_captions,
@@ -45,9 +46,8 @@ from nucleus_data.stages.ingest.listing.spool import (
     LOCATION,
     Listing,
     Spool,
-    quoted,
 )
-from nucleus_data.stages.ingest.listing.sql import named, row_count
+from nucleus_data.stages.ingest.listing.sql import row_count
 from nucleus_data.stages.ingest.listing.walk import UNREADABLE, File, heads, single, walk
 from nucleus_data.stages.ingest.settings import IngestSettings
 
@@ -112,12 +112,12 @@ def list_folder(
     notes = [f"{count} {what}" for what, count in sorted(left_out.items())]
     if not images.count:
         skipped.update(_suffix(name) for name in metadata)
-        skipped += _endings(f"SELECT * FROM read_parquet({quoted(str(texts.path))})", connection)
+        skipped += _endings(f"SELECT * FROM read_parquet({literal(str(texts.path))})", connection)
         raise RequestError(_nothing(location, skipped, notes))
     paired = folder / "paired.parquet"
     more, orphans = _pair(images.path, texts.path, paired, connection)
     skipped += orphans
-    query = f"SELECT * FROM read_parquet({quoted(str(paired))})"
+    query = f"SELECT * FROM read_parquet({literal(str(paired))})"
     if settings.captions is not None:
         query, added = with_captions(query, settings, folder, connection)
         more += added
@@ -199,7 +199,7 @@ def _pair(
     Returns:
         Notes, and the number of files that belong to no image, by ending.
     """
-    image, text = (f"read_parquet({quoted(str(path))})" for path in (images, texts))
+    image, text = (f"read_parquet({literal(str(path))})" for path in (images, texts))
     matches = target.with_name("matches.parquet")
     connection.execute(
         "COPY (SELECT *, row_number() OVER (PARTITION BY image, kind ORDER BY far, rank, path) "
@@ -207,12 +207,14 @@ def _pair(
         f"SELECT i.path AS image, 0 AS far, t.* FROM {image} i JOIN {text} t ON t.stem = i.path "
         "UNION ALL "
         f"SELECT i.path AS image, 1 AS far, t.* FROM {image} i JOIN {text} t ON t.stem = i.stem"
-        f")) TO {quoted(str(matches))} (FORMAT parquet)"
+        f")) TO {literal(str(matches))} (FORMAT parquet)"
     )
-    match = f"read_parquet({quoted(str(matches))})"
+    match = f"read_parquet({literal(str(matches))})"
     paths = {"caption_path": "nullif(c.path, i.stem || '.txt'::BLOB)", "json_path": "j.path"}
     ours = {"caption_size": "c.size", "json_size": "j.size"}
-    names = ", ".join(f"{ours.get(n, 'i.' + named(n))} AS {named(n)}" for n in LOCATION.names)
+    names = ", ".join(
+        f"{ours.get(n, 'i.' + identifier(n))} AS {identifier(n)}" for n in LOCATION.names
+    )
     beside = ", ".join(f"{sql} AS {name}" for name, sql in paths.items())
     query = (
         f"SELECT {names}, {beside}, i.{CHANGED}, greatest(c.{CHANGED}, j.{CHANGED}) AS "
@@ -224,7 +226,7 @@ def _pair(
     odd = connection.execute(f"SELECT 1 FROM ({query}) WHERE coalesce({', '.join(paths)}) NOTNULL")
     if odd.fetchone() is None:
         query = f"SELECT * EXCLUDE ({', '.join(paths)}) FROM ({query})"
-    connection.execute(f"COPY ({query}) TO {quoted(str(target))} (FORMAT parquet)")
+    connection.execute(f"COPY ({query}) TO {literal(str(target))} (FORMAT parquet)")
     orphans = _endings(f"SELECT * FROM {text} t ANTI JOIN {match} m USING (path)", connection)
     spare = row_count(f"(SELECT path FROM {match} GROUP BY path HAVING min(place) > 1)", connection)
     notes = []

@@ -20,15 +20,15 @@ import pyarrow.parquet as pq
 
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import RequestError
+from nucleus_data.sql import identifier, literal
 from nucleus_data.stages.ingest.listing.formats import extension
 from nucleus_data.stages.ingest.listing.held_times import held_copy, lost_notes
 from nucleus_data.stages.ingest.listing.locate import Location
 from nucleus_data.stages.ingest.listing.pairing import printable
-from nucleus_data.stages.ingest.listing.spool import LOCATION, Listing, Spool, quoted
+from nucleus_data.stages.ingest.listing.spool import LOCATION, Listing, Spool
 from nucleus_data.stages.ingest.listing.sql import (
     caption_column,
     described,
-    named,
     of_files,
     upstream_columns,
 )
@@ -95,7 +95,7 @@ def list_img2dataset(
     for number, (name, query) in enumerate(queries):
         part = folder / f"listed-{number:06d}.parquet"
         try:
-            connection.execute(f"COPY ({query}) TO {quoted(str(part))} (FORMAT parquet)")
+            connection.execute(f"COPY ({query}) TO {literal(str(part))} (FORMAT parquet)")
         except duckdb.Error as error:  # DuckDB's message would name a temporary file
             raise RequestError(f"{name} cannot be read: {reason(error)}") from error
         parts.append(part)
@@ -112,14 +112,14 @@ def _joined(
     connection: duckdb.DuckDBPyConnection,
 ) -> str:
     """Returns SQL of a shard's rows joined with the columns of its Parquet file."""
-    query = f"SELECT * FROM read_parquet({quoted(str(upstream))})"
+    query = f"SELECT * FROM read_parquet({literal(str(upstream))})"
     kinds = described(connection, query)
     asked = "caption" if "caption" in kinds else None
     caption = asked and caption_column(kinds, asked, tar_label(name) + ".parquet")
     found = upstream_columns(connection, query, special={"caption": caption})
     notes += [f"{tar_label(name)}.parquet: {note}" for note in found.notes()]
-    location = ", ".join(f"s.{named(column)}" for column in LOCATION.names)
-    rows = f"SELECT *, row_number() OVER () AS place FROM read_parquet({quoted(str(spool))})"
+    location = ", ".join(f"s.{identifier(column)}" for column in LOCATION.names)
+    rows = f"SELECT *, row_number() OVER () AS place FROM read_parquet({literal(str(spool))})"
     # img2dataset's keys are numbers, so the part behind the last slash is the whole key.
     return (
         f"SELECT {location}, u.* EXCLUDE (match) FROM ({rows}) s LEFT JOIN "

@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from nucleus_data.stages.ingest.listing.spool import BATCH, batches, quoted
+from nucleus_data.sql import literal
+from nucleus_data.stages.ingest.listing.spool import BATCH, batches
 
 AGAIN = "again"
 
@@ -26,7 +27,7 @@ def sorted_rows(
 ) -> None:
     """Writes the rows of a query to a Parquet file, sorted by expressions."""
     connection.execute(
-        f"COPY (SELECT * FROM ({query}) ORDER BY {', '.join(order)}) TO {quoted(str(target))} "
+        f"COPY (SELECT * FROM ({query}) ORDER BY {', '.join(order)}) TO {literal(str(target))} "
         f"(FORMAT parquet, ROW_GROUP_SIZE {BATCH})"
     )
 

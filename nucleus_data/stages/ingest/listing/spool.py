@@ -131,8 +131,3 @@ def connect(folder: Path) -> duckdb.DuckDBPyConnection:
             "preserve_insertion_order": True,
         }
     )
-
-
-def quoted(text: str) -> str:
-    """Returns a text as a quoted SQL string literal."""
-    return "'" + text.replace("'", "''") + "'"

@@ -9,7 +9,8 @@ from pathlib import Path
 import duckdb
 
 from nucleus_data.errors import RequestError
-from nucleus_data.stages.ingest.listing.spool import PREFIX, quoted
+from nucleus_data.sql import identifier, literal
+from nucleus_data.stages.ingest.listing.spool import PREFIX
 
 CAPTION_COLUMNS = ("caption", "text", "captions", "alt", "alt_text")
 _SIGNED = ("HUGEINT", "BIGINT", "INTEGER", "SMALLINT", "TINYINT")
@@ -67,11 +68,6 @@ def row_count(source: str, connection: duckdb.DuckDBPyConnection) -> int:
     """Counts the rows of a SQL source, with what follows it (joins, WHERE)."""
     row = connection.execute(f"SELECT count(*) FROM {source}").fetchone()
     return 0 if row is None else int(row[0])
-
-
-def named(column: str) -> str:
-    """Returns a column's name as a quoted SQL identifier."""
-    return '"' + column.replace('"', '""') + '"'
 
 
 @dataclass(frozen=True)
@@ -139,7 +135,7 @@ def upstream_columns(
         if name is None:
             reserved = column.lower() in taken or (column.lower() == "captions" and not several)
             name = f"{column}_upstream" if reserved else column
-        value = named(column)
+        value = identifier(column)
         if name == "caption":
             value = _caption(value, kind)
         elif name.lower() == "captions":
@@ -154,7 +150,7 @@ def upstream_columns(
             value = _plain(value, kind)
             if _family(kind) == "time":
                 times[column] = value
-        items.append(f"{value} AS {named(PREFIX + name)}")
+        items.append(f"{value} AS {identifier(PREFIX + name)}")
     found.far_times.extend(_far(connection, query, times))
     return replace(found, select=", ".join(items))
 
@@ -165,7 +161,9 @@ def _far(
     """Yields the columns with times that become NULL; `times` has the SQL of their kept values."""
     if not times:
         return
-    lost = [f"bool_or({named(c)} IS NOT NULL AND ({kept}) IS NULL)" for c, kept in times.items()]
+    lost = [
+        f"bool_or({identifier(c)} IS NOT NULL AND ({kept}) IS NULL)" for c, kept in times.items()
+    ]
     (row,) = connection.execute(f"SELECT {', '.join(lost)} FROM ({query})").fetchall()
     for column, any_lost in zip(times, row, strict=True):
         if any_lost:
@@ -210,7 +208,7 @@ def of_files(connection: duckdb.DuckDBPyConnection, files: Sequence[Path | str])
         connection: DuckDB.
         files: Paths, or URLs that the connection can read.
     """
-    names = [quoted(str(file)) for file in files]
+    names = [literal(str(file)) for file in files]
     queries = [f"SELECT * FROM read_parquet({name})" for name in names]
     united = meeting(connection, queries)
     if united == queries:
@@ -250,8 +248,10 @@ def _meet(families: set[str]) -> bool:
 
 def _as_texts(columns: Sequence[str], kinds: Mapping[str, str]) -> str:
     """Returns SQL of columns as text; nested ones as JSON."""
-    values = {c: f"to_json({named(c)})" if is_nested(kinds[c]) else named(c) for c in columns}
-    return ", ".join(f"CAST({values[c]} AS VARCHAR) AS {named(c)}" for c in columns)
+    values = {
+        c: f"to_json({identifier(c)})" if is_nested(kinds[c]) else identifier(c) for c in columns
+    }
+    return ", ".join(f"CAST({values[c]} AS VARCHAR) AS {identifier(c)}" for c in columns)
 
 
 def is_several(kind: str) -> bool:

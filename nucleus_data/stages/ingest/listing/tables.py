@@ -10,10 +10,10 @@ import duckdb
 
 from nucleus_data.corpus.store import Store, with_retries
 from nucleus_data.errors import RequestError
+from nucleus_data.sql import literal
 from nucleus_data.stages.ingest.listing.csv_reader import CsvReader
 from nucleus_data.stages.ingest.listing.held_times import held_copy, lost_notes
 from nucleus_data.stages.ingest.listing.json_lines import read_json_lines
-from nucleus_data.stages.ingest.listing.spool import quoted
 from nucleus_data.stages.ingest.listing.sql import described, is_nested, of_files
 from nucleus_data.stages.ingest.listing.unread import reason
 from nucleus_data.stages.ingest.texts import MARKS, decoded
@@ -140,7 +140,7 @@ def _of_parquet(
 
 
 def _united(paths: Sequence[str]) -> str:
-    names = ", ".join(quoted(path) for path in paths)
+    names = ", ".join(literal(path) for path in paths)
     return f"SELECT * FROM read_parquet([{names}], union_by_name = true)"
 
 

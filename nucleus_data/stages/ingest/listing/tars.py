@@ -25,6 +25,7 @@ import pyarrow as pa
 
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import RequestError
+from nucleus_data.sql import literal
 from nucleus_data.stages.ingest.listing.formats import (
     HEAD,
     counted,
@@ -43,7 +44,6 @@ from nucleus_data.stages.ingest.listing.spool import (
     Listing,
     Spool,
     batches,
-    quoted,
 )
 from nucleus_data.stages.ingest.listing.tar_walk import Member, TarWalk
 
@@ -160,8 +160,8 @@ def tar_rows(
                 pictures += _spool(root, tar, name, members, rows, leftover)
         ordered = folder / f"{stem}-ordered.parquet"
         connection.execute(
-            f"COPY (SELECT * FROM read_parquet({quoted(str(members.path))}) "
-            f"ORDER BY tar, key, place) TO {quoted(str(ordered))} "
+            f"COPY (SELECT * FROM read_parquet({literal(str(members.path))}) "
+            f"ORDER BY tar, key, place) TO {literal(str(ordered))} "
             f"(FORMAT parquet, ROW_GROUP_SIZE {BATCH})"
         )
         for (tar, _), group in groupby(_read(ordered), lambda row: (row["tar"], row["key"])):
@@ -169,10 +169,10 @@ def tar_rows(
     target = folder / f"{stem}-listed.parquet"
     columns = ", ".join(f'"{name}"' for name in LOCATION.names)
     connection.execute(
-        f"COPY (SELECT {columns} FROM read_parquet({quoted(str(rows.path))}) "
-        f"ORDER BY tar, place) TO {quoted(str(target))} (FORMAT parquet)"
+        f"COPY (SELECT {columns} FROM read_parquet({literal(str(rows.path))}) "
+        f"ORDER BY tar, place) TO {literal(str(target))} (FORMAT parquet)"
     )
-    return f"SELECT * FROM read_parquet({quoted(str(target))})", rows.count
+    return f"SELECT * FROM read_parquet({literal(str(target))})", rows.count
 
 
 def _spool(

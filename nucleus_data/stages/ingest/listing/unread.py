@@ -6,9 +6,10 @@ import duckdb
 import pyarrow as pa
 
 from nucleus_data.errors import RequestError
+from nucleus_data.sql import literal
 from nucleus_data.stages.ingest.listing.held_times import held_copy
 from nucleus_data.stages.ingest.listing.locate import Location
-from nucleus_data.stages.ingest.listing.spool import BATCH, quoted
+from nucleus_data.stages.ingest.listing.spool import BATCH
 
 
 def reason(error: Exception) -> str:
@@ -36,7 +37,7 @@ def unread(
         held = held_copy(location.root, name, copy) is not None
         path = str(copy) if held else location.root.url(name)
         try:
-            read_through(connection, f"SELECT * FROM read_parquet({quoted(path)})")
+            read_through(connection, f"SELECT * FROM read_parquet({literal(path)})")
         except duckdb.Error as file_error:
             return RequestError(f"{where}: {name!r} cannot be read: {reason(file_error)}")
     return RequestError(f"{where} cannot be read: {reason(error)}")

@@ -15,14 +15,14 @@ import duckdb
 
 from nucleus_data.corpus.store import Store
 from nucleus_data.errors import RequestError
+from nucleus_data.sql import identifier, literal
 from nucleus_data.stages.ingest.listing.locate import Location
-from nucleus_data.stages.ingest.listing.spool import LOCATION, Listing, Spool, quoted
+from nucleus_data.stages.ingest.listing.spool import LOCATION, Listing, Spool
 from nucleus_data.stages.ingest.listing.sql import (
     CAPTION_COLUMNS,
     caption_column,
     chosen_column,
     described,
-    named,
     upstream_columns,
 )
 from nucleus_data.stages.ingest.listing.tables import read_tables, utf8_copy
@@ -62,7 +62,7 @@ def list_urls(
         spool = Spool(folder / "urls.parquet", LOCATION)
         with spool:
             spool.add_all(_lines(location, settings, folder), limit)
-        query = f'SELECT *, url AS "source.url" FROM read_parquet({quoted(str(spool.path))})'
+        query = f'SELECT *, url AS "source.url" FROM read_parquet({literal(str(spool.path))})'
         listing = Listing(query, separator="#", number_all=True)
     elif any(text):
         raise RequestError(
@@ -98,15 +98,16 @@ def _table(
         raise RequestError(". ".join([str(error), *notes])) from None
     rows = table.query
     if kinds[url] == "VARCHAR":
-        clean = f"regexp_replace({named(url)}, {quoted(CREDENTIALS)}, '\\1')"
-        rows = f"SELECT * REPLACE ({clean} AS {named(url)}) FROM ({rows})"
+        clean = f"regexp_replace({identifier(url)}, {literal(CREDENTIALS)}, '\\1')"
+        rows = f"SELECT * REPLACE ({clean} AS {identifier(url)}) FROM ({rows})"
     caption = caption_column(kinds, settings.caption_column, where)
     found = upstream_columns(connection, rows, special={"url": url, "caption": caption})
-    value = f"trim(CAST({named(url)} AS VARCHAR))"
+    value = f"trim(CAST({identifier(url)} AS VARCHAR))"
     ours = {"key": f"coalesce({value}, '')", "url": value}
     types = {"int64": "BIGINT", "binary": "BLOB", "bool": "BOOLEAN", "string": "VARCHAR"}
     location_columns = [
-        f"CAST({ours.get(field.name, 'NULL')} AS {types[str(field.type)]}) AS {named(field.name)}"
+        f"CAST({ours.get(field.name, 'NULL')} AS {types[str(field.type)]}) "
+        f"AS {identifier(field.name)}"
         for field in LOCATION
     ]
     ending = "" if limit is None else f" LIMIT {limit}"
@@ -126,7 +127,7 @@ def _damaged(rows: list[DamagedRow], folder: Path) -> str:
             error = {"error": DAMAGED, "detail": str(row), "retryable": False}
             text = re.sub(r"://[^/?#\s]*@", "://", row.text)
             spool.add({"key": text[:MOST_KEY], **error})
-    return f"SELECT * FROM read_parquet({quoted(str(spool.path))})"
+    return f"SELECT * FROM read_parquet({literal(str(spool.path))})"
 
 
 def _lines(location: Location, settings: IngestSettings, folder: Path) -> Iterator[dict[str, Any]]:

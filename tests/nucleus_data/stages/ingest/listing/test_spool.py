@@ -3,7 +3,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nucleus_data.stages.ingest.listing import spool
-from nucleus_data.stages.ingest.listing.spool import Spool, batches, connect, quoted
+from nucleus_data.stages.ingest.listing.spool import Spool, batches
 
 SCHEMA = pa.schema([("n", pa.int64()), ("text", pa.string())])
 
@@ -19,12 +19,6 @@ def test_rows_are_written_in_their_order_some_at_a_time(tmp_path, monkeypatch):
     found = file.read().to_pylist()
     assert [row["n"] for row in found] == list(range(10))
     assert [row["text"] for row in found] == ["first", *[None] * 9]
-
-
-def test_a_text_is_a_sql_literal_whatever_is_in_it(tmp_path):
-    with connect(tmp_path) as connection:
-        for text in ("it's", "''", "a\nb", ""):
-            assert connection.sql(f"SELECT {quoted(text)}").fetchall() == [(text,)]
 
 
 def test_what_was_read_of_a_file_is_not_kept(tmp_path):
