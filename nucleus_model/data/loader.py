@@ -28,7 +28,7 @@ from nucleus_data.sets.layout import SetFolder
 from nucleus_model.data.arrow_files import TARS, write_tars
 from nucleus_model.data.captions import has_source
 from nucleus_model.data.draws import Numbers, ascending
-from nucleus_model.data.reader import Reader
+from nucleus_model.data.reader import Reader, whole
 from nucleus_model.data.samples import Batch, Bucket, Sample
 from nucleus_model.data.tables import WHOLE, Tables, TableSource
 from nucleus_model.encoders.cache import Cache
@@ -219,7 +219,7 @@ class TrainingSet:
         return self._images.get(sample.id, lambda: self._decoded(sample))
 
     def _decoded(self, sample: Sample) -> NDArray[np.uint8]:
-        data = self.store.read_range(sample.tar, sample.offset, sample.size)
+        data = whole(self.store.read_range(sample.tar, sample.offset, sample.size), sample.size)
         return open_picture(data).rgb(crop=sample.crop, size=sample.bucket)  # type: ignore[arg-type]
 
     def batch(self, samples: Sequence[Sample], captions: Sequence[str]) -> Batch | None:

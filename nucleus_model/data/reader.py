@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nucleus_data.errors import CorpusError
-from nucleus_data.pixels import PixelError, open_picture
+from nucleus_data.pixels import PixelError, Reason, open_picture
 from nucleus_model.data.captions import draw_caption
 from nucleus_model.data.reads import Read
 from nucleus_model.data.streams import BLOCK_ROWS
@@ -207,7 +207,7 @@ class Reader:
         """Decodes a picture; an original is also cropped and scaled."""
         place = self.tables.places(tar)[row]
         crop = tuple(place["crop"].tolist()) if place["cut"] else None
-        return open_picture(bytes(data)).rgb(crop=crop, size=size)
+        return open_picture(whole(bytes(data), int(place["size"]))).rgb(crop=crop, size=size)
 
     def caption(self, tar: int, row: int, request: Request, draw: str) -> tuple[str, str]:
         """Returns a sample's id, and the caption drawn for it."""
@@ -224,3 +224,11 @@ class Reader:
         if table is None:
             return [], []
         return table["captions"][row].as_py(), table["caption_sources"][row].as_py()
+
+
+def whole(data: bytes, size: int) -> bytes:
+    """Returns a picture's bytes; raises PixelError if there are fewer, as the tar is cut off."""
+    if len(data) < size:
+        detail = f"the tar is cut off: {len(data):,} of the picture's {size:,} bytes are there"
+        raise PixelError(Reason.TRUNCATED, detail)
+    return data

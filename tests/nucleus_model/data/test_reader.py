@@ -2,6 +2,8 @@ import fsspec
 import pytest
 
 from nucleus_data.errors import CorpusError
+from nucleus_data.pixels import PixelError
+from nucleus_model.data.loader import TrainingSet
 from nucleus_model.data.reader import Reader, Request
 from tests.support.loading import STREAMS, Opened
 from tests.support.sets import make_set
@@ -33,6 +35,23 @@ def test_a_tar_that_is_not_there_is_an_error(remote):
     remote.set.store.fs.rm("/reader/64/1x1/000000.tar")
     with pytest.raises(CorpusError, match=r"000000.tar is missing; run: nucleus verify"):
         Reader(remote.set.tables).data(0, 0)
+
+
+@pytest.mark.parametrize("left", [0, 100])
+def test_pictures_behind_the_end_of_a_tar_that_is_cut_off_are_said_to_be(tmp_path, left):
+    folder = make_set(tmp_path / "set", {"64/1x1": 4}, a_tar=4)
+    opened = TrainingSet(folder.url())
+    sample = max(opened.samples, key=lambda one: one.offset)
+    (tmp_path / "set" / sample.tar).write_bytes(
+        (tmp_path / "set" / sample.tar).read_bytes()[: sample.offset + left]
+    )
+    said = f"truncated: the tar is cut off: {left} of the picture's {sample.size:,} bytes"
+    with pytest.raises(PixelError, match=said):
+        opened.image(sample)
+    row = [p["offset"] for p in opened.tables.places(0)].index(sample.offset)
+    reader = opened.reader()
+    with pytest.raises(PixelError, match=said):
+        reader.decoded(0, row, reader.data(0, row), sample.bucket)
 
 
 def test_a_part_of_a_request_is_of_some_of_its_samples():
