@@ -62,7 +62,7 @@ def measure_planted(answers: Iterable[Planted], show: bool) -> None:
             )
     print(f"clean: {caught['']} of {made['']} pass as they should\n")
     print("| check | planted | recall | named | precision |\n|---|---|---|---|---|")
-    for kind in (check.name for check in CHECKS.each()):
+    for kind in (check.name for check in CHECKS.on):
         if made[kind]:
             recall = shared(caught[kind], made[kind])
             precision = shared(right[kind], named[kind])
@@ -98,13 +98,13 @@ def measure_real(sources: list[str], show: bool) -> None:
         for text, language in captions:
             said = Said(text, language=language, template="Describe this image.")
             verdict = examine(said, CHECKS)
-            faults = [check.name for check in CHECKS.each() if check.name not in verdict.passed]
+            faults = [check.name for check in CHECKS.on if check.name not in verdict.passed]
             alarms[name].update(faults)
             for fault in faults:
                 examples.setdefault((name, fault), []).append(text)
     print("| check | " + " | ".join(f"{n} ({len(t):,})" for n, t in texts.items()) + " |")
     print("|---|" + "---|" * len(texts))
-    for check in CHECKS.each():
+    for check in CHECKS.on:
         cells = [shared(alarms[name][check.name], len(texts[name]), 2) for name in texts]
         print(f"| `{check.name}` | {' | '.join(cells)} |")
     for (name, fault), matching in examples.items() if show else ():
@@ -124,7 +124,7 @@ def measure_speed(count: int, processes: int) -> None:
     checks.ready("en")
     letters = sum(map(len, texts)) / len(texts)
     print(f"{count:,} captions of {letters:.0f} letters; seconds of processor time:")
-    for check in checks.each():
+    for check in checks.on:
         check.find(_answer("A model is loaded once a process."))
         start = time.process_time()
         for said in answers:

@@ -112,7 +112,8 @@ def counted(directions: Mapping[str, int], ratios: Mapping[str, Interval | None]
     for measure in MEASURES:
         times = ratios[measure.name]
         if measure.about == "captions" and times is not None and kept[measure.name]:
-            rises, falls = (times.mean > 1 < scale.mean), (times.mean < 1 > scale.mean)
+            rises = times.mean > 1 and scale.mean > 1
+            falls = times.mean < 1 and scale.mean < 1
             if (rises and times.low <= scale.mean) or (falls and times.high >= scale.mean):
                 kept[measure.name] = 0
     return kept

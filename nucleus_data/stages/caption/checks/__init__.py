@@ -57,13 +57,9 @@ _settings: Any = create_model("_settings", __base__=_Closed, **_sections)
 class Checks(_settings):
     """Settings of all checks, one section per check."""
 
-    def each(self) -> tuple[Check, ...]:
-        """Returns the checks that are on, in the order in which they run."""
-        return self.on
-
     @cached_property
     def on(self) -> tuple[Check, ...]:
-        """The checks that are on, cached."""
+        """The checks that are on, in the order in which they run."""
         every = (getattr(self, kind.name) for kind in KINDS)
         return tuple(check for check in every if check.action != "off")
 
@@ -73,7 +69,7 @@ class Checks(_settings):
         Args:
             language: The expected language of captions, if any.
         """
-        for check in self.each():
+        for check in self.on:
             check.ready(language)
 
 
@@ -94,7 +90,7 @@ class Verdict:
 
 def check_caption(said: Said, checks: Checks) -> Fault | None:
     """Returns why an answer must be asked for again; None if it may be a caption."""
-    for check in checks.each():
+    for check in checks.on:
         if check.action == "ask_again" and (detail := check.find(said)) is not None:
             return Fault(check.name, detail)
     return None
@@ -102,7 +98,7 @@ def check_caption(said: Said, checks: Checks) -> Fault | None:
 
 def examine(said: Said, checks: Checks) -> Verdict:
     """Runs all checks on an answer."""
-    results = [(check, check.find(said)) for check in checks.each()]
+    results = [(check, check.find(said)) for check in checks.on]
     faults = [(c.action, Fault(c.name, detail)) for c, detail in results if detail is not None]
     return Verdict(
         fault=next((fault for action, fault in faults if action == "ask_again"), None),

@@ -79,12 +79,10 @@ class Degenerate(Check):
             if count >= self.share * len(seen):
                 character = max(sorted(characters), key=folded.count)
                 return f"{count} of {len(seen)} characters are {character!r}"
-            others = _count_marks(seen)  # a fast test first: few texts get beyond it
-            marks = others >= self.share * len(seen) and sum(
-                unicodedata.category(c)[0] == "P" for c in seen
-            )
-            if marks >= self.share * len(seen):
-                return f"{marks} of {len(seen)} characters are punctuation: {shortened(text)!r}"
+            if _count_marks(seen) >= self.share * len(seen):  # a fast test: few texts pass it
+                marks = sum(unicodedata.category(c)[0] == "P" for c in seen)
+                if marks >= self.share * len(seen):
+                    return f"{marks} of {len(seen)} characters are punctuation: {shortened(text)!r}"
         if not text.isascii() and len(mixed := _scripts(said.own)) >= self.scripts:
             return f"it mixes {len(mixed)} scripts ({', '.join(mixed)}): {shortened(text)!r}"
         return None

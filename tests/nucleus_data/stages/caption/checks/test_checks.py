@@ -18,7 +18,7 @@ NAMES += ["language", "words", "contradiction", "boilerplate"]
 def test_checks_are_found_in_their_order():
     found = [kind.name for kind in checks.KINDS]
     assert [name for name in found if name in NAMES] == NAMES
-    assert [check.name for check in Checks().each()] == found
+    assert [check.name for check in Checks().on] == found
     assert len({kind.name for kind in checks.KINDS}) == len({k.rank for k in checks.KINDS})
 
 
