@@ -259,8 +259,15 @@ class Store:
         """Removes a folder and everything in it, if it exists; several may do so at once."""
         self.listings.forget()
         self._forget(folder)
-        with contextlib.suppress(FileNotFoundError):
-            self.ask(lambda: self.fs.rm(self.path(folder), recursive=True))
+        for _ in range(ATTEMPTS):
+            try:
+                self.ask(lambda: self.fs.rm(self.path(folder), recursive=True))
+            except FileNotFoundError:
+                # Another process may have removed a file of it; then the others are still there.
+                if not self.exists(folder):
+                    return
+            else:
+                return
 
     def sweep(self, folder: str, *, deep: bool = False) -> int:
         """Removes hidden files that dead processes of this machine left in a local folder.

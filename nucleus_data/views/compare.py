@@ -109,7 +109,8 @@ def what_if(run: Run, recipe: Recipe, changed: Recipe) -> dict[str, Any]:
         try:
             run.corpus.store.remove_folder(run.path(WORK))
         except OSError as error:
-            raise CorpusError(f"{run.path(WORK)} can't be removed: {error}") from error
+            folder = run.corpus.store.url(run.path(WORK))
+            raise CorpusError(f"{folder} can't be removed: {error}") from error
     return _compared(run, run.corpus, sides, start, examples, found)
 
 

@@ -36,3 +36,21 @@ def test_folders_are_emptied_or_removed(tmp_path):
     for _ in range(2):  # the second time, it is not there
         store.remove_folder("work")
         assert store.find("work") == []
+
+
+def test_a_folder_that_others_remove_too_is_removed(tmp_path, monkeypatch):
+    store = Store(str(tmp_path))
+    for name in "abc":
+        store.create(f"work/{name}", b"x")
+    real, calls = store.fs.rm, []
+
+    def interrupted(path, recursive):
+        calls.append(path)
+        if len(calls) < 3:  # as if another process had removed a file meanwhile
+            raise FileNotFoundError(path)
+        real(path, recursive=recursive)
+
+    monkeypatch.setattr(store.fs, "rm", interrupted)
+    store.remove_folder("work")
+    assert store.find("work") == []
+    assert len(calls) == 3
