@@ -19,6 +19,7 @@ from nucleus_data.runner.carry import CarryTask, moves_between
 from nucleus_data.runner.pins import Pins
 from nucleus_data.runner.run import Run
 from nucleus_data.runner.work import Item, StageReport, Task
+from nucleus_data.stage import RowStage
 from nucleus_data.stages.caption.retried import (
     DIGEST,
     NO_ANSWER,
@@ -186,10 +187,23 @@ class _Renewal:
         )
         return Wanted(request.checks, condition, attempts)
 
+    def _awaited(self) -> str:
+        """Returns the tables that the condition reads, and the commands that write them."""
+        condition = self._wanted().condition
+        columns = condition.columns if condition else ()
+        tables = {path.partition(":")[0] for path in columns} - {self.table, "records"}
+        commands = [
+            f"nucleus {name.replace('_', '-')}"
+            for name, stage in self.stages.items()
+            if isinstance(stage, RowStage) and tables & {spec.name for spec in stage.tables()}
+        ]
+        run_them = f"; run first: {', '.join(commands)}" if commands else ""
+        return f"{', '.join(sorted(tables))}, which --where reads{run_them}"
+
     def _allowed(self, counts: Mapping[str, int]) -> bool:
         """Reports the counts; returns whether anything was found and another round is allowed."""
         waiting, no_answer, count = counts[NO_ROW], counts[NO_ANSWER], counts[ROWS]
-        notes = [f"{waiting:,} wait for what --where reads"] * bool(waiting)
+        notes = [f"{waiting:,} wait for {self._awaited()}"] * bool(waiting)
         notes += [f"{no_answer:,} for which --where is NULL"] * bool(no_answer)
         if count or notes:
             self.run.say(", ".join([f"{self.table}: {count:,} to generate again", *notes]))

@@ -29,8 +29,8 @@ from nucleus_model.training.verdict.loops import one_by_one
 from nucleus_model.training.verdict.plan import Planned
 from nucleus_model.training.verdict.run import RunSpec, told_apart, write_plan
 
-SHORT, LONG = 2, 12  # steps
-FEW, MANY = 8, 40  # evaluated pictures
+SHORT, LONG = 2, 8  # steps
+FEW, MANY = 4, 24  # evaluated pictures of the reference, and as many others
 PASSES = 3  # per reference picture: with its caption, another's, and none; other pictures need one
 REPLICATE = 9  # not one of the first replicates, which also draw samples
 
@@ -203,16 +203,17 @@ class _Small:
 def _fewer(planned: Planned, count: int) -> Planned:
     """Returns the comparison with only `count` evaluated pictures of each part."""
     pictures = planned.pictures
-    reference = np.flatnonzero(pictures.column(REFERENCE).to_numpy())[count:]
-    memory = np.flatnonzero(told_apart(pictures).to_numpy())[count:]
-    columns = {}
-    for name, dropped in ((REFERENCE, reference), ("memory", memory)):
+    reference = pictures.column(REFERENCE).to_numpy()
+    others = told_apart(pictures).to_numpy(zero_copy_only=False)
+    # A reference picture may also be one for memorisation, and is then dropped as both.
+    kept = np.concatenate([np.flatnonzero(mask)[:count] for mask in (reference, others)])
+    dropped = np.setdiff1d(np.flatnonzero(reference | others), kept)
+    for name, value in ((REFERENCE, False), ("memory", None)):
         column = pictures.column(name).to_pylist()
         for place in dropped.tolist():
-            column[place] = False if name == REFERENCE else None
-        columns[name] = pa.array(column, pictures.schema.field(name).type)
-    for name, column in columns.items():
-        pictures = pictures.set_column(pictures.schema.get_field_index(name), name, column)
+            column[place] = value
+        array = pa.array(column, pictures.schema.field(name).type)
+        pictures = pictures.set_column(pictures.schema.get_field_index(name), name, array)
     return replace(planned, pictures=pictures)
 
 

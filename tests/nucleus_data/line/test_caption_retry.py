@@ -204,7 +204,8 @@ def test_what_a_condition_reads_may_be_missing(corpus, monkeypatch):
     again.retry("caption", Request(where="short_cosine < 0.3", variants=["short"]))
     assert asked() == []
     assert said == [
-        "caption.short: 0 to generate again, 6 wait for what --where reads",
+        "caption.short: 0 to generate again, 6 wait for embed.match.short, which --where reads; "
+        "run first: nucleus score-captions",
         "caption: nothing to retry",
     ]
 

@@ -6,7 +6,13 @@ import torch
 from nucleus_model.network.init import build_transformer
 from nucleus_model.network.transformer import NucleusTransformer
 from nucleus_model.settings.presets import PRESETS
-from nucleus_model.training.optimizer import Muon, build_optimizers, grouped, newton_schulz
+from nucleus_model.training.optimizer import (
+    QUINTIC,
+    Muon,
+    build_optimizers,
+    grouped,
+    newton_schulz,
+)
 
 
 def model():
@@ -25,6 +31,17 @@ def test_newton_schulz_keeps_directions_and_evens_their_lengths(shape, precision
     nearest = left @ right
     cosine = (found * nearest).sum() / (found.norm() * nearest.norm())
     assert cosine > 0.97
+
+
+@pytest.mark.parametrize("shape", [(16, 80), (80, 16), (2, 16, 32), (16, 20), (2, 16, 16)])
+def test_newton_schulz_is_the_published_iteration(shape):
+    matrices = torch.randn(shape, generator=torch.Generator().manual_seed(5))
+    a, b, c = QUINTIC
+    wanted = matrices / matrices.norm(dim=(-2, -1), keepdim=True)
+    for _ in range(5):
+        gram = wanted @ wanted.mT
+        wanted = a * wanted + b * gram @ wanted + c * gram @ gram @ wanted
+    torch.testing.assert_close(newton_schulz(matrices), wanted, rtol=1e-4, atol=2e-6)
 
 
 def test_a_stack_is_as_many_matrices():

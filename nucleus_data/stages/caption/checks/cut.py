@@ -24,13 +24,23 @@ CLOSING = "\"'\u2019\u201d\u00bb\u203a\u300d\u300f\uff09)]}*_`\u201c"
 _OPEN = re.compile(r"[,;\-\u2013\u2014&+=(\[{\u3001\uff0c\u201e\u00ab\u300c]$|[:\uff1a]$")
 # No complete text ends with these (some do end with a lone "of", "with", "in" or "a").
 _DANGLING = re.compile(
-    r"(?:\b(?:the|an|and|whose|und|sowie|et les|avec les|dans le|y el|y la|con el|con la)"
+    r"(?:, (?:a|or)\b|\b(?:the|an|and|whose|und|sowie|et les|avec les|dans le)"
+    r"|\b(?:y el|y la|con el|con la)"
     r"|\b(?:a|the|one|and|or|of|with|in|on|at|by|for|to|from|is|are|has|behind|under|over|near)"
     r" (?:a|an|the|its|their))$"
+)
+# Nothing was shown yet.
+_ANNOUNCED = re.compile(
+    r"(?i)\b(?:image|picture|photo|photograph|drawing|painting|illustration|scene|artwork)"
+    r" (?:shows|depicts|features|displays|contains|captures|includes|presents|portrays)$"
 )
 # A possible end of one sentence and beginning of the next; `_whole` looks closer.
 _BETWEEN = re.compile(
     r"(\w{3})[.!?][\"')\u201d\u2019\u00bb]*\s+[\"'(\u201c\u00ab]*(\w)|[\u3002\uff01\uff1f]."
+)
+# A remark in brackets behind the last sentence needs no full stop of its own.
+_REMARK = re.compile(
+    r"([.!?\u3002\uff01\uff1f][\"'\u201d\u2019\u00bb]*)\s*[(\[\uff08][^()\[\]]*[)\]\uff09][*_]*$"
 )
 # A URL may end with anything; in Armenian, a colon ends sentences.
 _ENDED = re.compile(r"(?:https?://|www\.)\S+$|[\u0530-\u058f]:$")
@@ -57,10 +67,10 @@ class Cut(Check):
         text = said.text.rstrip()
         if said.at_stop or said.schema or count_words(text) < FEWEST_WORDS:
             return None
-        bare = text.rstrip(CLOSING)
+        bare = _REMARK.sub(r"\1", text).rstrip(CLOSING)
         if bare.endswith(ENDS) or _ENDED.search(text):
             return None
-        if _OPEN.search(text) or _DANGLING.search(text):
+        if _OPEN.search(text) or _DANGLING.search(text) or _ANNOUNCED.search(text):
             return f"it ends with {text[-40:]!r}"
         if opened := _left_open(text):
             return f"it ends inside {opened}: {text[-40:]!r}"

@@ -5,6 +5,7 @@ unable to describe something. So neither a sign that says "sorry, closed" nor "I
 is a refusal. A linear model finds phrasings that no expression matches.
 """
 
+import re
 from typing import ClassVar
 
 from nucleus_data.stages.caption.checks.check import LearnedCheck, Said
@@ -17,6 +18,16 @@ _INSIDE = (
     *("cannot", "can't", "could", "can not", "possible", "difficult", "hard", "unclear", "clear"),
     *("known", "information", "context", "detail", "unanswerable"),
 )
+# Who begins so goes on with a description, even with one that is empty or garbled.
+_PROMISE = re.compile(
+    r"(?:(?:sure|okay|ok|yes|certainly|of course)[,.!]+ )?"
+    r"(?:let me|i(?:'ll| will|'m going to| am going to)) (?:now )?(?:describe|caption|summarize)\b",
+    re.IGNORECASE,
+)
+# A full stop or comma on its own, although others are attached: something before it was omitted.
+# What is left of such an answer, the linear model never learned.
+_LOST = re.compile(r"\s[.,](?:\s|$)")
+_ATTACHED = re.compile(r"\w[.,](?:\s|$)")
 
 
 class Refusal(LearnedCheck):
@@ -36,5 +47,6 @@ class Refusal(LearnedCheck):
             found = anywhere(phrases("refusal", "inside"), text)
         if found:
             return f"the model said {shortened(found.strip('. '))!r}"
-        words = self.telling_words(said)
+        other = _PROMISE.match(text) or (_LOST.search(text) and _ATTACHED.search(text))
+        words = "" if other else self.telling_words(said)
         return f"it reads as a refusal: {shortened(words)!r}" if words else None

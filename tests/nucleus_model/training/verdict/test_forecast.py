@@ -31,7 +31,7 @@ def planned(count, other=0, preset="debug"):
             "a": True,
             "b": True,
             "reference": n < 10,
-            "memory": "seen" if n >= count - 6 else "unseen" if n == 0 else None,
+            "memory": "seen" if n >= count - 6 else "unseen" if n < 10 else None,
         }
         for n in range(count)
     ]

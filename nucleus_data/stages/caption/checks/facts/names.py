@@ -18,13 +18,22 @@ _CAPITAL = r"[A-Z\u00c0-\u00de][\w'\u2019-]*\.?"
 _NAME = rf"{_CAPITAL}(?:\s+(?:{_PARTICLE}\s+)*{_CAPITAL}){{0,3}}"
 _MADE_BY = re.compile(
     r"(?i:\b(?:paint|photo|draw|creat|design|made|work|portrait|etch|sculpt|print|illustrat|engrav|artwork|shot"
-    rf"|taken|written)\w*\s+(?:[\w'-]+\s+){{0,2}}?by\s+(?:the \w+ )?)({_NAME})"
+    rf"|taken|written)\w*\s+(?:[\w'-]+\s+){{0,2}}?by\s+(?:the \w+ )?"
+    r"|\b(?:attributed|ascribed|credited) to (?:the \w+ )?|\bthe work of (?:the \w+ )?"
+    r"|\b(?:artist|painter|photographer|author|sculptor|designer|illustrator) (?:is|was) "
+    rf")({_NAME})"
+)
+_MADE_THIS = re.compile(
+    rf"\b(?!(?:The|A|An|This|That)\s)({_CAPITAL}\s+(?:{_PARTICLE}\s+)*{_CAPITAL})\s+"
+    r"(?:took|photographed|painted|made|shot|drew|created|designed)\s+(?:this|it)\b"
 )
 _WORD = re.compile(r"[^\W\d_][\w'\u2019-]*")
 _COUNTRY = re.compile(
-    rf"\b(?:in|from|of|near|across)\s+(?:the\s+)?({'|'.join(sorted(COUNTRIES, reverse=True))})\b"
+    rf"\b(?:in|from|of|near|across)\s+(?:the\s+)?(?:{_NAME},\s+)?"
+    rf"({'|'.join(sorted(COUNTRIES, reverse=True))})\b"
 )
 SHORTEST = 5  # minimum letters of a name that can be recognised as misspelt
+FEWEST_CONSONANTS = 4
 # Endings of adjectives and plurals formed from names, which are not misspellings.
 _ENDINGS = ("s", "es", "'s", "n", "an", "ian", "ish", "ese", "er", "e", "a", "i", "en", "y", "ic")
 
@@ -42,9 +51,10 @@ def contradicted(text: str, facts: Mapping[str, Any]) -> str | None:
     columns = {key: _text(value) for key, value in facts.items()}
     known = {_plain(word) for value in columns.values() for word in _WORD.findall(value)}
     makers = [value for key, value in columns.items() if value and _MAKER.search(key)]
-    for match in _MADE_BY.finditer(text) if makers else ():
-        if not known & {_plain(word) for word in _WORD.findall(match[1])}:
-            return f"it says by {match[1]}, the columns in the question {makers[0]!r}"
+    for made in (_MADE_BY, _MADE_THIS) if makers else ():
+        for match in made.finditer(text):
+            if not known & {_plain(word) for word in _WORD.findall(match[1])}:
+                return f"it says by {match[1]}, the columns in the question {makers[0]!r}"
     places = " ".join(value for key, value in columns.items() if _PLACE.search(key))
     true = {country for country in COUNTRIES if re.search(rf"\b{country}\b", places)}
     mentioned = set(_COUNTRY.findall(text)) if true else set()
@@ -77,16 +87,30 @@ def _misspelt(text: str, columns: Mapping[str, str], known: set[str]) -> str | N
 
 
 def _nearly(name: str, true: str) -> bool:
-    """Whether two names differ by one letter (two if they are long), and not by an ending."""
-    if name[0] != true[0] or abs(len(name) - len(true)) > 2:
+    """Whether two names differ by one letter (two if they are long), and not by an ending.
+
+    Also if they differ in vowels and doubled letters alone, and have enough consonants to tell:
+    "Harlaam" for Haarlem; and longer ones, if the first letter alone differs: "Mazare" for Nazare.
+    """
+    if name[0] != true[0]:
+        return len(true) > SHORTEST and name[1:] == true[1:]
+    if abs(len(name) - len(true)) > 2:
         return False
     stem = next(i for i in range(len(name) + 1) if name[: i + 1] != true[: i + 1] or i == len(name))
     if {name[stem:], true[stem:]} <= {"", *_ENDINGS}:
         return False
+    skeleton = _consonants(name)
+    if len(skeleton) >= FEWEST_CONSONANTS and skeleton == _consonants(true):
+        return True
     same = sum(
         block.size for block in SequenceMatcher(None, name, true, False).get_matching_blocks()
     )
     return max(len(name), len(true)) - same <= (1 if len(true) < 8 else 2)
+
+
+def _consonants(name: str) -> str:
+    """Returns a name without vowels, each run of one consonant once."""
+    return re.sub(r"(.)\1+", r"\1", re.sub(r"[aeiouy]", "", name))
 
 
 def _text(value: Any) -> str:

@@ -10,13 +10,25 @@ _RANGE = re.compile(
     r"(1\d{3}|20\d\d)\s*(?:-|\u2013|\u2014|to|until|and)\s*(1\d{3}|20\d\d|\d\d)(?!\d)"
 )
 _CENTURY = re.compile(r"(?i)\b(\d\d?)(?:st|nd|rd|th)?[\s-]+centur(?:y|ies)")
+# Verbs about when a picture was made.
+_MADE = (
+    r"(?:paint|creat|mad|tak|draw|drew|dat|photograph|shot|captur|print|issu|produc|publish|carv"
+    r"|wr[io]t)\w*"
+)
+_MADE_IN_CENTURY = re.compile(
+    rf"(?i)\b{_MADE} (?:in|from|during) (?:the )?(?:(?:early|mid|late)[ -])?{_CENTURY.pattern[4:]}"
+)
 _MONTH = "jan|feb|mar|apr|may|june?|july?|aug|sep|oct|nov|dec"
 # A four-digit number after one of these is a year.
 _CUE = re.compile(
     r"(?i)(?:\b(?:in|from|since|until|till|circa|around|year|dated|before|after|during|early|late|mid"
     rf"|summer|winter|spring|autumn|fall|(?:{_MONTH})[a-z]*\.?(?: \d\d?(?:st|nd|rd|th)?,?)?)"
     r"|\bca?\.|[(,])\s*(?:the )?$"
+    rf"|\b{_MADE} (?:about|approximately|roughly|probably|likely|or about) $"
 )
+# Before a year that is not meant exactly.
+_HEDGE = re.compile(r"(?i)\b(?:about|around|circa|approximately|roughly|ca?\.?)\s*(?:the )?$")
+_INEXACT = 10  # years that such a one may be off
 # Verbs about when something began, which may well be before the picture was made.
 _BEGAN = re.compile(
     r"(?i)\b(?:built|found|establish|erect|construct|born|died|dedicat|restor|open|complet|since|renovat)\w*"
@@ -52,12 +64,17 @@ def contradicted(text: str, facts: Mapping[str, Any]) -> str | None:
         cue = _CUE.search(before) or (ends and before.endswith(" of "))
         if not cue or _UNIT.match(after) or (_BEGAN.search(before) and not began):
             continue
-        last = year + 9 if decade else year
-        if not any(low <= last and year <= high for low, high in spans):
+        spare = _INEXACT if _HEDGE.search(before) else 0
+        first, last = year - spare, (year + 9 if decade else year) + spare
+        if not any(low <= last and first <= high for low, high in spans):
             columns = ", ".join(
                 f"{low}" if low == high else f"{low}-{high}" for low, high in spans[:3]
             )
             return f"it says {match[0]}, the columns in the question say {columns}"
+    for match in _MADE_IN_CENTURY.finditer(text):
+        last = 100 * int(match[1])
+        if not any(low <= last and last - 99 <= high for low, high in spans):
+            return f"it says {match[0]!r}, the columns in the question say {spans[0][0]}"
     return None
 
 

@@ -13,6 +13,10 @@ from nucleus_data.stages.caption.checks.check import Said
         "In this image, a man rides a horse.",
         "An image of a lion",
         "We can see a ring.",
+        "This appears to be a drawing of a ring.",
+        "It looks like an old illustration with a ring.",
+        "The photo given here shows a ring.",
+        "The composition centers on a ring.",
         "A street. Overall, the scene conveys a sense of calm.",
         "A street, creating a warm atmosphere of peace.",
         "Das Bild zeigt einen Hund.",
@@ -32,6 +36,7 @@ def test_words_about_the_picture(text):
     [
         "A photo of a red ring on a table",
         "A painting by Turner",
+        "It looks like rain over a harbor.",
         "a red circle",
         "A woman shows an image to a child.",
         "The scenery is green.",

@@ -21,6 +21,8 @@ def test_a_text_that_met_its_limit():
         'A sign that says "closed for',
         "A table with fruit (apples, pears",
         "The image shows the following objects:",
+        "This night picture shows",
+        "A large green star, a",
         "A red ring is in the top left. The background is",
         "一个红色的圆环。背景是",
     ],
@@ -43,6 +45,7 @@ def test_ends_in_the_middle(text):
         "A spider, approx. 5 cm",
         "Vitamin A",
         "the letter A",
+        "Collage of TV shows",
         "What dreams are made of",
         "The man he came with",
         "E. coli under a microscope",
@@ -53,6 +56,8 @@ def test_ends_in_the_middle(text):
         "एक मशरूम है यहाँ पर।",
         "Ֆորմուլա 1 մրցավազքային մեքենա:",
         "See it at https://example.org/a-b/",
+        "A red ring. The background is pink. (Colors may differ)",
+        'A sign says "closed." [translated]',
         "- a red ring on the left\n- a blue square. It is large\n- a green star",
         "rock \u2019n\u2019 roll",
     ],
@@ -66,6 +71,9 @@ def test_sentences_are_ended_if_sentences_are_asked_for():
     assert Cut().find(said)
     assert Cut(sentences=False).find(said) is None
     assert Cut().find(Said("a large red ring and a blue square", template=SENTENCES)) is None
+    remark = Said("A red ring. The background is pink. (My best guess)", template=SENTENCES)
+    assert Cut().find(remark) is None
+    assert Cut().find(Said("A red ring and a (blue) square", template=SENTENCES))
     tags = Said("Red ring, blue square, green star, two shapes", template=SENTENCES)
     assert Cut().find(tags) is None
 

@@ -18,6 +18,13 @@ from nucleus_data.stages.caption.checks.empty import Empty
         "null",
         "No caption.",
         "N.A.",
+        "\u2026",
+        "\u2014",
+        "[empty]",
+        "No description available.",
+        "not applicable",
+        "[blank]",
+        "<insert caption here>",
     ],
 )
 def test_nothing_is_said(text):
@@ -37,6 +44,10 @@ def test_nothing_is_said(text):
         "None of the birds flies.",
         "#1",
         "½",
+        "\u2665",
+        "An empty bottle, no caption available",
+        "blank",
+        "[a caption]",
     ],
 )
 def test_little_is_something(text):

@@ -23,6 +23,9 @@ TEMPLATE = (
         "Someone wrote of this image: a red ring",
         "It is about {caption}.",
         "a ring<0x0A>",
+        "A blue heart<IMG_CONTEXT>. The background is pink.",
+        "A blue heart<end_of_utterance>",
+        "A blue heart[IMG_END].",
     ],
 )
 def test_leaks(text):
@@ -37,6 +40,8 @@ def test_leaks(text):
         "User interface of a bank's app",
         "Two people; a < b and c > d on a board",
         "An assistant hands over a scalpel",
+        "A shirt that reads <HELLO>",
+        "A key labelled [CAPS LOCK], a_b <c d>",
         "",
     ],
 )
