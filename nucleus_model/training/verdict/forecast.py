@@ -25,12 +25,14 @@ import pyarrow.compute as pc
 from nucleus_model.data.exact import exact_epoch
 from nucleus_model.settings import verdict as presets
 from nucleus_model.training.verdict.collect import REFERENCE
-from nucleus_model.training.verdict.loops import one_by_one
+from nucleus_model.training.verdict.loops import end_with, one_by_one
 from nucleus_model.training.verdict.plan import Planned
-from nucleus_model.training.verdict.run import RunSpec, told_apart, write_plan
+from nucleus_model.training.verdict.run import BATCH, RunSpec, told_apart, write_plan
 
-SHORT, LONG = 2, 8  # steps
-FEW, MANY = 4, 24  # evaluated pictures of the reference, and as many others
+SHORT, LONG = 1, 6  # steps
+# Evaluated pictures of the reference, and as many others; a whole batch more, as smaller ones cost
+# more per picture.
+FEW, MANY = 2, 2 + BATCH
 PASSES = 3  # per reference picture: with its caption, another's, and none; other pictures need one
 REPLICATE = 9  # not one of the first replicates, which also draw samples
 
@@ -91,7 +93,7 @@ class Forecast:
 
 
 def forecast(planned: Planned, workers: int | None = None) -> Forecast:
-    """Times short runs of both arms, which takes about ten seconds.
+    """Times short runs of both arms, which takes as long as a quarter of a run.
 
     Args:
         planned: The comparison.
@@ -102,7 +104,8 @@ def forecast(planned: Planned, workers: int | None = None) -> Forecast:
     """
     settings = planned.settings
     # A new process, not forked: this one may have imported torch and started threads.
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(1, spawn, end_with, (os.getpid(),)) as pool:
         costs = pool.submit(_timed, planned).result()
     a_pair = sum(
         _of_run(costs, arm, pictures_taken(planned), passes(planned)) for arm in ("a", "b")

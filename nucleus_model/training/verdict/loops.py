@@ -55,7 +55,7 @@ def in_processes(work: Callable[[T], object], items: Sequence[T], count: int) ->
     """
     # Spawned: torch's threads do not survive a fork.
     spawn = get_context("spawn")
-    with ProcessPoolExecutor(count, spawn, _end_with, (os.getpid(),)) as pool:
+    with ProcessPoolExecutor(count, spawn, end_with, (os.getpid(),)) as pool:
         futures = {pool.submit(work, item): item for item in items}
         try:
             for future in as_completed(futures):
@@ -66,7 +66,7 @@ def in_processes(work: Callable[[T], object], items: Sequence[T], count: int) ->
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """Makes this process end soon after its parent, even if that is killed."""
 
     def watch() -> None:
