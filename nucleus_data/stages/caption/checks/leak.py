@@ -19,7 +19,8 @@ _SPECIAL = re.compile(
     # Every alternative begins with "<" or "[", which `find` looks for first.
     r"<\|[^|<>\s]{1,40}\|>|</?(?:s|bos|eos|pad|unk|image|img|video|think|start_of_turn|end_of_turn|box|ref|quad"
     r"|answer|tool_call|assistant|user|system)>|\[/?INST\]|<</?SYS>>|\[(?:CLS|SEP|PAD|IMG|EOS|BOS)\]|<\uff5c[^<>]{1,40}\uff5c>"
-    r"|</?[A-Z]{2,12}_[A-Z_]{2,20}>|\[[A-Z]{2,12}_[A-Z_]{2,20}\]|</?[a-z]{2,16}(?:_[a-z]{2,16})+>|<0x[0-9A-F]{2}>|<image_\w{1,20}>|<unused\d+>",
+    r"|</?[A-Z]{2,12}_[A-Z_]{2,20}>|\[[A-Z]{2,12}_[A-Z_]{2,20}\]|</?[a-z]{2,16}(?:_[a-z]{2,16})+>"
+    r"|<0x[0-9A-F]{2}>|<image_\w{1,20}>|<unused\d+>",
     re.ASCII,
 )
 _ROLE = re.compile(r"^\W*(?:user|assistant|system|human|model)\s*(?::|\n)", re.IGNORECASE)

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping
 from difflib import SequenceMatcher
 from typing import Any
@@ -34,8 +35,27 @@ _COUNTRY = re.compile(
 )
 SHORTEST = 5  # minimum letters of a name that can be recognised as misspelt
 FEWEST_CONSONANTS = 4
+_VOWEL = re.compile(r"[aeiouy]")
 # Endings of adjectives and plurals formed from names, which are not misspellings.
-_ENDINGS = ("s", "es", "'s", "n", "an", "ian", "ish", "ese", "er", "e", "a", "i", "en", "y", "ic")
+_ENDINGS = (
+    "s",
+    "es",
+    "'s",
+    "n",
+    "an",
+    "ian",
+    "ish",
+    "ese",
+    "er",
+    "e",
+    "a",
+    "i",
+    "en",
+    "y",
+    "ic",
+    "ne",
+    "ine",
+)
 
 
 def contradicted(text: str, facts: Mapping[str, Any]) -> str | None:
@@ -89,8 +109,8 @@ def _misspelt(text: str, columns: Mapping[str, str], known: set[str]) -> str | N
 def _nearly(name: str, true: str) -> bool:
     """Whether two names differ by one letter (two if they are long), and not by an ending.
 
-    Also if they differ in vowels and doubled letters alone, and have enough consonants to tell:
-    "Harlaam" for Haarlem; and longer ones, if the first letter alone differs: "Mazare" for Nazare.
+    Also if they have the same consonants, enough to tell, and all vowels but one: "Harlaam" for
+    Haarlem; and longer ones, if the first letter alone differs: "Mazare" for Nazare.
     """
     if name[0] != true[0]:
         return len(true) > SHORTEST and name[1:] == true[1:]
@@ -99,9 +119,9 @@ def _nearly(name: str, true: str) -> bool:
     stem = next(i for i in range(len(name) + 1) if name[: i + 1] != true[: i + 1] or i == len(name))
     if {name[stem:], true[stem:]} <= {"", *_ENDINGS}:
         return False
-    skeleton = _consonants(name)
-    if len(skeleton) >= FEWEST_CONSONANTS and skeleton == _consonants(true):
-        return True
+    if len(_consonants(name)) >= FEWEST_CONSONANTS and _consonants(name) == _consonants(true):
+        one, other = Counter(_VOWEL.findall(name)), Counter(_VOWEL.findall(true))
+        return (one - other).total() <= 1 and (other - one).total() <= 1
     same = sum(
         block.size for block in SequenceMatcher(None, name, true, False).get_matching_blocks()
     )
@@ -110,7 +130,7 @@ def _nearly(name: str, true: str) -> bool:
 
 def _consonants(name: str) -> str:
     """Returns a name without vowels, each run of one consonant once."""
-    return re.sub(r"(.)\1+", r"\1", re.sub(r"[aeiouy]", "", name))
+    return re.sub(r"(.)\1+", r"\1", _VOWEL.sub("", name))
 
 
 def _text(value: Any) -> str:

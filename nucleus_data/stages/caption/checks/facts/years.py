@@ -12,8 +12,8 @@ _RANGE = re.compile(
 _CENTURY = re.compile(r"(?i)\b(\d\d?)(?:st|nd|rd|th)?[\s-]+centur(?:y|ies)")
 # Verbs about when a picture was made.
 _MADE = (
-    r"(?:paint|creat|mad|tak|draw|drew|dat|photograph|shot|captur|print|issu|produc|publish|carv"
-    r"|wr[io]t)\w*"
+    r"(?:painted|created|made|taken|drawn|dates|dated|dating|photographed|shot|captured|printed"
+    r"|issued|produced|published|carved|written)"
 )
 _MADE_IN_CENTURY = re.compile(
     rf"(?i)\b{_MADE} (?:in|from|during) (?:the )?(?:(?:early|mid|late)[ -])?{_CENTURY.pattern[4:]}"
