@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Any
 
@@ -73,7 +73,7 @@ def contradicted(text: str, facts: Mapping[str, Any]) -> str | None:
     makers = [value for key, value in columns.items() if value and _MAKER.search(key)]
     for made in (_MADE_BY, _MADE_THIS) if makers else ():
         for match in made.finditer(text):
-            if not known & {_plain(word) for word in _WORD.findall(match[1])}:
+            if _of_another(match[1], makers, known):
                 return f"it says by {match[1]}, the columns in the question {makers[0]!r}"
     places = " ".join(value for key, value in columns.items() if _PLACE.search(key))
     true = {country for country in COUNTRIES if re.search(rf"\b{country}\b", places)}
@@ -81,6 +81,23 @@ def contradicted(text: str, facts: Mapping[str, Any]) -> str | None:
     if mentioned and not mentioned & true:
         return f"it says {min(mentioned)}, the columns in the question {min(true)}"
     return _misspelt(text, columns, known)
+
+
+def _of_another(name: str, makers: Sequence[str], known: set[str]) -> bool:
+    """Whether a maker's name is another one than those of the columns.
+
+    It is if it shares no word with the columns, or a first name alone: "Sabine Weill", where the
+    column says Sabine Weiss.
+    """
+    words = [_plain(word) for word in _WORD.findall(name)]
+    if not known & {*words}:
+        return True
+    others = [[_plain(word) for word in _WORD.findall(maker)] for maker in makers]
+    return (
+        len(words) > 1
+        and words[-1] not in known
+        and any(len(other) > 1 and other[0] == words[0] for other in others)
+    )
 
 
 def _misspelt(text: str, columns: Mapping[str, str], known: set[str]) -> str | None:
