@@ -27,7 +27,8 @@ _DANGLING = re.compile(
     r"(?:, (?:a|or)\b|\b(?:the|an|and|whose|und|sowie|et les|avec les|dans le)"
     r"|\b(?:y el|y la|con el|con la)"
     r"|\b(?:[Aa]n?|[Tt]he) (?:small|large|big|little|tiny|huge|tall|single)"
-    r"(?: (?:striped|dotted|checked|red|orange|yellow|green|blue|purple|pink|brown|black|white|gr[ae]y))*"
+    r"(?: (?:striped|dotted|checked|red|orange|yellow|green|blue|purple|pink|brown|black|white"
+    r"|gr[ae]y))*"
     r"|\b(?:a|the|one|and|or|of|with|in|on|at|by|for|to|from|is|are|has|behind|under|over|near)"
     r" (?:a|an|the|its|their))$"
 )
