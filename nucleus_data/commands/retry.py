@@ -13,8 +13,8 @@ from nucleus_data.commands.support import CONFIG_HELP, LocalPath, finish, opened
     "--check",
     "checks",
     multiple=True,
-    help="For caption: captions that this check rejected, e.g. repetition; repeatable. Temporary "
-    "failures are not retried then.",
+    help="For caption: captions that this check rejected or flagged, e.g. repetition; repeatable. "
+    "Temporary failures are not retried then.",
 )
 @click.option(
     "--variant",

@@ -28,7 +28,8 @@ from nucleus_data.sql import literal
 FAILED_SCHEMA = pa.schema(
     [*KEY_FIELDS, pa.field("reason", pa.string()), pa.field("detail", pa.string())]
 )
-# Appended to `FAILED_SCHEMA` in parts where a failure has a number of attempts.
+# Appended to `FAILED_SCHEMA` in parts where a failure has a number of attempts. Columns of the
+# table itself follow where a failure has values for them.
 FAILED_ATTEMPTS = pa.field("attempts", pa.int32())
 # Schema of the table `dedup`, which has no part if no pair was found.
 PAIRS_SCHEMA = pa.schema(

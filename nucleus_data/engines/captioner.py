@@ -20,7 +20,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from nucleus_data.config import ADDED, KEEPS_VALUES
 from nucleus_data.engines.servers import ServerSettings
@@ -199,6 +199,11 @@ class Counts:
         return dict(found)
 
 
+# Arguments of vLLM that must be given by the setting of that name, which the config hash, the
+# captions' provenance and the check of lengths use.
+SETTINGS_ONLY = ("model", "revision", "dtype", "max_model_len")
+
+
 class EngineSettings(BaseModel):
     """Settings of a model and of the engine that runs it."""
 
@@ -287,5 +292,17 @@ class EngineSettings(BaseModel):
     vllm_args: dict[str, Any] = Field(
         default_factory=dict,
         description="Further arguments for vllm.EngineArgs, for example quantization. Those that"
-        " may change a caption, or are unknown, are in the config hash (`engines.vllm_arguments`).",
+        " may change a caption, or are unknown, are in the config hash (`engines.vllm_arguments`)."
+        " Not allowed: model, revision, dtype, max_model_len, which are settings.",
     )
+
+    @field_validator("vllm_args")
+    @classmethod
+    def _is_not_a_setting(cls, given: dict[str, Any]) -> dict[str, Any]:
+        for name in SETTINGS_ONLY:
+            if name in given:
+                raise ValueError(
+                    f"{name} is a setting of its own, beside vllm_args; write {name}:"
+                    f" {given[name]} there, and remove it here"
+                )
+        return given

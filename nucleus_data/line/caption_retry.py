@@ -1,4 +1,4 @@
-"""`nucleus retry caption`: generates captions again that a check rejected or a condition matches.
+"""`nucleus retry caption`: generates captions again that a check found or a condition matches.
 
 The variant gets a newer table (`corpus.renewed`), into which all other captions are copied. Tables
 that depend on it (further variants, embeddings, similarities) get newer versions as well, with the
@@ -44,8 +44,8 @@ class Request:
     """Which captions to generate again.
 
     Attributes:
-        checks: Names of checks whose rejected captions to retry; empty for all, or for none if
-            there is a condition.
+        checks: Names of checks whose rejected captions to retry, and those that they flagged;
+            empty for all rejected ones, or for none if there is a condition.
         where: SQL condition over a record's signals and its caption; None for none.
         variants: Names of caption variants; empty for all.
     """
@@ -175,7 +175,8 @@ class _Renewal:
         run, request = self.run, self.request
         attempts = self.stage.settings.attempts
         if request.where is None:
-            return Wanted(request.checks or (*self.stage.repeated,), None, attempts)
+            reasons = request.checks or (*self.stage.repeated,)
+            return Wanted(reasons, None, attempts, request.checks)
         # The condition may read the caption's own columns, unless a signal has the same name.
         own = {field.name: self.table for field in OWN if field.name not in run.pins.catalog()}
         condition = check_condition(
@@ -185,7 +186,7 @@ class _Renewal:
             {**run.pins.signals(), **{(self.table, field.name): field.type for field in OWN}},
             upstream_columns(run.corpus),
         )
-        return Wanted(request.checks, condition, attempts)
+        return Wanted(request.checks, condition, attempts, request.checks)
 
     def _awaited(self) -> str:
         """Returns the tables that the condition reads, and the commands that write them."""

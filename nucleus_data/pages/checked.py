@@ -159,7 +159,8 @@ def _sums(tables: Tables, name: str, known: Sequence[str]) -> dict[str, dict[str
         f"select faults[1], count(*) from {rows} where error is null and len(faults) > 0 group by 1"
     )
     flagged = tables.rows(
-        f"select f, count(*) from (select unnest(flags) as f from {rows}) group by 1"
+        f"select f, count(*) from (select unnest(flags) as f from {rows} where error is null) "
+        "group by 1"
     )
     counts = {"captions": captions, "again": again}
     failed = _failed(tables, name, known)
@@ -200,7 +201,7 @@ def _said(tables: Tables, name: str, check: str) -> Rows:
     if name in tables:
         sources.append(
             f"select shard, row, id, caption as said from {tables.sql(name)} "
-            f"where list_contains(flags, {literal(check)})"
+            f"where error is null and list_contains(flags, {literal(check)})"
         )
     return [
         *tables.rows(

@@ -10,6 +10,7 @@ from nucleus_data.stage import Result, Row, RowFailure
 # The reason of a row on which the stage raised; retryable, since the bug may be fixed.
 RAISED = "stage_raised"
 DETAIL_CHARACTERS = 2000
+NOT_STORED = ("detail", "retryable", "values")  # of a failure, as they are
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # of an object in memory, as Python writes it
 
 Found = Mapping[str, Any]  # a table's columns, or a `TableFailure`
@@ -54,7 +55,8 @@ def as_row(found: Found, *, with_detail: bool) -> dict[str, Any]:
     """
     if not found.get("error"):
         return dict(found)
-    row = {name: value for name, value in found.items() if name not in ("detail", "retryable")}
+    kept = {name: value for name, value in found.items() if name not in NOT_STORED}
+    row = {**found.get("values", {}), **kept}
     if with_detail and found.get("detail"):
         row["detail"] = clean(found["detail"])
     return row

@@ -58,22 +58,10 @@ def count_outcomes(summary: Summary, outcomes: Sequence[Outcome]) -> None:
 def _divided(stage: RowStage[Any], spec: TableSpec, outcomes: Sequence[Outcome]) -> Divided:
     of_spec = [(o.row, of_table(spec.name, o)) for o in outcomes]
     final = [(row, values) for row, values in of_spec if not may_pass(values)]
-    again = [
-        {
-            **_key(row),
-            "reason": failure["error"],
-            "detail": clean(failure.get("detail", "")),
-            "attempts": failure.get("attempts"),
-        }
-        for row, failure in of_spec
-        if may_pass(failure)
-    ]
-    # The column is added only if needed, so that other parts keep the same bytes.
-    counted = any(row["attempts"] is not None for row in again)
-    schema = FAILED_SCHEMA.append(FAILED_ATTEMPTS) if counted else FAILED_SCHEMA
+    again = [(row, failure) for row, failure in of_spec if may_pass(failure)]
     return (
         _part(stage, spec, final) if final else None,
-        pa.Table.from_pylist(again, schema) if again else None,
+        _failed_part(spec, again) if again else None,
     )
 
 
@@ -103,6 +91,27 @@ def _part(stage: RowStage[Any], spec: TableSpec, outcomes: Sequence[tuple[Row, F
     # The column is added only if needed, so that other parts keep the same bytes.
     if any("detail" in row for row in rows):
         schema = schema.append(pa.field("detail", pa.string()))
+    return pa.Table.from_pylist(rows, schema)
+
+
+def _failed_part(spec: TableSpec, failures: Sequence[tuple[Row, Found]]) -> pa.Table:
+    """Builds the rows of retryable failures, with what is known of the table's own columns."""
+    rows = [
+        {
+            **failure.get("values", {}),
+            **_key(row),
+            "reason": failure["error"],
+            "detail": clean(failure.get("detail", "")),
+            "attempts": failure.get("attempts"),
+        }
+        for row, failure in failures
+    ]
+    # Columns are added only if needed, so that other parts keep the same bytes.
+    schema = FAILED_SCHEMA
+    if any(row["attempts"] is not None for row in rows):
+        schema = schema.append(FAILED_ATTEMPTS)
+    known = {name for row in rows for name in row} - {*schema.names, FAILED_ATTEMPTS.name}
+    schema = pa.schema([*schema, *(column for column in spec.schema if column.name in known)])
     return pa.Table.from_pylist(rows, schema)
 
 

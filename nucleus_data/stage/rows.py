@@ -41,12 +41,15 @@ class TableFailure(TypedDict, total=False):
             `nucleus retry` processes the row again.
         attempts: Number of attempts so far, including those of earlier runs, if the work is
             attempted more than once. The table then has this column.
+        values: Values of the table's columns that are known nevertheless, such as the provenance
+            of a rejected answer; stored with the failure.
     """
 
     error: Required[str]
     detail: str
     retryable: bool
     attempts: int
+    values: Mapping[str, Any]
 
 
 @dataclass(slots=True)

@@ -196,10 +196,12 @@ class CaptionSums:
                 for view in (side, f"{side}_retryable")
             )
             checks = self.rows(
-                f"SELECT name, count(*) FROM (SELECT unnest(checks) AS name FROM {side}) "
-                "GROUP BY 1 ORDER BY 1"
+                f"SELECT name, count(*) FROM (SELECT unnest(checks) AS name FROM {side} "
+                "WHERE error IS NULL) GROUP BY 1 ORDER BY 1"
             )
-            (cut,) = self.one(f"SELECT count(*) FROM {side} WHERE finish_reason = 'length'")
+            (cut,) = self.one(
+                f"SELECT count(*) FROM {side} WHERE finish_reason = 'length' AND error IS NULL"
+            )
             found[side] = {
                 "reasons": dict(reasons),
                 "retryable": dict(retryable),

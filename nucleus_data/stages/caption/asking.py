@@ -110,7 +110,7 @@ class Asking:
         self._seen = said, examine(said, self.settings.checks)
         return self._seen[1].fault
 
-    def values(
+    def provenance(
         self,
         row: Row,
         name: str,
@@ -120,13 +120,24 @@ class Asking:
         engine: Engine,
         picture_sha: str,
     ) -> dict[str, Any]:
-        """Returns a caption's table row: the text and its full provenance."""
+        """Returns the columns of a caption's table row, except the text.
+
+        Those about the answer are missing if the request failed.
+        """
         variant, sampling = self.settings.variants[name], ask.sampling
-        verdict = self._verdict(self.said(row, name, ask, generated))
-        applying = self.settings.checks_of(name)
+        checked = {}
+        if not generated.error:
+            verdict = self._verdict(self.said(row, name, ask, generated))
+            applying = self.settings.checks_of(name)
+            checked = {
+                "finish_reason": generated.finish_reason,
+                "tokens": generated.tokens,
+                "prompt_tokens": generated.prompt_tokens,
+                "checks": [passed for passed in verdict.passed if passed in applying],
+                "flags": [fault.check for fault in verdict.flags],
+            }
         refined = self._refined(row, name)
         return {
-            "caption": generated.text,
             "source": ORIGINS[refined],
             "parent": variant.parent if variant.chained else "source" if refined else None,
             "model": self._model.name,
@@ -149,11 +160,7 @@ class Asking:
             "engine": engine.name,
             "engine_version": engine.version,
             "image_sha256": picture_sha if ask.sees_picture else None,
-            "finish_reason": generated.finish_reason,
-            "tokens": generated.tokens,
-            "prompt_tokens": generated.prompt_tokens,
-            "checks": [passed for passed in verdict.passed if passed in applying],
-            "flags": [fault.check for fault in verdict.flags],
+            **checked,
         }
 
     @cached_property

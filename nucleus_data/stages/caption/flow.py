@@ -188,6 +188,8 @@ class Flow:
         held = question.held
         try:
             outcome = self._outcome(lane, question, made)
+            if outcome is not None and outcome.get("error"):
+                outcome = {**outcome, "values": self._provenance(lane, question, made)}
         except Exception as error:
             outcome = stage_raised(error)
         if outcome is not None and outcome.get("error"):
@@ -214,11 +216,16 @@ class Flow:
             return exhausted(fault, made, attempts) if attempts >= most else None
         if failure:
             return failure
-        values = lane.asking.values(
-            row, question.name, question.attempt, question.ask, made, lane.engine, held.sha256
-        )
+        values = {"caption": made.text, **self._provenance(lane, question, made)}
         held.made[question.name] = made.text
-        return {**values, "faults": held.faults.get(question.name, [])}
+        return values
+
+    def _provenance(self, lane: Lane, question: Asked, made: Generated) -> dict[str, Any]:
+        held, name = question.held, question.name
+        how = lane.asking.provenance(
+            held.row, name, question.attempt, question.ask, made, lane.engine, held.sha256
+        )
+        return {**how, "faults": held.faults.get(name, [])}
 
     def _fail(self, question: Asked, failure: TableFailure) -> None:
         """Fails a question that was not submitted to the engine."""

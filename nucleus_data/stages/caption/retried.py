@@ -1,4 +1,4 @@
-"""Finds captions to generate again: those that a check rejected, or that match a condition."""
+"""Finds captions to generate again: those that a check found, or that match a condition."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +20,9 @@ from nucleus_data.stages.caption.tables import SCHEMA as CAPTION
 ASKED = "condition"  # the reason noted for a stored caption that matches the condition
 # Columns of a caption table that a condition may read, beside the record's signals.
 OWN = tuple(field for field in CAPTION if not pa.types.is_list(field.type))
+CAPTION_COLUMNS = pa.schema(
+    [("row", pa.int32()), *(CAPTION.field(name) for name in ("attempt", "flags"))]
+)
 # What `FindTask` counts.
 ROWS, DIGEST, NO_ROW, NO_ANSWER = "rows", "digest", "no row", "no answer"
 
@@ -32,11 +35,13 @@ class Wanted:
         reasons: Reasons of failures to retry.
         condition: Stored captions for which this is true are replaced; None for none.
         attempts: Attempts to assume for a failure that does not record how many it had.
+        flags: Stored captions that have one of these flags are replaced.
     """
 
     reasons: Collection[str] = ()
     condition: Condition | None = None
     attempts: int = 1
+    flags: Collection[str] = ()
 
 
 @dataclass
@@ -126,8 +131,10 @@ def find_again(
         if reason.split(":")[0] in wanted.reasons:
             again[row] = (attempts or earlier.get(row, 0) + wanted.attempts, reason)
     result = Found(SCHEMA.empty_table())
+    captions = _captions(open_table(name), shard, kept)
+    _add_flagged(captions, wanted.flags, again)
     if wanted.condition is not None:
-        _add_matching(open_table, name, shard, kept, wanted.condition, again, result)
+        _add_matching(open_table, captions, shard, wanted.condition, again, result)
     keys = {row["row"]: row for row in records.select(["shard", "row", "id"]).to_pylist()}
     rows: list[dict[str, Any]] = [
         {**keys[row], "attempts": attempts, "reason": reason}
@@ -137,21 +144,46 @@ def find_again(
     return result
 
 
+def _captions(table: Table, shard: int, kept: np.ndarray) -> pa.Table:
+    """Returns row, attempt and flags of the stored captions of some rows."""
+    captions = Table.read(table, shard, ["row", "caption", "attempt", "flags"])
+    if captions is None:
+        return CAPTION_COLUMNS.empty_table()
+    captions = captions.filter(pc.is_valid(captions.column("caption")))
+    captions = captions.filter(pa.array(np.isin(captions.column("row").to_numpy(), kept)))
+    # Imported captions have neither attempts nor flags.
+    columns = [
+        captions.column(field.name)
+        if field.name in captions.column_names
+        else pa.nulls(captions.num_rows, field.type)
+        for field in CAPTION_COLUMNS
+    ]
+    return pa.table(columns, schema=CAPTION_COLUMNS)
+
+
+def _add_flagged(
+    captions: pa.Table, wanted: Collection[str], again: dict[int, tuple[int, str]]
+) -> None:
+    """Adds the stored captions with one of some flags to `again`."""
+    if not wanted:
+        return
+    for row, attempt, flags in zip(*(column.to_pylist() for column in captions), strict=True):
+        if found := [flag for flag in flags or () if flag in wanted]:
+            again[row] = ((attempt or 0) + 1, found[0])
+
+
 def _add_matching(
     open_table: Any,
-    name: str,
+    captions: pa.Table,
     shard: int,
-    kept: np.ndarray,
     condition: Condition,
     again: dict[int, tuple[int, str]],
     result: Found,
 ) -> None:
     """Adds the stored captions for which a condition is true to `again`; counts in `result`."""
-    captions = Table.read(open_table(name), shard, ["row", "caption", "attempt"])
-    if captions is None:
+    if not captions.num_rows:
         return
-    captions = captions.filter(pc.is_valid(captions.column("caption")))
-    eligible = np.isin(captions.column("row").to_numpy(), kept)
+    eligible = np.ones(captions.num_rows, bool)
     for table in tables_of(condition):
         ready = np.isin(captions.column("row").to_numpy(), open_table(table).covered(shard))
         result.waiting += int((eligible & ~ready).sum())

@@ -4,13 +4,15 @@ It follows `caption`, and is skipped unless `score_captions.variants` names vari
 has two tables. `embed.caption.VARIANT` has the captions' vectors, from the text towers of all
 models of `embed`. `embed.match.VARIANT` has their cosine with the picture's stored vector,
 `VARIANT_cosine`, and its calibrated probability, `VARIANT_similarity`, if the model has a
-calibration. Columns of a named model begin with its name. Pictures are not read. Captions that are
-generated again are scored again.
+calibration. Each pair of variants, in alphabetical order, has a table `embed.agree.ONE.OTHER` with
+the cosine of their captions' vectors, `ONE_vs_OTHER_cosine`. Columns of a named model begin with
+its name. Pictures are not read. Captions that are generated again are scored again.
 
     nucleus score-captions CORPUS score_captions.variants=[short,long]
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,7 +24,14 @@ from nucleus_data.corpus.tables import plain
 from nucleus_data.errors import RequestError
 from nucleus_data.stage import Result, Row, RowFailure, RowStage, Stage, TableSpec
 from nucleus_data.stages.embed.stage import Embed
-from nucleus_data.stages.score.models import Space, cosines, spaces_of, text_tower, unit_vectors
+from nucleus_data.stages.score.models import (
+    Space,
+    cosines,
+    lengths_of,
+    spaces_of,
+    text_tower,
+    unit_vectors,
+)
 from nucleus_data.stages.score.stage import NO_VECTOR, Score
 
 VECTOR = pa.list_(pa.float16())
@@ -98,7 +107,7 @@ class ScoreCaptions(RowStage[ScoreCaptionsSettings]):
         return self.embed.missing()
 
     def tables(self) -> Sequence[TableSpec]:
-        """Returns the two tables of each variant."""
+        """Returns the two tables of each variant, and one of each pair."""
         if self.missing():
             return []
         models = {spec.name: dict(spec.settings) for spec in self.embed.tables()}
@@ -115,7 +124,17 @@ class ScoreCaptions(RowStage[ScoreCaptionsSettings]):
             schema = pa.schema([(name, pa.float32()) for name in names])
             inputs, needs = (*images, vectors), (*images, made)
             specs.append(TableSpec(f"embed.match.{v}", schema, 1, settings, inputs, needs))
+        for pair in self._pairs:
+            schema = pa.schema([(_agreement(space, *pair), pa.float32()) for space in self._spaces])
+            inputs = tuple(f"embed.caption.{v}" for v in pair)
+            needs = tuple(f"caption.{v}" for v in pair)
+            specs.append(TableSpec(agreement_table(*pair), schema, 1, {}, inputs, needs))
         return specs
+
+    @property
+    def _pairs(self) -> list[tuple[str, str]]:
+        # Older tables are compared by `nucleus captions diff`.
+        return [*combinations(sorted(v for v in self.settings.variants if AT not in v), 2)]
 
     def process(self, rows: Iterator[Row | None]) -> Iterator[Result | RowFailure]:
         """Embeds captions in batches; yields the rows that it holds when it receives None."""
@@ -129,15 +148,17 @@ class ScoreCaptions(RowStage[ScoreCaptionsSettings]):
         yield from self._scored(held)
 
     def _scored(self, rows: Sequence[Row]) -> Iterator[Result]:
-        values: dict[Row, dict[str, Mapping[str, Any]]] = {row: {} for row in rows}
-        for v in self.settings.variants:
-            vectors = self._vectors(rows, v)
-            for row in rows:
-                own = vectors.get(row)
-                values[row][f"embed.caption.{v}"] = own or {"error": NO_CAPTION}
-                values[row][f"embed.match.{v}"] = self._match(row, v, own)
+        vectors = {v: self._vectors(rows, v) for v in self.settings.variants}
         for row in rows:
-            yield Result(row, values[row])
+            values: dict[str, Mapping[str, Any]] = {}
+            for v, of_rows in vectors.items():
+                own = of_rows.get(row)
+                values[f"embed.caption.{v}"] = own or {"error": NO_CAPTION}
+                values[f"embed.match.{v}"] = self._match(row, v, own)
+            for pair in self._pairs:
+                if (name := agreement_table(*pair)) in row.wanted:
+                    values[name] = self._agreement(pair, [vectors[v].get(row) for v in pair])
+            yield Result(row, values)
 
     def _vectors(self, rows: Sequence[Row], v: str) -> dict[Row, dict[str, Any]]:
         """Returns the vectors of the rows' captions, by column; stored ones are reused."""
@@ -178,6 +199,20 @@ class ScoreCaptions(RowStage[ScoreCaptionsSettings]):
         reasons = (row.columns.get(space.error) for space in self._spaces)
         return values or {"error": next((r for r in reasons if r), NO_VECTOR)}
 
+    def _agreement(
+        self, pair: tuple[str, str], found: Sequence[Mapping[str, Any] | None]
+    ) -> dict[str, Any]:
+        """Returns the cosine of two variants' vectors for each model, or the error."""
+        one, other = found
+        if one is None or other is None:
+            return {"error": NO_CAPTION}
+        values = {}
+        for space in self._spaces:
+            vectors = [of[_vector(space, v)] for of, v in zip((one, other), pair, strict=True)]
+            first, second = (np.asarray(vector, np.float32)[None] for vector in vectors)
+            values[_agreement(space, *pair)] = float(cosines(first / lengths_of(first), second)[0])
+        return values
+
     def _names(self, space: Space, v: str) -> list[str]:
         """Returns a model's columns: the cosine and, with a calibration, the similarity."""
         calibrated = space.shown in self.score.calibrations()
@@ -189,6 +224,20 @@ class ScoreCaptions(RowStage[ScoreCaptionsSettings]):
         if space.name not in self._towers:
             self._towers[space.name] = text_tower(self.embed, space)
         return self._towers[space.name]
+
+
+def agreement_table(one: str, other: str) -> str:
+    """Returns the name of the table with the similarity of two variants' captions."""
+    return f"embed.agree.{one}.{other}"
+
+
+def agreement_column(one: str, other: str) -> str:
+    """Returns the name of its column for the model of `embed.model`."""
+    return f"{plain(one)}_vs_{plain(other)}_cosine"
+
+
+def _agreement(space: Space, one: str, other: str) -> str:
+    return f"{space.prefix}{agreement_column(one, other)}"
 
 
 def _vector(space: Space, variant: str) -> str:

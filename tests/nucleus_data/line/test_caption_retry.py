@@ -5,12 +5,15 @@ import pytest
 
 from nucleus_data.corpus.caption_sets import find_set
 from nucleus_data.corpus.tables import Table, table_schema
+from nucleus_data.engines.calibration import Calibration
 from nucleus_data.errors import CorpusError, RequestError
 from nucleus_data.line.caption_retry import Request
 from nucleus_data.sets.layout import SetFolder
+from nucleus_data.stages.caption.checks.on_tables import on_tables
 from nucleus_data.views.captions_list import caption_sets, lines
 from nucleus_data.views.status import status
 from tests.support import curated
+from tests.support.embedded import model_folder
 from tests.support.quick import quick
 from tests.support.routed import captioning, curated_copy
 from tests.support.stepped import BARE
@@ -194,6 +197,41 @@ def test_captions_that_are_there_and_bad_are_asked_for_again(corpus, monkeypatch
     said = [folder.edition().captions(tar.path).to_pylist() for tar in folder.manifest()]
     assert sum(map(len, said)) == 6
     assert "a ring" not in str(said)
+
+
+def test_captions_that_a_check_only_flagged_are_generated_again_if_it_is_named(corpus, monkeypatch):
+    flagged = {"1/0/short": {"text": "The image shows a red ring on the lawn beside a blue box."}}
+    first, _, _ = captioning(corpus, monkeypatch, TWO, answers=flagged)
+    first.do("caption")
+    rows = curated.table(corpus, "caption.short", first.tables["caption.short"])
+    assert [row["flags"] for row in rows if row["flags"]] == [["boilerplate"]]
+    again, said, asked = captioning(corpus, monkeypatch, TWO, command="retry")
+    again.retry("caption", Request())
+    assert (asked(), said) == ([], ["caption: nothing to retry"]), "nothing was rejected"
+    again, _, asked = captioning(corpus, monkeypatch, TWO, command="retry")
+    again.retry("caption", Request(checks=["boilerplate"]))
+    assert asked() == ["1/0/short/1"]
+    assert not any(text.startswith("The image") for text, _ in captions(again, "short").values())
+
+
+def test_the_report_s_conditions_can_be_retried(corpus, monkeypatch, tmp_path):
+    folder = tmp_path / "clip"
+    content = Calibration("clip", model_folder(folder), (-1.0, 1.0), (0.0, 1.0)).content()
+    overrides = (
+        *(TWO, f"embed.model={folder}", "score_captions.variants=[short,long]"),
+        *("score.heads=null", f"score.calibration={{main: {content}}}"),
+    )
+    first, _, _ = captioning(corpus, monkeypatch, *overrides)
+    first.do("caption")
+    found = on_tables(["short", "long"])
+    assert [one.name for one in found] == ["far_from_picture"] * 2 + ["variants_disagree"]
+    for one in found:
+        again, said, _ = captioning(corpus, monkeypatch, *overrides, command="retry")
+        again.retry("caption", Request(where=one.where, variants=["short"]))
+        assert said[0] == (
+            f"caption.short: 0 to generate again, 6 wait for {one.tables[0]}, which --where reads; "
+            "run first: nucleus score-captions"
+        )
 
 
 def test_what_a_condition_reads_may_be_missing(corpus, monkeypatch):

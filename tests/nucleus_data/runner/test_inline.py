@@ -128,8 +128,8 @@ class Halves(Length):
         for row in rows:
             values = {"bytes": len(row.image)}
             half = {
-                2: TableFailure(error="odd", detail="a lone \ud800"),
-                3: TableFailure(error="busy", detail="later", retryable=True),
+                2: TableFailure(error="odd", detail="a lone \ud800", values={"bytes": 1}),
+                3: TableFailure(error="busy", detail="later", retryable=True, values={"bytes": 2}),
             }.get(row.row if not self.settings.poison else -1, values)
             yield Result(row, {"length": values, "half": half})
 
@@ -158,11 +158,12 @@ def test_one_table_of_a_row_fails_alone_and_is_alone_done_again(tmp_path):
     assert [(r["row"], r["bytes"], r["error"], r["detail"]) for r in half.read(0).to_pylist()] == [
         (0, 80, None, None),
         (1, 80, None, None),
-        (2, None, "odd", "a lone ?"),
+        (2, 1, "odd", "a lone ?"),
         (4, 80, None, None),
     ]
-    assert [(f["row"], f["reason"], f["detail"]) for f in half.failed.read(0).to_pylist()] == [
-        (3, "busy", "later")
+    key = {"shard": 0, "row": 3, "id": whole.read(0)["id"].to_pylist()[3]}
+    assert half.failed.read(0).to_pylist() == [
+        {**key, "reason": "busy", "detail": "later", "bytes": 2}
     ]
     said = describe(first).splitlines()
     assert "5 rows, 5 done, 2 failed (odd 1, busy 1)" in said[0]

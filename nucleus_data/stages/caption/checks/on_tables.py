@@ -4,7 +4,7 @@ Each is a condition for rules or for `nucleus retry caption --where`:
 
     nucleus retry caption corpus=C --variant short --where "short_similarity < 0.3"
 
-The columns are those of `embed.match.VARIANT` and `embed.caption.VARIANT`. A condition on a missing
+The columns are those of `embed.match.VARIANT` and `embed.agree.ONE.OTHER`. A condition on a missing
 value is NULL, and so finds nothing.
 """
 
@@ -41,14 +41,21 @@ def far_from_picture(variant: str, least: float = SIMILARITY) -> OnTables:
 
 
 def variants_disagree(one: str, other: str, least: float = COSINE) -> OnTables:
-    """Returns the condition that two captions' embeddings have a low cosine similarity."""
-    tables = (f"embed.caption.{one}", f"embed.caption.{other}")
-    columns = (f"{one}_embedding", f"{other}_embedding")
-    where = f"list_cosine_similarity({', '.join(columns)}) < {least!r}"
-    return OnTables("variants_disagree", tables, columns, where)
+    """Returns the condition that two captions' embeddings have a low cosine similarity.
+
+    Args:
+        one: A variant.
+        other: Another one, after it in alphabetical order.
+        least: The cosine below which they disagree.
+    """
+    column = f"{one}_vs_{other}_cosine"
+    tables = (f"embed.agree.{one}.{other}",)
+    return OnTables("variants_disagree", tables, (column,), f"{column} < {least!r}")
 
 
 def on_tables(variants: Sequence[str]) -> list[OnTables]:
     """Returns all conditions on some variants, each alone and each pair."""
     conditions = [far_from_picture(variant) for variant in variants]
-    return conditions + [variants_disagree(one, other) for one, other in combinations(variants, 2)]
+    return conditions + [
+        variants_disagree(one, other) for one, other in combinations(sorted(variants), 2)
+    ]

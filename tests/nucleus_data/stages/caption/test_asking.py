@@ -138,7 +138,7 @@ def test_an_answer_is_looked_at_once(monkeypatch):
         generated = Generated(ask.key, text, "stop", 5)
         fault = every.fault(every.said(row(), "long", ask, generated))
         assert (fault.check if fault else None) == (None if text else "empty")
-        every.values(row(), "long", 0, ask, generated, StandIn(), "f" * 64)
+        every.provenance(row(), "long", 0, ask, generated, StandIn(), "f" * 64)
     assert len(looked) == 3
 
 
@@ -190,14 +190,14 @@ def values(name, attempt=0, columns=None, **settings):
     every, one = asking(**settings), row(**columns or {})
     ask = every.ask(one, name, attempt, {"long": "A long one.", "brief": "A brief one."})
     generated = Generated(ask.key, "A ring lies on it.", "stop", 5, prompt_tokens=40)
-    return every.values(one, name, attempt, ask, generated, StandIn(), "f" * 64), ask
+    return every.provenance(one, name, attempt, ask, generated, StandIn(), "f" * 64), ask
 
 
 def test_provenance_is_complete():
     found, ask = values("rich", columns={"records__source.caption": "A ring"})
-    assert [*found, "faults"] == SCHEMA.names, "the flow knows what attempts before failed"
+    # The flow adds the text, and what attempts before failed.
+    assert {"caption", *found, "faults"} == {*SCHEMA.names}
     assert found | {"checks": None} == {
-        "caption": "A ring lies on it.",
         "source": "refined",
         "parent": "source",
         "model": "nano",

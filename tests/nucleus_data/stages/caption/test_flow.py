@@ -228,7 +228,7 @@ def test_no_value_depends_on_order_company_or_threads(monkeypatch):
         )
 
 
-@pytest.mark.parametrize("where", ["said", "values", "ask", "fault"])
+@pytest.mark.parametrize("where", ["said", "provenance", "ask", "fault"])
 def test_our_own_mistake_with_a_variant_costs_that_variant(monkeypatch, where):
     names = {"long": {"prompt": "long"}, "short": {"prompt": "short"}}
     work = stage(monkeypatch, StandIn(), variants=names, checks=REPEATS)

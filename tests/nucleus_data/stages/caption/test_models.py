@@ -211,6 +211,12 @@ class TestRefusals:
                 },
                 "needs its own servers.urls",
             ),
+            # They would change texts, and the hash, the provenance and the check of lengths not.
+            *(
+                ({"vllm_args": {name: value}}, f"{name} is a setting .* write {name}: {value} ")
+                for name, value in (("max_model_len", 512), ("dtype", "half"), ("model", "m"))
+            ),
+            ({"models": {"w": {"model": "m", "vllm_args": {"revision": "x"}}}}, "models.w.vllm_a"),
         ],
     )
     def test_wrong_settings(self, given, said):

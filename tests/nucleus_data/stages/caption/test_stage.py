@@ -144,12 +144,16 @@ def test_without_none_rows_are_held_until_the_engine_is_full(monkeypatch):
 
 
 def of_row(number, outcomes):
-    """What each variant of a row came to: its caption, or its failure."""
+    """What each variant of a row came to: its caption, or its failure without its provenance."""
     (found,) = [o for o in outcomes if o.row.row == number]
     return {
-        table.removeprefix("caption."): values if "error" in values else values["caption"]
+        table.removeprefix("caption."): without(values) if "error" in values else values["caption"]
         for table, values in found.values.items()
     }
+
+
+def without(failure):
+    return {name: value for name, value in failure.items() if name != "values"}
 
 
 def failed(reason, detail, *, retryable=False):
@@ -158,6 +162,37 @@ def failed(reason, detail, *, retryable=False):
 
 
 EMPTY = failed("caption_empty", "the model ended after 5 tokens with ''")
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "of_the_answer"),
+    [
+        ({"text": ""}, "caption_empty", {"finish_reason": "stop", "tokens": 5, "faults": []}),
+        (
+            {"text": "I can't help with that."},
+            "refusal",
+            {"tokens": 5, "faults": ["refusal"] * 3, "attempt": 2, "temperature": 0.6},
+        ),
+        ({"text": "", "error": "refused", "reason": "too_long"}, "too_long", {"attempt": 0}),
+    ],
+)
+def test_a_failure_has_its_provenance(monkeypatch, answer, reason, of_the_answer):
+    checks = {**OFF, "refusal": {"action": "ask_again"}}
+    work = stage(monkeypatch, StandIn(say=answering({"0/0/long": answer})), checks=checks)
+    (outcome,) = work.process(iter([row(0)]))
+    failure = outcome.values["caption.long"]
+    assert failure["error"] == reason
+    how = failure["values"]
+    caption = outcome.values["caption.short"]
+    assert how.keys() <= {*module.SCHEMA.names} - {"caption"}
+    for name in ("model", "revision", "engine", "engine_version", "image_sha256", "source"):
+        assert how[name] == caption[name] is not None
+    assert how["prompt"].startswith("long@")
+    assert how["question"] == PROMPTS["long"]
+    assert how["attempts"] == failure["attempts"] == how["attempt"] + 1
+    assert {name: how[name] for name in of_the_answer} == of_the_answer
+    assert (how["seed"] is None) == (how["temperature"] == 0)
+    assert ("tokens" in how) == ("error" not in answer)
 
 
 @pytest.mark.parametrize(

@@ -47,10 +47,10 @@ def begun(corpus, *settings):
     return run
 
 
-def captioned(run, captions):
+def captioned(run, captions, variant="short"):
     ids = run.corpus.records.read(0).column("id").to_pylist()
     by_id = {ids[row]: text for row, text in captions.items()}
-    curated.write_captions(run.corpus, run.tables["caption.short"], "short", by_id)
+    curated.write_captions(run.corpus, run.tables[f"caption.{variant}"], variant, by_id)
 
 
 def test_made_captions_are_compared_with_stored_vectors(corpus, settings, clip):
@@ -71,6 +71,30 @@ def test_made_captions_are_compared_with_stored_vectors(corpus, settings, clip):
     run.do("score_captions")
     assert stored(run, "embed.match.short")[3]["short_cosine"] is not None
     assert len(clip.texts_asked) == 3
+
+
+def test_captions_of_two_variants_are_compared(corpus, settings, clip):
+    both = "caption.variants={short: {prompt: short}, long: {prompt: long}}"
+    run = begun(corpus, *settings[:3], both, "score_captions.variants=[short,long]")
+    write_vectors(run, 0, 1, 2, 3)
+    captioned(run, {0: "an eel", 1: "an oar", 2: None, 3: "a sea"})
+    captioned(run, {0: "an oar", 1: "an oar", 2: "a sea"}, "long")
+    run.do("score_captions")
+    agree = stored(run, "embed.agree.long.short")
+    assert list(agree) == [0, 1, 2], "the other caption of picture 3 may come"
+    one, other = (
+        unit(np.array(stored(run, f"embed.caption.{v}")[0][f"{v}_embedding"], np.float32))
+        for v in ("long", "short")
+    )
+    assert agree[0]["long_vs_short_cosine"] == pytest.approx(float(one @ other), abs=1e-6)
+    assert agree[1]["long_vs_short_cosine"] == pytest.approx(1, abs=1e-6)
+    assert (agree[2]["error"], agree[2]["long_vs_short_cosine"]) == ("no_caption", None)
+    # A pair needs no caption embedded again.
+    captioned(run, {3: "an eel"}, "long")
+    asked = len(clip.texts_asked)
+    run.do("score_captions")
+    assert clip.texts_asked[asked:] == ["an eel"]
+    assert list(stored(run, "embed.agree.long.short")) == [0, 1, 2, 3]
 
 
 def test_a_calibration_embeds_no_caption_again(corpus, settings, clip, tmp_path):
