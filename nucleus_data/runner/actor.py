@@ -107,7 +107,7 @@ class StageActor:
                 for row in state.rows():
                     self._put(row)
                 if not state.complete:
-                    done.wait()  # no polling, as up to 64 calls may be waiting
+                    done.wait()  # no polling, as hundreds of calls may be waiting
                 if not state.complete:
                     self._check()
             finally:

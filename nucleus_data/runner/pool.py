@@ -18,11 +18,12 @@ from nucleus_data.runner.work import Item, Resources
 # Two shards, so that the next one is read while one is finishing; more of them if they have few
 # rows.
 SHARDS_PER_ACTOR = 2
-# Maximum shards per actor, as each needs a thread with its tables open.
-MOST_SHARDS = 64
 # An actor is given so many times the rows that its stage works on at once, so that it does not
 # idle.
 SHARE = 2
+# Maximum shards per actor, as each needs a thread with its tables open. Twice the rows of an engine
+# that takes 256 at once, from shards with one row each.
+MOST_SHARDS = 512
 ACTOR_STARTS = 5
 WAIT_S = 0.5
 DEATHS = (
@@ -62,7 +63,12 @@ class Load:
         if count < SHARDS_PER_ACTOR or suspect:
             return count < SHARDS_PER_ACTOR
         rows = sum(self.takes if running.rows is None else running.rows for running in self.items)
-        return count < MOST_SHARDS and rows < SHARE * self.takes
+        return count < most_shards(self.takes) and rows < SHARE * self.takes
+
+
+def most_shards(takes: int) -> int:
+    """Returns the maximum number of shards for an actor whose stage works on so many rows."""
+    return min(MOST_SHARDS, max(SHARDS_PER_ACTOR, SHARE * takes))
 
 
 def maker(attempts: Attempts, reference: Any, resources: Resources) -> Callable[[], Any]:
@@ -75,7 +81,8 @@ def maker(attempts: Attempts, reference: Any, resources: Resources) -> Callable[
     """
     options = {"max_restarts": 0, "max_task_retries": 0, **resources.ray_options()}
     if isinstance(attempts.work, StageJob):
-        rows = ray.remote(StageActor).options(max_concurrency=MOST_SHARDS + 1, **options)
+        calls = most_shards(attempts.work.stage.rows_at_once()) + 1  # one for `ready`
+        rows = ray.remote(StageActor).options(max_concurrency=calls, **options)
         return lambda: rows.remote(reference, told.remembered())
     task, name = ray.remote(TaskActor).options(**options), attempts.report.stage
     return lambda: task.remote(reference, told.remembered(), name)

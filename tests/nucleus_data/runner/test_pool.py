@@ -34,11 +34,17 @@ def given(pool, items, takes):
 
 @pytest.mark.parametrize(
     ("rows", "takes", "shards"),
-    [(600, 64, 2), (60, 64, 3), (6, 64, 22), (2, 64, 64), (1, 64, 64), (None, 64, 2), (5, 1, 2)],
+    [
+        *((600, 64, 2), (60, 64, 3), (6, 64, 22), (2, 64, 64), (1, 64, 128), (None, 64, 2)),
+        *((5, 1, 2), (1, 256, 512), (2, 256, 256), (1, 1024, 512), (0, 1, 2)),
+    ],
 )
 def test_an_actor_gets_twice_the_rows_that_its_stage_works_on(pool, rows, takes, shards):
-    found = given(pool, [Item(n, rows=rows) for n in range(200)], takes)
-    assert len(found) == shards <= pool.MOST_SHARDS
+    found = given(pool, [Item(n, rows=rows) for n in range(2000)], takes)
+    assert len(found) == shards
+    if rows and shards < pool.MOST_SHARDS:
+        assert shards * rows >= 2 * takes
+    assert len(found) < pool.most_shards(takes) + 1, "the actor has a thread for each, and one more"
 
 
 def test_what_was_at_hand_when_a_worker_died_has_little_company(pool):
