@@ -12,6 +12,7 @@ from nucleus_data.stages.caption.settings import CaptionSettings
 
 PATCH = 32  # side in pixels of one image token: 2 x 2 patches of 16 pixels, as in Qwen3-VL
 LETTERS = 4  # characters per token of English, roughly
+UNMEASURED = "if each has full length and needs one attempt"
 TEMPLATE = 16  # tokens that a chat template adds, roughly
 
 
@@ -60,7 +61,8 @@ class Cost:
         name: The variant.
         captions: How many captions would be made.
         read, written: Total prompt tokens (pictures included) and generated tokens.
-        measured: How many stored captions the estimate is based on; 0 if it is an upper bound.
+        measured: How many stored captions the estimate is based on; 0 if it assumes full length and
+            one attempt each.
     """
 
     name: str
@@ -151,7 +153,7 @@ def cost_lines(
     several = len(rates) > 1
     for cost in found:
         own = settings.of(cost.name)
-        basis = f"based on {cost.measured:,} stored captions" if cost.measured else "at most"
+        basis = f"based on {cost.measured:,} stored captions" if cost.measured else UNMEASURED
         price = f", price {_price(own, [cost]):,.2f}" if own.price else ""
         model = f" by {own.model}" if several else ""
         yield (

@@ -10,6 +10,7 @@ from nucleus_data.line.recipe import load_recipe
 from nucleus_data.stages.caption import costs as costs_module
 from nucleus_data.stages.caption import stage as module
 from nucleus_data.stages.caption.costs import (
+    UNMEASURED,
     Measured,
     Rate,
     ToDo,
@@ -81,7 +82,7 @@ def test_a_dry_run_says_tokens_time_and_price_and_loads_no_model(corpus, monkeyp
     ).groups()
     assert int(written) == 300
     assert 6 * (6 + 16) < int(read) < 6 * 60
-    assert "(at most), price " in said[1]
+    assert f"({UNMEASURED}), price " in said[1]
     assert "time unknown" in said[3]
     assert asked() == []
     assert corpus.store.list("tables/caption.short") == []
@@ -110,7 +111,7 @@ def test_each_model_has_its_own_rate_and_price():
     lines = list(cost_lines(settings, found, rates))
     assert lines[0].startswith("  long: 1,000 captions by nano, ")
     assert lines[1].startswith("  short: 3,000 captions by org/writer, ")
-    assert lines[1].endswith("120 k written (at most), price 1.20")
+    assert lines[1].endswith(f"120 k written ({UNMEASURED}), price 1.20")
     assert lines[2].startswith("  caption.model=nano: 1,000 captions, ")
     assert "8 min at 2 captions a second (caption.rate), price 2.00" in lines[2]
     assert "1 min at 50 captions a second (an earlier run), price 1.20" in lines[3]
