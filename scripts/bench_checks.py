@@ -3,15 +3,18 @@
     python -m scripts.bench_checks planted --set second --count 300   # precision and recall
     python -m scripts.bench_checks phrases --set third --count 300    # the same, without a model
     python -m scripts.bench_checks real stamps=FOLDER drawings=FOLDER emoji=FOLDER
+    python -m scripts.bench_checks tables --count 400                 # the checks on stored vectors
     python -m scripts.bench_checks speed --count 100000 --processes 2
 
 - `planted`: a logits processor makes the packaged captioner misbehave (`scripts/checks`). An answer
   is classified by the first check that asks again, as in the stage. `--set` names the phrases and
-  the world (`scripts/checks/sets`; `seen` is the one that checks were corrected with).
+  the world (`scripts/checks/sets`). The exit code is 1 if a check's precision or recall is below
+  `--least`.
 - `phrases`: the same with phrases inserted into true captions, without a model.
 - `real`: alarms on captions written by people, each distinct text once. `stamps` is the unpacked
   package tuxpaint-stamps-default, `drawings` is openclipart-png, `emoji` is made by
   scripts/get_emoji.
+- `tables`: shares of wrong captions of the world that the checks on stored vectors find.
 - `speed`: processor time of all checks on true captions of the world and on longer ones, in
   processes that share nothing, like the stage's actors.
 
@@ -21,6 +24,7 @@ Shares have 95 % Wilson intervals.
 import argparse
 import multiprocessing
 import random
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -34,14 +38,19 @@ from nucleus_data.stages.caption.settings import Variant
 from scripts.checks.phrased import phrased
 from scripts.checks.planted import Planted, planted, read_planted, written
 from scripts.checks.real import READERS, world
+from scripts.checks.tables import tables
 
 # Includes checks that only flag by default.
 CHECKS = Checks(boilerplate={"action": "ask_again"})
 SHOWN = 5
 
 
-def measure_planted(answers: Iterable[Planted], show: bool) -> None:
-    """Prints a table of precision and recall, and confusions; with examples if `show`."""
+def measure_planted(answers: Iterable[Planted], show: bool) -> dict[str, float]:
+    """Prints a table of precision and recall, and confusions; with examples if `show`.
+
+    Returns:
+        The lower one of each check's precision and recall.
+    """
     named, made, right = Counter[str](), Counter[str](), Counter[str]()
     caught, confused = Counter[str](), Counter[tuple[str, str]]()
     examples: dict[tuple[str, str], list[str]] = {}
@@ -62,15 +71,18 @@ def measure_planted(answers: Iterable[Planted], show: bool) -> None:
             )
     print(f"clean: {caught['']} of {made['']} pass as they should\n")
     print("| check | planted | recall | named | precision |\n|---|---|---|---|---|")
+    lower = {}
     for kind in (check.name for check in CHECKS.on):
         if made[kind]:
             recall = shared(caught[kind], made[kind])
             precision = shared(right[kind], named[kind])
             print(f"| `{kind}` | {made[kind]} | {recall} | {named[kind]} | {precision} |")
+            lower[kind] = min(caught[kind] / made[kind], right[kind] / max(named[kind], 1))
     for (kind, name), number in confused.most_common():
         print(f"{kind} taken for {name}: {number}")
         for text in examples[kind, name][:SHOWN] if show else ():
             print(f"    {text}")
+    return lower
 
 
 def _answers(count: int, name: str, kept: Path | None) -> Iterable[Planted]:
@@ -175,20 +187,26 @@ def shared(part: int, whole: int, digits: int = 1) -> str:
 def main() -> None:
     """Runs one measurement."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=("planted", "phrases", "real", "speed"))
+    parser.add_argument("what", choices=("planted", "phrases", "real", "tables", "speed"))
     parser.add_argument("sources", nargs="*", help="NAME=FOLDER")
     parser.add_argument("--count", type=int, default=None)
     parser.add_argument("--set", default="second", help="of scripts/checks/sets")
     parser.add_argument("--processes", type=int, default=2, help="that check, for `speed`")
     parser.add_argument("--kept", type=Path, help="file of planted answers, to use again")
+    parser.add_argument("--least", type=float, default=0.95, help="for `planted`")
     parser.add_argument("--show", action="store_true", help="print examples of what is wrong")
     args = parser.parse_args()
     if args.what == "planted":
-        measure_planted(_answers(args.count or 100, args.set, args.kept), args.show)
+        lower = measure_planted(_answers(args.count or 100, args.set, args.kept), args.show)
+        if below := [f"{name} {value:.1%}" for name, value in lower.items() if value < args.least]:
+            sys.exit(f"below {args.least:.0%}: {', '.join(below)}")
     elif args.what == "phrases":
         measure_planted(phrased(args.count or 300, args.set), args.show)
     elif args.what == "real":
         measure_real(args.sources, args.show)
+    elif args.what == "tables":
+        for line in tables(args.count or 400):
+            print(line, flush=True)
     else:
         measure_speed(args.count or 100_000, args.processes)
 
