@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from nucleus_data.pixels import open_picture
 from scripts import bench_caption
@@ -33,6 +34,22 @@ def rows_of(part, tmp_path):
 def test_the_pace_is_measured_with_many_and_with_few_rows_a_shard(tiny, tmp_path):
     goals = rows_of("pace", tmp_path)
     assert goals == {f"18 ms a caption, {rows} rows a shard": ">= 0.95" for rows in (12, 2)}
+
+
+def test_photographs_are_cut_to_size(tmp_path, capsys):
+    for name, size in {"large": (90, 70), "small": (90, 40)}.items():
+        Image.fromarray(np.zeros((*size[::-1], 3), np.uint8)).save(tmp_path / f"{name}.jpg")
+    (file,) = bench_caption.cut_out(tmp_path, (60, 50))
+    assert open_picture(file).rgb().shape == (50, 60, 3)
+    with pytest.raises(SystemExit, match="no JPEG of at least 100x50 pixels"):
+        bench_caption.cut_out(tmp_path, (100, 50))
+
+
+def test_a_missed_goal_fails_the_command(tiny, monkeypatch):
+    rows = [bench_caption.measure("a", [0.5], "times", ">= 0.95")]
+    monkeypatch.setattr(bench_caption, "bench", lambda *given, **options: rows)
+    assert bench_caption.main([]) == 1
+    assert bench_caption.main(["--quick"]) == 0
 
 
 def test_the_memory_is_measured_over_distinct_pictures(tiny, tmp_path, monkeypatch):
