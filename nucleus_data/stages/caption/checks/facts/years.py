@@ -26,6 +26,13 @@ _CUE = re.compile(
     r"|\bca?\.|[(,])\s*(?:the )?$"
     rf"|\b{_MADE} (?:about|approximately|roughly|probably|likely|or about) $"
 )
+# "This 1935 painting", but not "the 1935 car in this painting".
+_THE = re.compile(r"(?i)\b(?:this|the|an?) $")
+_PICTURE = re.compile(
+    r"(?i)^ (?:oil |watercolou?r |colou?r |vintage |black[- ]and[- ]white )?"
+    r"(?:painting|photo(?:graph)?|picture|print|drawing|sketch|etching|engraving|lithograph|woodcut|watercolou?r|poster|postcard"
+    r"|stamp|portrait|map)\b"
+)
 # Before a year that is not meant exactly.
 _HEDGE = re.compile(r"(?i)\b(?:about|around|circa|approximately|roughly|ca?\.?)\s*(?:the )?$")
 _INEXACT = 10  # years that such a one may be off
@@ -61,7 +68,8 @@ def contradicted(text: str, facts: Mapping[str, Any]) -> str | None:
         before = text[max(0, match.start() - _NEAR) : match.start()]
         after = text[match.end() : match.end() + _NEAR]
         ends = not after.strip()[:1].isalnum()
-        cue = _CUE.search(before) or (ends and before.endswith(" of "))
+        named = _THE.search(before) and _PICTURE.search(after)
+        cue = named or _CUE.search(before) or (ends and before.endswith(" of "))
         if not cue or _UNIT.match(after) or (_BEGAN.search(before) and not began):
             continue
         spare = _INEXACT if _HEDGE.search(before) else 0
