@@ -2,8 +2,8 @@
 
     python -m tests.support.captions.killed_server PORT FILE
 
-It says of a picture what `killed.said` says, at a pace. Each request is a line in the file. Those of
-truth tests, which come one by one, are not, and are answered at once.
+It says of a picture what `killed.said` says, at a pace. Each request is a line in the file, but for
+those of truth tests, which come one by one and are answered at once.
 """
 
 import base64
