@@ -132,8 +132,13 @@ def table(corpus: Corpus, name: str, config_hash: str) -> list[dict]:
     return [row for shard in found.shards() for row in found.read(shard).to_pylist()]
 
 
-def write_captions(corpus: Corpus, config_hash: str, variant: str, captions: dict) -> None:
-    """A caption table as the stage would write it: id -> caption, or None for a failed one."""
+def write_captions(
+    corpus: Corpus, config_hash: str, variant: str, captions: dict, more: dict | None = None
+) -> None:
+    """A caption table as the stage would write it: id -> caption, or None for a failed one.
+
+    `more` has further values of captions, by id.
+    """
     target = Table(corpus.store, f"caption.{variant}", config_hash)
     for shard in corpus.shards():
         rows = []
@@ -142,6 +147,7 @@ def write_captions(corpus: Corpus, config_hash: str, variant: str, captions: dic
                 continue
             text = captions[record["id"]]
             values = {"caption": text, "source": "synthesized", "prompt": variant, "seed": 1}
+            values |= (more or {}).get(record["id"], {})
             rows.append({**record, **(values if text else {"error": "caption_empty"})})
         if rows:
             target.append(shard, pa.Table.from_pylist(rows, table_schema(CAPTION_SCHEMA)), {})

@@ -118,6 +118,39 @@ def test_failures_that_may_pass_are_counted_apart(made, tmp_path):
     assert "no caption, may pass: refusal 1 0" in page.text
 
 
+PASSED = {
+    "d" * 16: [
+        {"checks": ["refusal", "language"]},
+        {"checks": ["refusal"]},
+        {"checks": [], "finish_reason": "length"},
+    ],
+    "e" * 16: [
+        {"checks": ["refusal", "repetition"], "finish_reason": "length"},
+        {"checks": ["repetition"], "finish_reason": "length"},
+        {"checks": ["repetition"]},
+    ],
+}
+
+
+def test_checks_that_passed_and_captions_that_were_cut_are_counted(made, tmp_path):
+    ids = sorted(i for (i,) in made.corpus.table("records").project("id").fetchall())[:3]
+    for config_hash, more in PASSED.items():
+        by_id = dict(zip(ids, more, strict=True))
+        curated.write_captions(
+            made.corpus, config_hash, "short", dict.fromkeys(ids, "a cat"), by_id
+        )
+    found = diff(made.run, "short@dddddddd", "short@eeeeeeee", tmp_path / "page.html", 1)
+    first, second = (found["failures"][side] for side in ("first", "second"))
+    assert (first["checks"], first["cut"]) == ({"refusal": 2, "language": 1}, 1)
+    assert (second["checks"], second["cut"]) == ({"refusal": 1, "repetition": 3}, 2)
+    page = Text((tmp_path / "page.html").read_text("utf-8")).text
+    assert "cut at the limit of tokens 1 2 " in page
+    assert "passed: repetition 0 3 passed: refusal 2 1 passed: language 1 0 " in page
+    said = [*lines(found)]
+    assert "short@dddddddd cut at the token limit: 1" in said
+    assert "short@eeeeeeee cut at the token limit: 2" in said
+
+
 @pytest.mark.slow
 def test_the_sample_is_the_same_each_time(made, found):
     again = diff(made.run, "short@01234567", "short", None, 3)

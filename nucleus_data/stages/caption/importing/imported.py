@@ -5,7 +5,7 @@ written shard by shard. Each row ends in one state:
 
 | state | meaning |
 |---|---|
-| `matched` | the caption of a record |
+| `matched` | the caption of a record, or of several with this URL |
 | `unmatched` | no record has this id, key or URL |
 | `ambiguous` | records of several sources have this key: choose with `--source` |
 | `doubled` | an earlier row refers to the same record |
@@ -50,6 +50,7 @@ from nucleus_data.stages.caption.importing.files import (
     find_files,
 )
 from nucleus_data.stages.caption.importing.join import (
+    URL,
     classify,
     connect,
     counts_by_state,
@@ -164,8 +165,8 @@ def import_captions(
         dry_run: Whether to only count, and write nothing.
 
     Returns:
-        `name`, `config_hash`, `rows`, `captions`, `shards`, and `states` with the count and
-        examples of each state.
+        `name`, `config_hash`, `rows` of the files, `captions` of records (one each), `shards`, and
+        `states` with the number of rows and examples of each state.
 
     Raises:
         RequestError: A file is damaged, or no row matches a record.
@@ -273,9 +274,11 @@ def _nothing(corpus: Corpus, request: ImportRequest, content: dict[str, Any]) ->
     ]
     names = [e["name"] for e in content["states"].get("unmatched", {}).get("examples", [])]
     if names:
-        held = corpus.connection().sql(
-            f"SELECT {'id' if by == 'id' else 'key'} FROM {corpus.records.sql()} ORDER BY 1 LIMIT 3"
-        )
+        records = corpus.connection().sql(f"SELECT * FROM {corpus.records.sql()}")
+        column, first = ("id" if by == "id" else "key"), ""
+        if by == "url" and URL in records.columns:
+            column, first = f'coalesce(CAST("{URL}" AS VARCHAR), key)', f'"{URL}" IS NULL, '
+        held = records.order(f"{first}{column}").project(column).limit(3)
         lines += [
             f"names in the file: {', '.join(map(repr, names))}",
             f"in the corpus: {', '.join(repr(row[0]) for row in held.fetchall()) or 'no records'}",
@@ -301,17 +304,19 @@ def _check_source(corpus: Corpus, source: str | None) -> None:
 def import_lines(content: dict[str, Any], *, head: bool = True) -> Iterator[str]:
     """Yields lines for people about the states of the rows."""
     if head:
-        mapping = content["mapping"]
+        mapping, captions = content["mapping"], content["captions"]
+        matches = content["states"]["matched"]["rows"]
+        more = ", as several have the same URL" if captions > matches else ""
         yield (
-            f"{counted(content['rows'], 'row')}, {counted(content['captions'], 'caption')} of "
-            f"records in {counted(content['shards'], 'shard')}; matched by {mapping['by']} in "
-            f"column {mapping['name']!r}, captions in {mapping['caption']!r}"
+            f"{matches:,} of {counted(content['rows'], 'row')} matched by {mapping['by']} in "
+            f"column {mapping['name']!r}; captions in {mapping['caption']!r}, for "
+            f"{counted(captions, 'record')} in {counted(content['shards'], 'shard')}{more}"
         )
     for state, counts in content["states"].items():
         if state == "matched":
             continue
         advice = f" ({ADVICE[state]})" if state in ADVICE else ""
-        yield f"  {counts['rows']:,} {state.replace('_', ' ')}{advice}"
+        yield f"  {counted(counts['rows'], 'row')}: {state.replace('_', ' ')}{advice}"
         for example in counts["examples"]:
             detail = f": {example['detail']}" if example["detail"] else ""
             name = f" {example['name']!r}" if example["name"] is not None else ""

@@ -38,6 +38,7 @@ MEMORY_LIMIT = "1GB"
 # Unicode's control characters, except tab, line feed and carriage return.
 CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 MATCHED = "matched"
+URL = "source.url"  # column of the records
 
 
 def spool(files: Sequence[SourceFile], mapping: Mapping, target: Path) -> int:
@@ -89,8 +90,8 @@ def classify(
     records = corpus.records.sql()
     columns = {row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {records}").fetchall()}
     names = {"id": "[id]", "key": "[key]"}.get(by, "[key]")
-    if by == "url" and "source.url" in columns:
-        names = 'list_distinct([key, CAST("source.url" AS VARCHAR)])'
+    if by == "url" and URL in columns:
+        names = f'list_distinct([key, CAST("{URL}" AS VARCHAR)])'
     # Several records may have the same URL, and thus the same picture. A key is only unique within
     # a source, so it is ambiguous if several records have it.
     alone = "count(*) = 1" if by == "key" else "true"

@@ -1,5 +1,7 @@
 """Made captions and their pictures, with a made-up model."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from nucleus_data.errors import RequestError
 from nucleus_data.line.lines import LINES
 from nucleus_data.line.steps import without_missing
 from nucleus_data.stages.score import models
-from nucleus_data.views.captions_diff import diff
+from nucleus_data.views.captions_diff import diff, lines
 from nucleus_data.world.corpora import small_corpus, write_shard
 from tests.support import curated
 from tests.support.captioned_sets import import_texts
@@ -39,6 +41,11 @@ def clip(monkeypatch):
     made = FakeClip()
     monkeypatch.setattr(models, "load_clip", lambda *given, **options: made)
     return made
+
+
+def words_of(html):
+    """What a reader sees of a piece of a page."""
+    return re.sub(r"\s+", " ", re.sub(r"<style>.*?</style>|<[^>]*>", " ", html, flags=re.DOTALL))
 
 
 def begun(corpus, *settings):
@@ -172,6 +179,57 @@ def test_two_tables_of_a_variant_wait_each_for_its_own(corpus, settings, clip):
     later.do("score_captions")
     assert sorted(stored(later, "embed.match.short")) == [3]
     assert sorted(stored(later, f"embed.match.short@{old}")) == [0, 1, 2]
+
+
+def drawn(section, css, bins):
+    """The share of each bin in a chart's line; at least one is empty."""
+    (path,) = re.findall(f'<path class="line {css}" d="M([^"]*)"/>', section)
+    numbers = [float(number) for number in path.split()]
+    assert numbers[::2] == sorted(numbers[::2])
+    heights = np.array(numbers[1::2])
+    assert len(heights) == bins
+    return (heights.max() - heights) / (heights.max() - heights).sum()
+
+
+@pytest.mark.parametrize(("kind", "low"), [("cosine", -1.0), ("similarity", 0.0)])
+def test_the_page_shows_how_both_sets_match_their_pictures(
+    corpus, settings, clip, tmp_path, kind, low
+):
+    revision = model_folder(tmp_path / "clip")
+    content = Calibration("clip", revision, (-1.0, 1.0), (0.0, 1.0)).content()
+    calibrated = [f"score.calibration={{main: {content}}}"] * (kind == "similarity")
+    ids = corpus.records.read(0).column("id").to_pylist()
+    import_texts(corpus, tmp_path, dict(zip(ids, ("zoo", "a sea", "oar", "eel"), strict=True)))
+    scored = "score_captions.variants=[short, alt]"
+    run = begun(corpus, *settings[:3], *calibrated, scored)
+    write_vectors(run, 0, 1, 2, 3)
+    captioned(run, {0: "an eel", 1: "an oar", 2: "a sea"})  # none of picture 3
+    run.do("score_captions")
+    found = diff(run.run, "short", "alt", tmp_path / "page.html", 2)
+    scores = {
+        side: [stored(run, f"embed.match.{name}")[row][f"{name}_{kind}"] for row in range(3)]
+        for side, name in (("first", "short"), ("second", "alt"))
+    }
+    higher = sum(b > a for a, b in zip(*scores.values(), strict=True))
+    first, second = (f"{np.mean(scores[side]):.3f}" for side in scores)
+    page = (tmp_path / "page.html").read_text("utf-8")
+    overview, section = page.split('<section id="similarity">')
+    assert f"{kind} {first} → {second} with the picture, of 3 pairs" in words_of(overview)
+    section = section.split("</section>")[0]
+    shown = words_of(section)
+    told = f"the second is higher for {higher} and lower for {3 - higher} of 3 pairs."
+    assert f"With the picture, by the stored scores: {told}" in shown
+    assert f"{kind} with the picture % of pairs" in shown
+    assert ("-0.5" in shown.split("short alt")[0]) == (low < 0), "the axis begins at its lowest"
+    for side, css in (("first", "line-a"), ("second", "line-b")):
+        bins, _ = np.histogram(scores[side], 20, (low, 1.0))
+        assert found["similarity"]["bins"][side] == bins.tolist()
+        of_chart = section.split('<div class="card scroll">')[1]
+        assert drawn(of_chart, css, 20) == pytest.approx(bins / 3, abs=0.002)
+    assert any(
+        line.startswith(f"{kind} with the picture: {first} -> {second}; higher for {higher} of 3, ")
+        for line in lines(found)
+    )
 
 
 @pytest.mark.slow

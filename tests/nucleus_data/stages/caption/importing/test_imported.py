@@ -252,6 +252,73 @@ def test_records_are_found_by_id_and_by_url(corpus, tmp_path):
     )
 
 
+def with_urls(corpus, records):
+    """Adds shard 3, whose records have keys, source URLs and errors."""
+    rows = [
+        {"shard": 3, "row": row, "id": f"{row:032x}", "source": "web", "key": key, "error": error}
+        | {"source.url": url}
+        for row, (key, url, error) in enumerate(records)
+    ]
+    corpus.records.append(3, pa.Table.from_pylist(rows), {})
+
+
+BY_URL = [
+    ("000.jpg", "http://h/one.jpg", None),
+    ("001.jpg", "http://h/one.jpg", None),
+    ("002.jpg", "http://h/two.jpg", None),
+    ("003.jpg", "http://h/two.jpg", "http_404"),
+    ("004.jpg", "http://h/gone.jpg", "http_404"),
+    ("http://h/moved.jpg", "http://h/now.jpg", None),
+    ("006.jpg", "http://h/moved.jpg", None),
+    ("007.jpg", None, None),
+]
+
+
+def test_a_source_url_is_found_that_is_not_the_key(corpus, tmp_path):
+    with_urls(corpus, BY_URL)
+    urls = ("one", "two", "nowhere", "gone", "moved", "now")
+    lines = "".join(f"http://h/{name}.jpg,{name}\n" for name in urls)
+    (tmp_path / "x.csv").write_text(f"url,caption\n{lines}")
+    content = imported(corpus, tmp_path / "x.csv")
+    assert texts(corpus, content) == {
+        "000.jpg": "one",
+        "001.jpg": "one",
+        "002.jpg": "two",  # the other record with this URL has no picture
+        "http://h/moved.jpg": "moved",  # by its key, and `now` comes later
+        "006.jpg": "moved",
+    }
+    assert states(content) == {"matched": 3, "doubled": 1, "no_picture": 1, "unmatched": 1}
+    assert (content["rows"], content["captions"], content["shards"]) == (6, 5, 1)
+    head, *others = import_lines(content)
+    assert head == (
+        "3 of 6 rows matched by url in column 'url'; captions in 'caption', for 5 records in 1"
+        " shard, as several have the same URL"
+    )
+    assert [line for line in others if line.startswith("  1 row: unmatched (names must be")]
+
+
+def test_counts_of_rows_are_not_taken_for_those_of_records(corpus, tmp_path):
+    with_urls(corpus, BY_URL)
+    (tmp_path / "x.csv").write_text("url,text\nhttp://h/one.jpg,one\nhttp://h/none.jpg,none\n")
+    content = imported(corpus, tmp_path / "x.csv")
+    head, state, example = import_lines(content)
+    assert head.startswith("1 of 2 rows matched by url")
+    assert head.endswith("for 2 records in 1 shard, as several have the same URL")
+    assert state.startswith("  1 row: unmatched")
+    assert example == "    x.csv row 3 'http://h/none.jpg'"
+    alone = next(import_lines(imported(corpus, as_csv(tmp_path, "tsv", "\t"), name="keys")))
+    assert alone.endswith("captions in 'text', for 3 records in 2 shards")
+
+
+def test_urls_that_no_record_has_are_told_beside_those_that_are(corpus, tmp_path):
+    with_urls(corpus, BY_URL)
+    (tmp_path / "x.csv").write_text("url,caption\nhttp://h/none.jpg,none\n")
+    with pytest.raises(RequestError) as error:
+        imported(corpus, tmp_path / "x.csv")
+    assert "names in the file: 'http://h/none.jpg'" in str(error.value)
+    assert "in the corpus: 'http://h/gone.jpg', 'http://h/moved.jpg'," in str(error.value)
+
+
 def test_a_key_of_several_sources_is_told_and_chosen(corpus, tmp_path):
     write_shard(corpus, 3, {"0/0.bin": b"other"}, source="second")
     file = as_parquet(tmp_path)
@@ -438,7 +505,7 @@ def test_names_are_blamed_only_if_they_are_unknown(corpus, tmp_path):
     (tmp_path / "x.jsonl").write_text('{"key": "0/0.bin", "caption": ["a", "list"]}\n')
     with pytest.raises(RequestError, match="gives a caption of a record") as error:
         imported(corpus, tmp_path / "x.jsonl")
-    assert "1 not text" in str(error.value)
+    assert "1 row: not text" in str(error.value)
     assert "names in the file" not in str(error.value)
 
 
