@@ -14,7 +14,7 @@ from typing import Any
 
 from nucleus_data.engines.captioner import Ask, Counts, EngineSettings, Generated, Pixels, Prepared
 from nucleus_data.engines.find import ModelReference
-from nucleus_data.engines.refusals import raised, refused
+from nucleus_data.engines.refusals import check_shown, raised, refused
 from nucleus_data.engines.server_chat import data_url, template_arguments
 from nucleus_data.engines.server_meeting import Meeting, client_of
 from nucleus_data.engines.server_requests import Question, ServerRequests
@@ -74,7 +74,13 @@ class ServerEngine:
         try:
             self._pool, self.version = self._within(self._meet())
             self._requests = ServerRequests(
-                self._pool, self._meeting, settings, opened, self._key, self._counts
+                self._pool,
+                self._meeting,
+                settings,
+                opened,
+                self._text.answers,
+                self._key,
+                self._counts,
             )
         except BaseException:
             self.close()
@@ -99,8 +105,9 @@ class ServerEngine:
             return Prepared((), [raised(ask.key, error) for ask in asks])
         for ask in asks:
             try:
+                check_shown(ask, picture)
                 questions.append(self._question(ask, url))
-            except ValueError as error:
+            except (ValueError, RequestError) as error:
                 failed.append(refused(ask.key, error))
             except Exception as error:
                 failed.append(raised(ask.key, error))
@@ -110,8 +117,6 @@ class ServerEngine:
         """Returns what to send for a question; ValueError if it can't be encoded."""
         if ask.system is not None:
             ask.system.encode()
-        if ask.sees_picture and url is None:
-            raise ValueError("it asks about a picture, and none is there")
         return Question(ask, self._text.harmless(ask.question), url if ask.sees_picture else None)
 
     def submit(self, prepared: Prepared) -> None:

@@ -17,8 +17,8 @@ from nucleus_data.engines.captioner import Ask, Counts, EngineSettings, Generate
 from nucleus_data.engines.chat import TEMPLATE_ARGS, Chat, Chats
 from nucleus_data.engines.find import ModelReference
 from nucleus_data.engines.grammar import bounded_grammar
-from nucleus_data.engines.refusals import check_length, check_sees, ended, raised
-from nucleus_data.engines.thinking import without_thinking
+from nucleus_data.engines.refusals import check_length, check_sees, check_shown, ended, raised
+from nucleus_data.engines.thinking import Answers
 from nucleus_data.engines.transformers_inputs import Inputs, Request, filled
 from nucleus_data.errors import RequestError
 
@@ -65,6 +65,7 @@ class TransformersEngine:
         reads = transformers.AutoProcessor if self._sees else transformers.AutoTokenizer
         self._processor: Any = reads.from_pretrained(model.location, **source)
         self._tokenizer: Any = self._processor.tokenizer if self._sees else self._processor
+        self._answers = Answers.of(self._tokenizer)
         # Guards the processor, which modifies its tokenizer while it works.
         self._processing = threading.Lock()
         self._template_args = {**TEMPLATE_ARGS, **settings.template_args}
@@ -102,6 +103,7 @@ class TransformersEngine:
         framed: dict[Chat, Inputs] = {}
         for ask in asks:
             try:
+                check_shown(ask, picture)
                 chat = self._chats.of(ask.system, sees_picture=ask.sees_picture)
                 user = chat.plain(ask.question)
                 if chat not in framed:
@@ -249,7 +251,9 @@ class TransformersEngine:
             out = self._model.generate(
                 **inputs, max_new_tokens=rows[0].max_tokens, logits_processor=processors
             )
-        decode = functools.partial(self._tokenizer.decode, skip_special_tokens=True)
+        decode = functools.partial(
+            self._tokenizer.decode, skip_special_tokens=not self._answers.marked
+        )
         done = []
         for one, ids in zip(batch, out[:, start:].tolist(), strict=True):
             with self._processing:
@@ -257,7 +261,7 @@ class TransformersEngine:
             self._counts.add(
                 pictures=one.ask.sees_picture, prompt_tokens=one.length, tokens=drawn.tokens
             )
-            text = without_thinking(drawn.text, opened=one.thinks)
+            text = self._answers.text(drawn.text, opened=one.thinks)
             found = drawn.finish_reason, drawn.tokens, one.length, drawn.at_stop
             done.append(Generated(one.ask.key, text, *found))
         return done

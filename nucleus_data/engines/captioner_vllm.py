@@ -23,8 +23,8 @@ from nucleus_data.engines.captioner import Ask, Counts, EngineSettings, Generate
 from nucleus_data.engines.chat import TEMPLATE_ARGS, Chats
 from nucleus_data.engines.find import ModelReference
 from nucleus_data.engines.grammar import bounded_grammar
-from nucleus_data.engines.refusals import check_length, check_sees, ended
-from nucleus_data.engines.thinking import without_thinking
+from nucleus_data.engines.refusals import check_length, check_sees, check_shown, ended
+from nucleus_data.engines.thinking import Answers
 from nucleus_data.errors import RequestError
 
 if TYPE_CHECKING:
@@ -91,9 +91,6 @@ class VllmEngine:
         self._engine: LLMEngine = vllm.LLMEngine.from_engine_args(
             vllm.EngineArgs(**engine_arguments(model, settings, pictures=pictures))
         )
-        self._sampling = functools.partial(
-            vllm.SamplingParams, output_kind=RequestOutputKind.FINAL_ONLY
-        )
         self._structure = StructuredOutputsParams
         self._text_input, self._name_of = tokens_input, name_of
         self._refusals = (ValueError, VLLMClientError, RequestError)
@@ -103,6 +100,12 @@ class VllmEngine:
         self._counts = Counts()
         count_encodes(self._engine, self._counts)
         tokenizer = self._engine.get_tokenizer()
+        self._answers = Answers.of(tokenizer)
+        self._sampling = functools.partial(
+            vllm.SamplingParams,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+            skip_special_tokens=not self._answers.marked,
+        )
         sees = bool(self._engine.model_config.is_multimodal_model)
         check_sees(model.name, sees=sees, pictures=pictures)
         self._pictures = Pictures(self._engine.model_config, tokenizer) if pictures else None
@@ -138,6 +141,7 @@ class VllmEngine:
         with self._pictures.processor() if self._pictures else nullcontext() as processor:
             for ask in asks:
                 try:
+                    check_shown(ask, picture)
                     chat = self._chats.of(ask.system, sees_picture=ask.sees_picture)
                     tokens = chat.tokens(ask.question)
                     most = ask.sampling.max_tokens
@@ -199,7 +203,7 @@ class VllmEngine:
             )
             reason = completion.finish_reason
             if reason in ("stop", "length"):
-                text = without_thinking(completion.text, opened=thinks)
+                text = self._answers.text(completion.text, opened=thinks)
                 at_stop = isinstance(completion.stop_reason, str)  # an end token is a number
                 made = Generated(output.request_id, text, reason, tokens, prompt, at_stop)
             else:

@@ -58,7 +58,8 @@ class Chat:
                 f" gives {rendered!r}"
             )
         self.frame = "".join(self._parts)
-        self.thinks = opens_thinking(self.frame)
+        # Not what precedes the text: a system prompt may mention a mark.
+        self.thinks = opens_thinking(self._parts[1])
         self.before, self.after = encode(self._parts[0]), encode(self._parts[1])
         self.divides = bool(self.after) and encode(self.frame) == self.before + self.after
         self._encode = encode

@@ -96,7 +96,7 @@ def cut(
         ids: All generated tokens of the row.
         sampling: Sampling parameters of the row.
         ends: Tokens that end a caption.
-        decode: Decodes tokens, omitting special ones.
+        decode: Decodes tokens to text.
     """
     end = next((i for i, token in enumerate(ids) if token in ends), None)
     caption = list(ids if end is None else ids[:end])

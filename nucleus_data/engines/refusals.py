@@ -1,6 +1,6 @@
 """Checks for requests that no engine serves, and the results of requests that raised."""
 
-from nucleus_data.engines.captioner import Generated
+from nucleus_data.engines.captioner import Ask, Generated, Pixels
 from nucleus_data.errors import RequestError
 
 
@@ -30,6 +30,20 @@ def check_sees(model: str, *, sees: bool, pictures: bool) -> None:
             f"caption.model is {model!r}, which only reads text, but variants show it pictures;"
             " use a vision model, or make these variants from another one's caption (from:)"
         )
+
+
+def check_shown(ask: Ask, picture: Pixels | None) -> None:
+    """Rejects a question about a picture if there is none, as the answer would be about nothing.
+
+    Args:
+        ask: The question.
+        picture: The picture.
+
+    Raises:
+        RequestError: There is no picture.
+    """
+    if ask.sees_picture and picture is None:
+        raise RequestError("it asks about a picture, and none is there")
 
 
 class TooLongError(ValueError):

@@ -14,7 +14,7 @@ from PIL import Image
 from nucleus_data.engines.captioner import Ask, Generated, Pixels
 from nucleus_data.engines.chat import TEMPLATE_ARGS
 from nucleus_data.engines.grammar import bounded_grammar
-from nucleus_data.engines.thinking import without_thinking
+from nucleus_data.engines.thinking import Answers
 
 # First version of vLLM that accepts a grammar in `structured_outputs`.
 GRAMMARS_SINCE = (0, 12)
@@ -72,7 +72,13 @@ def data_url(picture: Pixels, jpeg_quality: int | None) -> str:
 
 
 def request(
-    ask: Ask, question: str, picture: str | None, template_args: Mapping[str, Any], vllm: str
+    ask: Ask,
+    question: str,
+    picture: str | None,
+    template_args: Mapping[str, Any],
+    vllm: str,
+    *,
+    marks: bool = False,
 ) -> dict[str, Any]:
     """Returns the arguments of openai's `chat.completions.create`, except the model's name.
 
@@ -82,6 +88,7 @@ def request(
         picture: The picture as a data: URL; None if the question does not contain it.
         template_args: Arguments of the chat template.
         vllm: Version of the server if it is vLLM's; otherwise empty.
+        marks: Whether the answer is needed with special tokens (`thinking.Answers.marked`).
     """
     content: Any = question
     if picture is not None:
@@ -116,6 +123,8 @@ def request(
     if vllm:
         # If omitted, vLLM would take them from the model's generation_config.json.
         extra |= {"top_k": -1, "min_p": 0.0}
+        if marks:
+            extra["skip_special_tokens"] = False
         if ask.fresh:
             extra["cache_salt"] = _salt(ask.key)
     if ask.schema is not None:
@@ -153,12 +162,13 @@ def _structure(schema: str, vllm: str, extra: dict[str, Any]) -> dict[str, Any]:
     return {"response_format": {"type": "json_schema", "json_schema": named}}
 
 
-def answered(ask: Ask, answer: Any, *, opened: bool = False) -> Generated:
+def answered(ask: Ask, answer: Any, answers: Answers, *, opened: bool = False) -> Generated:
     """Returns the caption, or the failure, in a server's answer.
 
     Args:
         ask: The question.
         answer: A chat completion of the package openai.
+        answers: Finds the caption in the model's output.
         opened: Whether the chat template ends inside a block of thinking.
 
     Raises:
@@ -182,7 +192,7 @@ def answered(ask: Ask, answer: Any, *, opened: bool = False) -> Generated:
         error = f"refused: the server has room for {room}, not for {ask.sampling.max_tokens}"
         return Generated(ask.key, error=error, reason="too_long")
     thought = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None)
-    text = without_thinking(content or "", opened=opened and not thought)
+    text = answers.text(content or "", opened=opened and not thought)
     return Generated(ask.key, text, finish, tokens, prompt_tokens, _at_stop(ask, choices[0]))
 
 

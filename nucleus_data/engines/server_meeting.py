@@ -243,7 +243,7 @@ class Meeting:
         asked = request(ask, ask.question, picture, self._settings.template_args, server.vllm)
         async with asyncio.timeout(self._settings.servers.timeout_s):
             answer = await server.client.chat.completions.create(model=server.model, **asked)
-        answered(ask, answer)
+        answered(ask, answer, self._text.answers)
 
 
 def _beside(server: Server, name: str) -> str:

@@ -15,6 +15,7 @@ from nucleus_data.engines.refusals import raised
 from nucleus_data.engines.server_chat import Verdict, answered, judged, request, usage
 from nucleus_data.engines.server_meeting import Meeting
 from nucleus_data.engines.servers import Place, Server, ServerPool
+from nucleus_data.engines.thinking import Answers
 
 # Number of "busy" answers that count as one retry: a full server gives them often, and they are not
 # the request's fault.
@@ -39,6 +40,7 @@ class ServerRequests:
         settings: The engine's settings.
         opened: Whether the server is vLLM's -> whether the chat template ends inside a block of
             thinking.
+        answers: Finds the answers in outputs.
         key: API key, which is masked in messages.
         counts: Receives the counts.
 
@@ -52,6 +54,7 @@ class ServerRequests:
         meeting: Meeting,
         settings: EngineSettings,
         opened: Mapping[bool, bool],
+        answers: Answers,
         key: str,
         counts: Counts,
     ) -> None:
@@ -59,6 +62,7 @@ class ServerRequests:
         self._meeting = meeting
         self._settings = settings
         self._opened = opened
+        self._answers = answers
         self._key = key
         self._counts = counts
         self.fatal = ""
@@ -106,7 +110,8 @@ class ServerRequests:
         """Sends a request once; returns the answer, or the verdict on an error."""
         try:
             answer = await self._ask(server, question)
-            made = answered(question.ask, answer, opened=self._opened[bool(server.vllm)])
+            opened = self._opened[bool(server.vllm)]
+            made = answered(question.ask, answer, self._answers, opened=opened)
         except Exception as error:
             verdict = judged(error)
             if verdict.kind != "own":
@@ -127,6 +132,7 @@ class ServerRequests:
             question.picture,
             self._settings.template_args,
             server.vllm,
+            marks=self._answers.marked,
         )
         # The package's own timeout is for each read, so a server that sends single bytes could
         # exceed it indefinitely.

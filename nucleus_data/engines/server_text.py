@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nucleus_data.engines.find import ModelReference
-from nucleus_data.engines.thinking import opens_thinking
+from nucleus_data.engines.thinking import Answers, opens_thinking
 
 JOINER = "\u200d"
 # Special tokens of current models: <|im_end|>, </s>, <start_of_turn>, [INST], <<SYS>>.
@@ -31,6 +31,7 @@ class ServerText:
 
     Attributes:
         sample: A text with every special token, for the comparison of two tokenizers.
+        answers: Finds the answers in outputs.
     """
 
     def __init__(self, tokenizer: Any | None) -> None:
@@ -38,6 +39,7 @@ class ServerText:
         added = {} if tokenizer is None else tokenizer.get_added_tokens_decoder()
         # An added token of a single letter can't be broken up, and means no more than that letter.
         self._special = {one.content: i for i, one in added.items() if len(one.content) > 1}
+        self.answers = Answers(one.content for one in added.values() if one.special)
         self.sample = "A red ring, é 日 1234. " + " ".join(sorted(self._special))
         self._pattern = LOOKS_SPECIAL
         if self._special:

@@ -54,6 +54,33 @@ def caption_all(engine, count, temperature=0.0):
     return {made.key: made for made in done}
 
 
+def penalised(engine):
+    """Captions of noise, about which the packaged model is unsure, with one way of drawing each."""
+    done = {}
+    for number in range(3):
+        image = np.random.default_rng(number).integers(0, 255, (96, 96, 3), dtype=np.uint8)
+        ways = {
+            "plain": Sampling(24),
+            "repetition": Sampling(24, repetition_penalty=1.3),
+            "presence": Sampling(24, presence_penalty=2.0),
+            "narrow": Sampling(24, temperature=2.0, top_p=0.01),
+            "wide": Sampling(24, temperature=2.0),
+        }
+        asks = [Ask(f"{number}/{way}", PROMPTS["short"], how) for way, how in ways.items()]
+        done |= drain(engine, ask(engine, *asks, image))
+    return done
+
+
+def check_penalised(texts):
+    """Every setting changes a text, by its key of `penalised`, except that `narrow` is greedy."""
+    assert len(texts) == 15
+    for number in range(3):
+        plain = texts[f"{number}/plain"]
+        assert len(plain.split()) > 10
+        for way in ("repetition", "presence", "narrow", "wide"):
+            assert (texts[f"{number}/{way}"] == plain) == (way == "narrow"), way
+
+
 def hostile(image, prompt):
     """Requests of the web's worst, by a name: picture and text; `fine` is none of them."""
     return {

@@ -61,7 +61,10 @@ class Variant(BaseModel):
         default=256, ge=1, le=2048, description="Maximum length of the caption, in tokens."
     )
     min_tokens: int = Field(
-        default=0, ge=0, le=2048, description="Minimum length of the caption, in tokens."
+        default=0,
+        ge=0,
+        le=2048,
+        description="Minimum length of the caption, in tokens; not with a schema.",
     )
     temperature: float = Field(
         default=0.0, ge=0, le=2, description="Sampling temperature; 0 is greedy decoding."
@@ -172,6 +175,11 @@ class Variant(BaseModel):
         if self.picture is False and not places(self.template):
             raise ValueError(
                 "picture: false needs a text with a placeholder, or there is nothing to ask about"
+            )
+        if self.min_tokens and self.schema_text is not None:
+            raise ValueError(
+                f"min_tokens {self.min_tokens} has no effect with a schema, whose answer ends where"
+                " its JSON does; leave it out, or give the schema a minLength or minItems"
             )
         if self.min_tokens > self.max_tokens:
             raise ValueError(

@@ -2,17 +2,21 @@ import json
 
 import pytest
 
-from nucleus_data.engines.captioner import Ask, Sampling
+from nucleus_data.engines.captioner import Ask, EngineSettings, Sampling
+from nucleus_data.engines.load import load_engine
 from nucleus_data.world import captions, scene
 from tests.support.captioned import (
     HELD_OUT,
     ask,
     caption_all,
+    check_penalised,
     drain,
     hostile,
     needs_torch,
+    penalised,
     requests,
 )
+from tests.support.captions.thinker import check_thoughts, make_thinker, thoughts
 
 
 @needs_torch
@@ -42,6 +46,25 @@ class TestTransformers:
                 alone = made["0"].text
         assert made["0"].text == alone
         assert len({m.text for m in made.values()}) > 1
+
+    def test_penalties_and_top_p_change_captions(self, transformers_engine):
+        made = penalised(transformers_engine)
+        check_penalised({key: one.text for key, one in made.items()})
+
+    @pytest.mark.parametrize("special", [True, False])
+    def test_thinking_is_turned_off_and_in_no_caption(self, transformers_engine, tmp_path, special):
+        make_thinker(tmp_path, special=special)
+        settings = EngineSettings(engine="transformers", model=str(tmp_path), max_side=256)
+        check_thoughts(thoughts(load_engine(settings)), thoughts(transformers_engine))
+
+    def test_a_question_about_no_picture_is_refused(self, transformers_engine):
+        asks = [
+            Ask("a", "What is it?", Sampling(8)),
+            Ask("b", "x", Sampling(8), sees_picture=False),
+        ]
+        made = drain(transformers_engine, ask(transformers_engine, *asks, None))
+        assert (made["a"].reason, made["b"].error) == ("caption_refused", "")
+        assert "none is there" in made["a"].error
 
     def test_length_and_refusal(self, transformers_engine):
         _, image, prompt = next(requests(1))

@@ -2,14 +2,17 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from tests.support.captioned import HAS, caption_all, needs_torch
+from tests.support.captioned import HAS, caption_all, check_penalised, needs_torch, penalised
+from tests.support.captions import families
+from tests.support.captions.thinker import check_thoughts, make_thinker, thoughts
 
 needs_vllm = pytest.mark.skipif(not HAS["vllm"], reason="vLLM is not installed")
 # vLLM warns while it is imported and changes its process, so it has a process of its own; and in
-# that a thread, as in an actor.
+# that a thread, as in an actor. All models are in one, as most of the time is vLLM's import.
 VLLM_SCRIPT = """
 import dataclasses, json, os, sys, threading
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +21,11 @@ import torch
 from PIL import Image
 from nucleus_data.engines.captioner import Ask, EngineSettings, Sampling
 from nucleus_data.engines.load import load_engine
-from tests.support.captioned import ask, caption_all, drain, hostile, requests
+from tests.support.captioned import ask, caption_all, drain, hostile, penalised, requests
+from tests.support.captions.families import captioned
+from tests.support.captions.thinker import thoughts
 
+FOLDERS = json.loads(sys.argv[1])
 SCHEMA = json.dumps({
     "type": "object", "additionalProperties": False, "required": ["kind", "quiet"],
     "properties": {"kind": {"enum": ["photo", "drawing"]}, "quiet": {"type": "boolean"}},
@@ -87,7 +93,6 @@ def main():
         Ask("plain", prompt, Sampling(64)),
         Ask("stop", prompt, Sampling(64, stop=(" ",))),
         Ask("least", prompt, Sampling(64, min_tokens=60)),
-        Ask("again", prompt, Sampling(64, repetition_penalty=1.9)),
         Ask("told", prompt, Sampling(64), system="Be brief."),
         Ask("json", "What is it?", Sampling(64), schema=SCHEMA),
         Ask("no schema", "What is it?", Sampling(64), schema="{"),
@@ -98,6 +103,13 @@ def main():
     asks = [Ask("text", "A red ring.", Sampling(64), sees_picture=False)]
     made["without"] = drain(engine, ask(engine, *asks, None))
     counts["text"] = dict(engine.counts())
+    asks = [Ask("unseen", "What is it?", Sampling(64))]
+    made["unseen"] = drain(engine, ask(engine, *asks, None))
+    made["penalised"] = penalised(engine)
+    thinker = EngineSettings(engine="vllm", model=FOLDERS.pop("thinker"), max_side=256)
+    made["thinker"] = thoughts(load_engine(thinker))
+    for name, folder in FOLDERS.items():
+        made[name], made[name + " alone"], counts[name] = captioned("vllm", folder)
     out = {n: {k: dataclasses.asdict(m) for k, m in group.items()} for n, group in made.items()}
     print(json.dumps({"version": engine.version, "counts": counts, "same": same, **out}))
 
@@ -147,20 +159,34 @@ def test_a_seed_draws_the_same_from_a_prompt_that_is_read_in_pieces():
     assert sum(same) >= 15  # sums in another order may change one
 
 
-@needs_torch
-@needs_vllm
-@pytest.mark.slow
-def test_vllm_agrees_with_transformers(transformers_engine):
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Models of which the packaged one is none, by name."""
+    makers = {"thinker": make_thinker, **families.MAKERS}
+    made = {name: tmp_path_factory.mktemp(name) for name in makers}
+    for name, make in makers.items():
+        make(made[name])
+    return made
+
+
+@pytest.fixture(scope="module")
+def made(folders):
+    """What vLLM made, by the groups of the script."""
     done = subprocess.run(
-        [sys.executable, "-c", VLLM_SCRIPT],
+        [sys.executable, "-c", VLLM_SCRIPT, json.dumps({k: str(v) for k, v in folders.items()})],
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[3],
         timeout=280,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    made = json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
 
+
+@needs_torch
+@needs_vllm
+@pytest.mark.slow
+def test_vllm_agrees_with_transformers(made, transformers_engine):
     expected = caption_all(transformers_engine, 32)
     same = [made["greedy"][key]["text"] == expected[key].text for key in expected]
     assert sum(same) / len(same) >= 0.99
@@ -205,3 +231,43 @@ def test_vllm_agrees_with_transformers(transformers_engine):
     assert made["without"]["text"] == asks["text"]
     assert made["counts"]["text"]["prompt_tokens"] == asks["text"]["prompt_tokens"]
     assert "pictures" not in made["counts"]["text"]
+    assert made["unseen"]["unseen"]["reason"] == "caption_refused"
+    assert "none is there" in made["unseen"]["unseen"]["error"]
+
+
+@needs_torch
+@needs_vllm
+@pytest.mark.slow
+def test_penalties_and_top_p_are_those_of_transformers(made, transformers_engine):
+    texts = {key: one["text"] for key, one in made["penalised"].items()}
+    check_penalised(texts)
+    others = penalised(transformers_engine)
+    same = [others[key].text == text for key, text in texts.items() if "wide" not in key]
+    assert sum(same) >= len(same) - 1
+
+
+@needs_torch
+@needs_vllm
+@pytest.mark.slow
+def test_thinking_is_turned_off_and_in_no_caption(made, transformers_engine):
+    found = {key: SimpleNamespace(**one) for key, one in made["thinker"].items()}
+    check_thoughts(found, thoughts(transformers_engine))
+
+
+@needs_torch
+@needs_vllm
+@pytest.mark.slow
+@pytest.mark.parametrize("name", families.MAKERS)
+def test_other_families_share_an_encode_and_agree_with_transformers(made, folders, name):
+    texts = {key: one["text"] for key, one in made[name].items()}
+    assert made["counts"][name] == 3, "one vision encode for three captions"
+    assert len(texts) == len(set(texts.values())) == 9, made[name]
+    assert {key: one["text"] for key, one in made[f"{name} alone"].items()} == texts
+    expected, _, _ = families.captioned("transformers", folders[name])
+    # A last letter of which only some bytes were drawn is in transformers' text alone.
+    same = [
+        expected[key].text.rstrip("\ufffd") == text.rstrip("\ufffd") for key, text in texts.items()
+    ]
+    assert sum(same) >= 8
+    for key, one in expected.items():
+        assert one.prompt_tokens == made[name][key]["prompt_tokens"]

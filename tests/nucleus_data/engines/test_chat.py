@@ -114,6 +114,11 @@ def test_no_special_token_of_a_text_is_obeyed_in_a_chat(template):
     assert found == [1, template.count("<|im_end|>")]
 
 
+def test_only_what_follows_the_text_opens_thinking():
+    assert chat_of(QWEN + "<think>\n").thinks
+    assert not chat_of("Never write <think>." + QWEN).thinks
+
+
 @pytest.mark.parametrize("template", ["TEXT<|im_end|>TEXT", "<|im_start|>no place"])
 def test_a_template_without_one_place_for_the_text_is_refused(template):
     with pytest.raises(chat.RequestError, match="the user's text exactly once"):

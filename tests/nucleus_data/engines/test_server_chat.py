@@ -7,8 +7,10 @@ import pytest
 from PIL import Image
 
 from nucleus_data.engines.captioner import Sampling
+from nucleus_data.engines.find import CAPTIONER, ModelReference
 from nucleus_data.engines.server_chat import answered
 from nucleus_data.engines.server_text import JOINER
+from nucleus_data.engines.thinking import Answers
 from tests.support.captions.asked import ELSEWHERE, PICTURE, ask, caption
 from tests.support.captions.server import FakeServer, completion, error
 from tests.support.quick import quick
@@ -123,7 +125,7 @@ class TestAnswers:
         whole["choices"][0] |= told
         answer = ChatCompletion.model_validate(whole)
         asked = ask("a", sampling=Sampling(5, stop=stop))
-        assert answered(asked, answer).at_stop is at_stop
+        assert answered(asked, answer, Answers(())).at_stop is at_stop
 
     @pytest.mark.parametrize(
         ("answer", "text"),
@@ -142,6 +144,20 @@ class TestAnswers:
         with FakeServer(lambda asked: answer) as server:
             found = caption(engine_for(server), ask("a"))["a"]
         assert (found.text, found.error) == (text, "")
+
+    @pytest.mark.parametrize("version", ["0.32.0", None])
+    def test_marks_that_are_special_tokens_are_asked_for(self, engine_for, tmp_path, version):
+        tokenizers = pytest.importorskip("tokenizers")
+        own = tokenizers.Tokenizer.from_file(str(CAPTIONER.nano / "tokenizer.json"))
+        own.add_special_tokens(["<think>", "</think>"])
+        own.save(str(tmp_path / "tokenizer.json"))
+        model = ModelReference("nano", str(tmp_path), "x", local=True)
+        said = completion("<think>round</think><|vision_start|>a ring<|im_end|>")
+        with FakeServer(lambda asked: said, version=version) as server:
+            engine = engine_for(server, model=model)
+            assert caption(engine, ask("a"))["a"].text == "a ring"
+            (body,) = server.bodies
+        assert body.get("skip_special_tokens", True) is (version is None)
 
     @pytest.mark.parametrize(
         ("answer", "reason", "words"),

@@ -71,6 +71,11 @@ def test_attributes_have_their_schema_unless_another_is_given():
         ({"prompt": "short", "words": [9, 3]}, r"a minimum and a maximum number of words"),
         ({"prompt": "short", "stop": ["a", ""]}, "a stop text must not be empty"),
         ({"prompt": "short", "min_tokens": 9, "max_tokens": 8}, "min_tokens 9 is more than"),
+        (
+            {"prompt": "short", "min_tokens": 9, "schema": {"type": "object"}},
+            "min_tokens 9 has no effect with a schema",
+        ),
+        ({"prompt": "attributes", "min_tokens": 9}, "has no effect with a schema"),
         ({"prompt": "short", "schema": {"type": "array"}}, "must describe an object"),
         ({"prompt": "short", "schema": "no/such.json"}, "no/such.json can't be read"),
         ({"prompt": "short", "share": 0}, "greater than 0"),
