@@ -194,8 +194,8 @@ class Broken:
 
     def _shown(self, picture: Pixels, *, fresh: bool) -> Pixels:
         cached = self._fault in ("stale", "same_size")
-        if self._fault == "blind":
-            return np.full_like(picture, 128)
+        if self._fault == "blind":  # whether others are in flight or not
+            return np.full_like(picture, 128) if self._random.random() < self._share else picture
         spared = fresh if cached else not self._engine.pending()
         if spared or not self._running or self._random.random() >= self._share:
             return picture

@@ -8,8 +8,8 @@ import pytest
 from nucleus_data.engines.captioner import Ask, Generated, Sampling
 from nucleus_data.stages.caption.prompts import PROMPTS
 from nucleus_data.stages.caption.truth.asking import TOKENS, thumbnail
+from nucleus_data.stages.caption.truth.choosing import dissimilar
 from nucleus_data.stages.caption.truth.probes import FEWEST, Probes
-from nucleus_data.stages.caption.truth.verdict import dissimilar
 from nucleus_data.stages.caption.truth.words import told
 from scripts.truth.engines import MODELS, Broken, Pretended, ask_of, draw_pictures
 from scripts.truth.running import decoding, row_of, run_probes
