@@ -10,7 +10,8 @@ of these hold:
 - It is the model's answer for that other picture alone, and that picture looks different.
 - At least a tenth of the other pictures' texts are more similar to the picture's own text. A near
   tie gives a similar text; the text of a swapped picture is only as similar as by chance.
-- It is not a text that the model rightly gives for many pictures ("no text", a refusal).
+- It is not a text that the model rightly gives for many pictures ("no text", a refusal), and most
+  of its answers are not common.
 
 Where answers are common, such as labels, only many captions together are evidence (`collective`):
 
@@ -34,9 +35,8 @@ SHARED_STOPS_AT = 3  # different pictures with one text that none of them has al
 SHARED_FROM = 0.03  # minimum share of such pictures, as near ties may end in a common refusal
 LOOKS_DIFFERENT = 6.0  # minimum mean difference of two thumbnails, of 255
 STRANGE_FROM = 0.1  # minimum share of other texts that are more similar to a picture's own text
-# Standard deviations of `shortfall`. Right engines have negative values, labels of which batching
-# changes 30 % some -2.5; all labels swapped, some 5. 3 is one right run in 700 even if batching
-# changes half of the labels.
+# Standard deviations of `shortfall`. Measured in runs of 280 pictures: -3 to 0.4 if batching
+# changes 30 % of labels, 5 to 7.5 if all are swapped. If it changes half, 3 is one run in 700.
 DOUBTS_AT = 2.0
 UNLIKE_STOPS_AT = 3.0
 BY_CHANCE = 1e-4  # maximum probability that answers are the neighbours' by chance, to stop
@@ -178,40 +178,54 @@ def _judge_variant(answered: Sequence[Probe], verdict: Verdict) -> None:
     asked = [probe for probe in answered if probe.alone is not None]
     unlike = [probe for probe in asked if not probe.same]
     verdict.unlike += unlike
-    _judge_texts(answered, asked, verdict)
-    swapped = {probe for probe, _ in verdict.swapped}
+    by_text: dict[str, list[Probe]] = defaultdict(list)
+    for probe in unlike:
+        if is_strange(probe, answered):
+            by_text[probe.crowd or ""].append(probe)
+    closed = _is_closed(asked, answered)
+    for text, wrong in by_text.items():
+        owners = [p for p in asked if p.alone is not None and p.alone.is_said(text)]
+        if not closed:
+            verdict.swapped += _of_others(wrong, owners, text)
+        common = sum(p.crowd == text for p in answered) >= max(
+            SHARED_STOPS_AT, SHARED_FROM * len(answered)
+        )
+        if not owners and common and len({p.alone for p in wrong}) >= SHARED_STOPS_AT:
+            verdict.shared += wrong
     line = sorted(answered, key=lambda probe: probe.order)
     for step in (-1, 1):
-        pairs = _of_neighbours(line, step)
-        verdict.swapped += [pair for pair in pairs if pair[0] not in swapped]
+        known = {probe for probe, _ in verdict.swapped}
+        verdict.swapped += [pair for pair in _of_neighbours(line, step) if pair[0] not in known]
     missing = shortfall([_comparable(p) for p in asked], [_text(p) for p in asked])
     verdict.shortfall = max(verdict.shortfall, missing)
     if missing >= DOUBTS_AT:
         verdict.doubtful += unlike
 
 
-def _judge_texts(answered: Sequence[Probe], asked: Sequence[Probe], verdict: Verdict) -> None:
-    """Judges each caption by its text, except common ones."""
-    by_text: dict[str, list[Probe]] = defaultdict(list)
+def _is_closed(asked: Sequence[Probe], answered: Sequence[Probe]) -> bool:
+    """Whether most answers alone are also those of at least two different pictures.
+
+    Swaps can't do that: where two pictures get the text of a third one, two texts are lost.
+    """
+    common = 0
     for probe in asked:
-        if not probe.same and is_strange(probe, answered):
-            by_text[probe.crowd or ""].append(probe)
-    for text, wrong in by_text.items():
-        owners = [p for p in asked if p.alone is not None and p.alone.is_said(text)]
-        right = sum(p.crowd == text for p in owners)
-        if right > max(1, len(wrong)):
-            continue
-        for probe in wrong:
-            others = [o for o in owners if o is not probe and looks_different(o, probe)]
-            if others:
-                verdict.swapped.append(
-                    (probe, min(others, key=lambda o: abs(o.order - probe.order)))
-                )
-        common = sum(p.crowd == text for p in answered) >= max(
-            SHARED_STOPS_AT, SHARED_FROM * len(answered)
-        )
-        if not owners and common and len({p.alone for p in wrong}) >= SHARED_STOPS_AT:
-            verdict.shared += wrong
+        same = [p for p in answered if p is not probe and _text(p) == _text(probe)]
+        common += sum(looks_different(p, probe) for p in same) > 1
+    return common > len(asked) / 2
+
+
+def _of_others(
+    wrong: Sequence[Probe], owners: Sequence[Probe], text: str
+) -> list[tuple[Probe, Probe]]:
+    """Returns pictures with a text that is another one's, unless it is rightly that of many."""
+    if sum(p.crowd == text for p in owners) > max(1, len(wrong)):
+        return []
+    pairs = []
+    for probe in wrong:
+        others = [o for o in owners if o is not probe and looks_different(o, probe)]
+        if others:
+            pairs.append((probe, min(others, key=lambda o: abs(o.order - probe.order))))
+    return pairs
 
 
 def _of_neighbours(line: Sequence[Probe], step: int) -> list[tuple[Probe, Probe]]:

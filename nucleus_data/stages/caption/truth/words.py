@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from nucleus_data.stages.caption.truth.verdict import STOPS_AT, Verdict
+from nucleus_data.stages.caption.truth.verdict import SHARED_STOPS_AT, STOPS_AT, Verdict
 
 TOLD = 60  # maximum characters of a text in a message
 
@@ -59,7 +59,7 @@ def stopped(engine: str, verdict: Verdict) -> str:
             f" {len(verdict.described)} just like grey ones: it does not see them"
             + ("" if always else " at times")
         )
-    elif verdict.swapped:
+    elif len(verdict.swapped) >= STOPS_AT:
         probe, other = verdict.swapped[0]
         assert probe.alone is not None
         finding = (
@@ -67,7 +67,7 @@ def stopped(engine: str, verdict: Verdict) -> str:
             f" {probe.id} has that of {other.id} ({_short(probe.crowd)}); captioned alone, it gets"
             f" {_short(probe.alone.text)}"
         )
-    elif verdict.shared:
+    elif len(verdict.shared) >= SHARED_STOPS_AT:
         probe = verdict.shared[0]
         finding = (
             f"{len(verdict.shared)} different pictures have the caption {_short(probe.crowd)},"
