@@ -45,7 +45,7 @@ def shortfall(crowd: Sequence[str], alone: Sequence[str]) -> float:
 
 def at_least(chances: Sequence[float], count: int) -> float:
     """Returns the Poisson binomial probability that at least `count` events happen."""
-    distribution = np.ones(1)
+    distribution: NDArray[np.floating] = np.ones(1)
     for chance in chances:
         distribution = np.convolve(distribution, (1 - chance, chance))
     return float(distribution[count:].sum())

@@ -235,25 +235,31 @@ def _of_neighbours(line: Sequence[Probe], step: int) -> list[tuple[Probe, Probe]
         line: A variant's captions, in order.
         step: -1 for the picture before, 1 for the one after.
     """
-    chances, found = [], []
+    beside = [pair[::step] for pair in pairwise(line)]
+    pairs = [
+        (probe, other)
+        for probe, other in beside
+        if probe.alone is not None and not probe.same and other.alone is not None
+        if looks_different(other, probe)
+    ]
+    if sum(_has_text_of(probe, other) for probe, other in pairs) < STOPS_AT:
+        return []  # before the slow part
+    pairs = [pair for pair in pairs if is_strange(pair[0], line, ties=0.5)]
+    found = [(probe, other) for probe, other in pairs if _has_text_of(probe, other)]
     texts = [_text(probe) for probe in line]
-    beside = [pair[::step] for pair in pairwise(texts)]
-    for at, probe in enumerate(line):
-        other = line[at + step] if 0 <= at + step < len(line) else None
-        if other is None or other.alone is None or probe.alone is None or probe.same:
-            continue
-        if looks_different(other, probe) and is_strange(probe, line, ties=0.5):
-            # Neighbours may resemble each other: what else is beside pictures of this answer?
-            usual = [text for own, text in beside if own == texts[at]]
-            chances.append(
-                max(
-                    (texts.count(probe.crowd or "") + 1) / (len(texts) + 1),
-                    usual.count(probe.crowd or "") / max(len(usual), 1),
-                )
-            )
-            if other.alone.is_said(probe.crowd or ""):
-                found.append((probe, other))
+    chances = []
+    for probe, _ in pairs:
+        said = probe.crowd or ""
+        # Neighbours may resemble each other: what else is beside pictures of this answer?
+        usual = [_text(other) for own, other in beside if _text(own) == _text(probe)]
+        chances.append(
+            max((texts.count(said) + 1) / (len(texts) + 1), usual.count(said) / len(usual))
+        )
     return found if at_least(chances, len(found)) < BY_CHANCE else []
+
+
+def _has_text_of(probe: Probe, other: Probe) -> bool:
+    return other.alone is not None and other.alone.is_said(probe.crowd or "")
 
 
 def is_strange(probe: Probe, answered: Sequence[Probe], ties: float = 0) -> bool:
