@@ -6,8 +6,9 @@
 
 Correct engines give the same answer for the same picture, except for noise due to other requests:
 the world's captions in four lengths; one of five labels; "no watermark" for nearly all pictures; a
-refusal for one in eight. The pictures are of distinct scenes, or near-equal. Faulty engines show
-the model another picture. The output is Markdown; `scripts/truth` defines the engines.
+refusal for one in eight. Noise replaces a label, or "no watermark", by another answer. The pictures
+are of distinct scenes, or near-equal. Faulty engines show the model another picture. The output is
+Markdown; `scripts/truth` defines the engines.
 """
 
 import argparse
@@ -37,10 +38,10 @@ NOISES = (0.0, 0.02, 0.05, 0.1, 0.3)
 VARIANTS = ("tags", "very_short", "short", "long")
 SHARES: dict[FaultName, tuple[float, ...]] = {
     "swap": (0.05, 0.2, 1.0),
-    "off_by_one": (1.0,),
+    "off_by_one": (1.0, 0.3),
     "stale": (0.05, 1.0),
     "same_size": (1.0,),
-    "blind": (1.0,),
+    "blind": (1.0, 0.8, 0.5, 0.2),
     "blind_in_crowd": (0.1, 1.0),
 }
 SAID = {
@@ -48,7 +49,7 @@ SAID = {
     "off_by_one": "the picture of the request before, but for the first of a batch",
     "stale": "the picture before, out of a cache",
     "same_size": "the first picture of its size, out of a cache",
-    "blind": "no picture, ever",
+    "blind": "no picture, whether others are in flight or not",
     "blind_in_crowd": "no picture, where others are in flight",
 }
 WRONG_SEED = 50_000
@@ -61,14 +62,22 @@ class Line:
     what: str
     outcomes: tuple[Outcome, ...]
 
+    @property
+    def stopped(self) -> int:
+        """Runs that were stopped."""
+        return sum(bool(outcome.stopped) for outcome in self.outcomes)
+
+    @property
+    def warned(self) -> int:
+        """Runs that went on with a warning."""
+        return sum(not outcome.stopped and outcome.warned for outcome in self.outcomes)
+
     def text(self) -> str:
-        """Returns a line of the table."""
-        runs = len(self.outcomes)
-        stopped = sum(bool(outcome.stopped) for outcome in self.outcomes)
-        warned = sum(not outcome.stopped and outcome.warned for outcome in self.outcomes)
+        """Returns a line of the table of right engines."""
         probes = sum(outcome.counts.get("truth_probes", 0) for outcome in self.outcomes)
         same = sum(outcome.counts.get("truth_same", 0) for outcome in self.outcomes)
-        return f"| {self.what} | {runs} | {stopped} | {warned} | {same / max(probes, 1):.1%} |"
+        share = f"{same / max(probes, 1):.1%}"
+        return f"| {self.what} | {len(self.outcomes)} | {self.stopped} | {self.warned} | {share} |"
 
 
 def right_runs(runs: int) -> Iterator[Line]:
@@ -85,17 +94,21 @@ def right_runs(runs: int) -> Iterator[Line]:
         yield Line(f"right: {name}", tuple(outcomes))
 
 
-def wrong_runs(runs: int, count: int) -> Iterator[Line]:
-    """Runs faulty engines: each fault, on the world's captions with a little noise."""
+def wrong_runs(runs: int, count: int) -> Iterator[str]:
+    """Runs faulty engines, with a little noise; returns a line of each fault, a column a model."""
     for fault in get_args(FaultName):
         for share in SHARES[fault]:
-            outcomes = []
-            for number in range(runs):
-                pictures = draw_pictures(WRONG_SEED + number, count)
-                engine = Pretended(pictures, noise=0.05, seed=number)
-                broken = Broken(engine, fault, share, number)
-                outcomes.append(run_probes(broken, pictures, VARIANTS[1 + number % 3]))
-            yield Line(f"{SAID[fault]}: {share:.0%} of requests", tuple(outcomes))
+            cells = []
+            for model in MODELS.values():
+                outcomes = []
+                for number in range(runs):
+                    pictures = draw_pictures(WRONG_SEED + number, count)
+                    engine = Pretended(pictures, model, noise=0.05, seed=number)
+                    broken = Broken(engine, fault, share, number)
+                    outcomes.append(run_probes(broken, pictures, VARIANTS[1 + number % 3]))
+                line = Line("", tuple(outcomes))
+                cells.append(f"{line.stopped} + {line.warned}")
+            yield f"| {SAID[fault]}: {share:.0%} | {' | '.join(cells)} |"
 
 
 def nano_runs(runs: int) -> Iterator[Line]:
@@ -129,14 +142,19 @@ def main() -> None:
     args = command.parse_args()
     part = 5 if args.quick else 1
     start = time.perf_counter()
-    print("| engine | runs | stopped | warned | probes that said the same alone |")
-    print("|---|---|---|---|---|")
+    head = "| engine | runs | stopped | warned | probes that said the same alone |\n"
+    head += "|---|---|---|---|---|"
+    print(head)
     for line in right_runs(args.right // part):
         print(line.text(), flush=True)
-    for line in wrong_runs(args.wrong // part, PICTURES):
-        print(line.text(), flush=True)
-    for line in nano_runs(args.nano) if args.nano else ():
-        print(line.text(), flush=True)
+    print(f"\nOf {args.wrong // part} runs: stopped + warned\n")
+    print(f"| faulty requests get | {' | '.join(MODELS)} |\n|---|{'---|' * len(MODELS)}")
+    for text in wrong_runs(args.wrong // part, PICTURES):
+        print(text, flush=True)
+    if args.nano:
+        print(f"\n{head}")
+        for line in nano_runs(args.nano):
+            print(line.text(), flush=True)
     print(f"\n{PICTURES} pictures a run; {time.perf_counter() - start:.0f} s")
 
 

@@ -21,6 +21,7 @@ from nucleus_data.world.words import captions
 SIZES = ((96, 64), (64, 96), (80, 80), (112, 64))
 LABELS = ("cat", "dog", "bird", "fish", "tree")
 REFUSAL = "I'm sorry, but I can't help with describing this image."
+MARK = "There is a watermark at the bottom of this image."
 NO_MARK = "No watermark is visible in this image."
 Model = Callable[[int, int | None, str], str]
 FaultName = Literal["swap", "off_by_one", "stale", "same_size", "blind", "blind_in_crowd"]
@@ -82,7 +83,7 @@ def watermark_model(seed: int, index: int | None, question: str) -> str:
     if question == PROMPTS["medium"]:
         return world_model(seed, index, question)
     marked = index is not None and _chance(seed, index, "mark").random() < 0.03
-    return "There is a watermark at the bottom of this image." if marked else NO_MARK
+    return MARK if marked else NO_MARK
 
 
 def refusing_model(seed: int, index: int | None, question: str) -> str:
@@ -194,8 +195,8 @@ class Broken:
 
     def _shown(self, picture: Pixels, *, fresh: bool) -> Pixels:
         cached = self._fault in ("stale", "same_size")
-        if self._fault == "blind":
-            return np.full_like(picture, 128)
+        if self._fault == "blind":  # whether others are in flight or not
+            return np.full_like(picture, 128) if self._random.random() < self._share else picture
         spared = fresh if cached else not self._engine.pending()
         if spared or not self._running or self._random.random() >= self._share:
             return picture
@@ -236,6 +237,8 @@ def noisy(text: str, chance: random.Random) -> str:
     if len(words) == 1:
         return chance.choice(LABELS)
     kind = chance.random()
+    if text in (MARK, NO_MARK) and kind < 0.5:
+        return chance.choice((MARK, NO_MARK))
     if kind < 0.02:
         return REFUSAL
     at = chance.randrange(1, len(words))

@@ -9,6 +9,7 @@ from nucleus_data.engines.captioner import Engine, Pixels
 from nucleus_data.errors import StoppedError
 from nucleus_data.stage import Row
 from nucleus_data.stages.caption.truth.probes import Probes
+from nucleus_data.stages.caption.truth.words import told
 from scripts.truth.engines import IN_FLIGHT, Pictures, ask_of
 
 
@@ -26,8 +27,8 @@ class Outcome:
 
     @property
     def warned(self) -> bool:
-        """Whether a swap was seen that is too few to stop."""
-        return self.counts.get("truth_swapped", 0) > 0
+        """Whether the run's line warns of something."""
+        return "WARNING" in told(self.counts)
 
 
 def run_probes(

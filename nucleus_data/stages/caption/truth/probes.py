@@ -30,15 +30,8 @@ from nucleus_data.pixels import PixelError, open_picture
 from nucleus_data.stage import Row
 from nucleus_data.stages.caption.prompts import PROMPTS
 from nucleus_data.stages.caption.truth.asking import TOKENS, said_alone, thumbnail
-from nucleus_data.stages.caption.truth.verdict import (
-    Probe,
-    Verdict,
-    dissimilar,
-    judge,
-    looks_different,
-    neighbours,
-    suspects,
-)
+from nucleus_data.stages.caption.truth.choosing import dissimilar, neighbours, suspects
+from nucleus_data.stages.caption.truth.verdict import Probe, Verdict, judge, looks_different
 from nucleus_data.stages.caption.truth.words import stopped
 
 FEWEST = 8  # minimum number of pictures for any test
@@ -49,7 +42,7 @@ ROUND_S = 60.0  # maximum duration of a round of tests, as all other work waits 
 HOLD_S = 60.0  # maximum time to hold captions back before the first test
 GREYS_A_PROBE = 4  # one grey picture for so many probes, at least two
 GREY = 128
-BLIND_PAIRS = 4
+DESCRIBED = 8  # maximum number of pictures that are described, and of grey ones
 
 
 @dataclass(eq=False)
@@ -173,14 +166,15 @@ class Probes:
         self._ask_each(engine, neighbours(ready, judge(ready), self._most // 2), until)
         self._ask_grey(engine, until)
         verdict = judge(ready)
-        blind = verdict.maybe_blind and self._is_blind(engine, verdict.like_grey)
+        if verdict.maybe_blind:
+            self._describe(engine, verdict.greys[:DESCRIBED])
         self._judged_at = len(ready)
         self._count(verdict)
         if self._full:
             self._close()
-        if verdict.mixed_up or blind:
+        if verdict.mixed_up or verdict.blind:
             named = f"{engine.name} {engine.version}" + (f" with {model}" if model else "")
-            raise StoppedError(stopped(named, verdict, blind=blind))
+            raise StoppedError(stopped(named, verdict))
 
     def counts(self) -> Mapping[str, int]:
         """Returns the counts of tests since the last call, for the run's counts."""
@@ -234,28 +228,25 @@ class Probes:
                 probe.grey = said_alone(engine, held.ask, grey, "grey")
                 self._greys.append(probe)
 
-    def _is_blind(self, engine: Engine, probes: Iterable[Probe]) -> bool:
-        """Whether the model describes pictures just like grey ones.
+    def _describe(self, engine: Engine, probes: Iterable[Probe]) -> None:
+        """Asks for descriptions of pictures, twice, and of grey ones.
 
-        Asking for descriptions is necessary, since a question such as "Is there a watermark?" may
-        rightly have the same answer for both.
+        A question such as "Is there a watermark?" may rightly have the same answer for both.
         """
-        same = []
-        for probe in list(probes)[:BLIND_PAIRS]:
+        for probe in probes:
             held = self._by_key[probe.key]
+            picture = self._picture(held)
+            if picture is None or probe.faded is not None:
+                continue
             own = replace(
                 held.ask, question=PROMPTS["medium"], schema=None, sampling=Sampling(TOKENS)
             )
-            picture = self._picture(held)
-            if picture is None:
-                continue
-            answers = [
+            grey, *answers = [
                 said_alone(engine, own, pixels, f"described{number}")
-                for number, pixels in enumerate((picture, np.full_like(picture, GREY)))
+                for number, pixels in enumerate((np.full_like(picture, GREY), picture, picture))
             ]
-            if None not in answers:
-                same.append(answers[0] == answers[1])
-        return len(same) > 1 and all(same)
+            if grey is not None and None not in answers:
+                probe.faded = answers.count(grey)
 
     def _picture(self, held: _Held) -> Pixels | None:
         try:
@@ -270,8 +261,10 @@ class Probes:
             "truth_probes": len(probes_asked),
             "truth_same": sum(probe.same for probe in probes_asked),
             "truth_swapped": len(verdict.swapped) + len(verdict.shared),
+            "truth_doubtful": len(verdict.doubtful),
             "truth_grey": sum(probe.grey is not None for probe in self._greys),
             "truth_like_grey": len(verdict.like_grey),
+            "truth_blind": len(verdict.unexplained),
         }
         last, self._counted = self._counted, now
         self._found.add(**{name: count - last.get(name, 0) for name, count in now.items()})

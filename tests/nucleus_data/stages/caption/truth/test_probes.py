@@ -8,10 +8,10 @@ import pytest
 from nucleus_data.engines.captioner import Ask, Generated, Sampling
 from nucleus_data.stages.caption.prompts import PROMPTS
 from nucleus_data.stages.caption.truth.asking import TOKENS, thumbnail
+from nucleus_data.stages.caption.truth.choosing import dissimilar
 from nucleus_data.stages.caption.truth.probes import FEWEST, Probes
-from nucleus_data.stages.caption.truth.verdict import dissimilar
 from nucleus_data.stages.caption.truth.words import told
-from scripts.truth.engines import MODELS, Broken, Pretended, ask_of, draw_pictures
+from scripts.truth.engines import MODELS, REFUSAL, Broken, Pretended, ask_of, draw_pictures
 from scripts.truth.running import decoding, row_of, run_probes
 from tests.support.quick import quick
 
@@ -76,7 +76,73 @@ def test_a_question_with_one_answer_for_nearly_all_pictures_is_not_taken_for_a_b
     shown = pictures(3, COUNT)
     found = run_probes(Pretended(shown, MODELS["watermark"]), shown, "short")
     assert found.counts["truth_like_grey"] > 2
+    assert found.counts["truth_blind"] == 0
+    assert (found.stopped, found.warned) == ("", False)
+
+
+@pytest.mark.parametrize("fault", quick(["swap", "off_by_one", "stale", "same_size"], 1))
+def test_labels_of_other_pictures_stop_a_run_though_many_pictures_rightly_share_them(fault):
+    shown = pictures(4, COUNT)
+    found = run_probes(Broken(Pretended(shown, MODELS["labels"], 0.05), fault), shown, "short")
+    assert "hardly more than those for other pictures" in found.stopped or (
+        "have the caption of another one" in found.stopped
+    )
+
+
+def test_some_labels_of_the_picture_before_stop_a_run():
+    """Half of the labels still agree, but those that do not are always the neighbour's."""
+    shown = pictures(4, 280)
+    found = run_probes(Broken(Pretended(shown, MODELS["labels"]), "stale", 0.5), shown, "short")
+    assert "have the caption of another one" in found.stopped
+
+
+def test_two_thirds_of_labels_swapped_are_warned_of_at_least():
+    shown = pictures(6, 280)
+    found = run_probes(Broken(Pretended(shown, MODELS["labels"]), "swap", 0.67), shown, "short")
+    assert found.stopped or found.counts["truth_doubtful"] > 10
+    assert found.warned
+
+
+@pytest.mark.parametrize("model", quick(["labels", "watermark"], 2))
+@pytest.mark.parametrize("seed", quick(range(6), 2))
+def test_answers_of_few_kinds_may_differ_in_a_third_of_pictures(model, seed):
+    shown = pictures(seed, COUNT)
+    found = run_probes(Pretended(shown, MODELS[model], 0.3, seed), shown, "short")
+    assert (found.stopped, found.warned) == ("", False)
+
+
+@pytest.mark.slow
+def test_long_captions_that_all_differ_a_little_are_right():
+    shown = pictures(3, COUNT)
+    found = run_probes(Pretended(shown, noise=1.0), shown, "long")
+    assert (found.stopped, found.warned) == ("", False)
+    assert found.counts["truth_same"] < 16
+
+
+@pytest.mark.parametrize("share", quick([0.8, 0.5, 0.95], 1))
+@pytest.mark.parametrize("seed", quick(range(5), 2))
+def test_a_model_that_is_blind_at_random_is_noticed(share, seed):
+    shown = pictures(4, COUNT)
+    found = run_probes(Broken(Pretended(shown), "blind", share, seed), shown, "short")
+    assert found.stopped or found.warned
+
+
+def test_a_model_that_is_blind_at_times_is_stopped_with_how_often():
+    shown = pictures(4, COUNT)
+    found = run_probes(Broken(Pretended(shown), "blind", 0.8, 1), shown, "short")
+    assert "just like grey ones: it does not see them at times" in found.stopped
+
+
+def test_a_model_that_refuses_grey_pictures_and_some_others_is_not_stopped_but_warned_of():
+    def refusing(seed, index, question):
+        refuses = index is None or index % 3 == 0
+        return REFUSAL if refuses else MODELS["world"](seed, index, question)
+
+    shown = pictures(3, COUNT)
+    found = run_probes(Pretended(shown, refusing, 0.1), shown, "short")
     assert not found.stopped
+    assert found.counts["truth_blind"] > 1
+    assert found.warned
 
 
 def test_probes_are_asked_alone_and_fresh_and_short_and_of_the_same_question():
@@ -244,6 +310,25 @@ def test_the_outcome_is_a_line_for_people():
     assert told({}) == ""
     said = told({"truth_probes": 32, "truth_same": 31, "truth_grey": 8, "truth_swapped": 1})
     assert "32 pictures captioned again, alone: 31 with the same result (97%)" in said
-    assert "batching changes floating-point sums" in said
+    assert "near ties" in said
     assert "WARNING: 1 captions belong to another picture" in said
     assert "8 shown grey instead: 0 with the same result" in said
+
+
+def test_the_line_names_no_cause_that_it_does_not_know():
+    assert "near ties" not in told({"truth_probes": 32, "truth_same": 32})
+    few = told({"truth_probes": 32, "truth_same": 7})
+    assert "near ties" not in few
+    assert "WARNING" not in few
+    assert "caption.engine=transformers" in few
+    doubtful = told({"truth_probes": 32, "truth_same": 7, "truth_doubtful": 25})
+    assert "near ties" not in doubtful
+    assert "WARNING: by chance" in doubtful
+
+
+def test_the_line_warns_of_answers_for_grey_pictures_unless_the_question_explains_them():
+    counts = {"truth_probes": 32, "truth_same": 32, "truth_grey": 8, "truth_like_grey": 7}
+    harmless = told(counts)
+    assert "WARNING" not in harmless
+    assert "they are described differently" in harmless
+    assert "WARNING: the model may not have seen 7 pictures" in told(counts | {"truth_blind": 7})
