@@ -13,11 +13,13 @@ from typing import ClassVar
 from pydantic import Field
 
 from nucleus_data.stages.caption.checks.check import Check, Said
+from nucleus_data.stages.caption.checks.empty import tells
 from nucleus_data.stages.caption.checks.text import shortened
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _NEITHER = re.compile(r"[\W_]")  # neither a letter nor a digit
 _ALPHANUMERIC = (string.ascii_letters + string.digits).encode()
+MARKS_FROM = 3  # characters that are all marks; shorter texts are the check `empty`'s
 SHORTEST = 20  # minimum number of characters for the tests by `share`
 # Dot leaders, ruled lines and long numbers are legitimate, so their runs may be longer.
 LEADERS = ".-_=*~\u2026\u2013\u2014"
@@ -72,6 +74,8 @@ class Degenerate(Check):
                 patient = character in LEADERS or character.isdigit()
                 if length >= self.run * (PATIENCE if patient else 1):
                     return f"it has {character!r} {length} times in a row"
+        if MARKS_FROM <= len(seen) < SHORTEST and not any(map(tells, seen)):
+            return f"it has no letter, digit or symbol: {shortened(text)!r}"
         if len(seen) >= SHORTEST:
             folded = seen.casefold()
             characters = set(folded)

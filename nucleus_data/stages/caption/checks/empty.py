@@ -44,7 +44,7 @@ class Empty(Check):
         text = said.text.strip()
         if not visible(text):
             return f"the model ended after {said.tokens} tokens with {said.text[:40]!r}"
-        short = len(text) < 4 and not any(map(_tells, text))
+        short = len(text) < 4 and not any(map(tells, text))
         if (
             short
             or text == "null"
@@ -58,6 +58,6 @@ class Empty(Check):
         return None
 
 
-def _tells(char: str) -> bool:
+def tells(char: str) -> bool:
     """Whether a character is no space, no punctuation and no ASCII symbol; an emoji may tell."""
     return char.isalnum() if char.isascii() else unicodedata.category(char)[0] not in "PZ"

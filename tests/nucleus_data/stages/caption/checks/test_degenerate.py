@@ -8,6 +8,9 @@ from nucleus_data.stages.caption.checks.degenerate import Degenerate
     "text",
     [
         "!" * 40,
+        "!!!!",
+        "-----",
+        "* * *",
         "A red ring is in!!!!!!!!!!!!!!!!!!!!",
         "." * 96,
         "The background is blue................",
