@@ -116,11 +116,10 @@ def found_in(planned: Planned, out: Path, tables: Tables, pilot: int | None) -> 
         for name in ("samples", "image_tokens")
     )
     lost = {arm: unread(of) for arm, of in folders.items()}
-    claim = Claim.RECIPES if settings.claim == "recipes" else Claim.SETS
     verdict = judge(
         values["a"],
         values["b"],
-        claim,
+        Claim[settings.claim.upper()],
         pairs=pairs,
         pilot=pilot,
         image_tokens=(sum(tokens["a"]), sum(tokens["b"])),

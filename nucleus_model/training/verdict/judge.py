@@ -46,7 +46,10 @@ class Claim(StrEnum):
     """What a comparison is about."""
 
     SETS = "these two sets, on these held-out pictures"
-    RECIPES = "these recipes"
+    RECIPES = (
+        "these recipes, on random parts of this corpus (not on other corpora), on these held-out "
+        "pictures"
+    )
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,8 @@ def test_the_sentence_and_what_differs_are_shown_and_nothing_is_interpreted():
             )
         ],
     )
-    assert '<h1 class="sentence">B is better</h1>' in page
+    head = '<h1 class="sentence">B is better</h1>\n  <p class="lead">About these.</p>'
+    assert head in page
     assert "unbounded" in page
     assert "seeds are not paired; &lt;script&gt;" in page
     assert "preset debug, text encoder all-MiniLM-L6-v2<" in page

@@ -33,6 +33,7 @@ def test_a_stranger_reads_the_sentence_first_and_then_what_it_stands_on(tmp_path
     }
     text = list(lines(content, tmp_path))
     assert text[0] == found.sentence
+    assert text.pop(1) == "about these two sets, on these held-out pictures"
     assert " ".join(text[1].split()) == "measure A B B minus A (95 % of all six) p B is"
     assert [line[2:14].rstrip() for line in text[2:8]] == [n.replace("_", " ") for n in NAMES]
     assert all(line.endswith(("equal", "not told apart")) for line in text[2:8])
