@@ -104,6 +104,13 @@ def test_the_sentence_and_what_differs_are_shown_and_nothing_is_interpreted():
     assert page.index("A, seed 0") < page.index("B, seed 0")
 
 
+def test_the_interval_for_other_pictures_is_shown_if_there_is_one():
+    words = "For other pictures of the same kind"
+    assert words not in render_verdict(content(), {})
+    page = render_verdict(content(new_pictures={"mean": -0.1, "low": -0.25, "high": 0.05}), {})
+    assert f"{words} (seeds and pictures both drawn): loss -0.1000, -0.2500 to +0.0500." in page
+
+
 def test_equal_is_not_what_is_not_told_apart():
     assert called(finding("loss", 0, 0.0)) == "not told apart"
     assert called(finding("loss", 0, 0.0, equal=True)) == "equal"
