@@ -60,6 +60,7 @@ def test_a_verdict_of_two_recipes_refuses_the_training_s_keys_too():
 def test_a_side_that_is_worse_in_any_way_has_an_exit_code(word, code, tmp_path, capsys):
     content = {
         "sentence": "B is worse",
+        "claim": "these two sets",
         "word": word,
         "findings": [],
         "reference": {"note": ""},
