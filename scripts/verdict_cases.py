@@ -119,11 +119,9 @@ def summary(case: Case, content: Mapping[str, Any]) -> dict[str, Any]:
 
 def table(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """What cases found, as Markdown; what was told apart is bold."""
-    yield (
-        f"| case, dose | text encoder | pictures A, B, both | seeds | B is | {' | '.join(SHOWN)} "
-        "| processor |"
-    )
-    yield "|" + "---|" * (6 + len(SHOWN))
+    header = ("case, dose", "text encoder", "pictures A, B, both", "seeds", "B is", *SHOWN)
+    yield f"| {' | '.join(header)} |"
+    yield "|" + "---|" * len(header)
     for one in found:
         told = []
         for name in SHOWN:
@@ -134,10 +132,11 @@ def table(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
                 f"**{mean}**, {low} to {high}" if of["direction"] else f"{mean}, {low} to {high}"
             )
         pictures = ", ".join(map(str, (*one["pictures"].values(), one["shared"]["both"])))
-        spent = one["seconds"]["comparison_processor"]
+        # A dose of 1 is all of it, as short captions are.
+        dose = "" if one["dose"] == 1 else f", {one['dose']:.0%}"
         yield (
-            f"| `{one['case']}`, {one['dose']:.0%} | {one['text']} | {pictures} | {one['seeds']} | "
-            f"{one['word']} | {' | '.join(told)} | {'?' if spent is None else f'{spent:.0f} s'} |"
+            f"| `{one['case']}`{dose} | {one['text']} | {pictures} | {one['seeds']} | "
+            f"{one['word']} | {' | '.join(told)} |"
         )
 
 

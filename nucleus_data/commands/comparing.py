@@ -47,9 +47,10 @@ def comparison_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--claim",
                 type=click.Choice((SETS, RECIPES)),
-                help="What the verdict is about: these two sets, or the recipes that made them. "
-                "For recipes, each seed trains on another subset of the pictures, duplicates kept "
-                "together [default: sets; with --vary: recipes].",
+                help="What the verdict is about: these two sets, or the recipes that made them, "
+                "on this corpus. For recipes, each seed trains on another 80 % of the pictures, "
+                "duplicates kept together. These parts overlap, so it is no claim about other "
+                "corpora [default: sets; with --vary: recipes].",
             ),
             click.option(
                 "--seeds",

@@ -14,6 +14,7 @@ from nucleus_data.views.sides import Side, same
 from nucleus_data.views.verdict import PAGE, verdict
 from nucleus_model.settings.verdict import VerdictSettings
 from nucleus_model.training.verdict.compare import VERDICT, Progress
+from nucleus_model.training.verdict.judge import Claim
 from nucleus_model.training.verdict.loops import Loop, processes
 from nucleus_model.training.verdict.plan import Arm
 from nucleus_model.training.verdict.run import read_plan
@@ -93,6 +94,7 @@ def sweep(
         "as_it_is": {"set": a.folder.path, "edition": a.edition, "kept": a.kept},
         "preset": settings.preset,
         "claim": settings.claim,
+        "about": Claim[settings.claim.upper()].value,
         "sentence": _sentence(rows),
     }
     write_json(out / SWEEP, found)
@@ -154,7 +156,7 @@ def _sentence(rows: Sequence[dict[str, Any]]) -> str:
 
 def lines(content: dict[str, Any], out: Path) -> list[str]:
     """Returns lines about a sweep for a terminal."""
-    found = [content["sentence"]]
+    found = [content["sentence"], f"about {content['about']}"]
     for row in content["values"]:
         kept = "" if row["kept"] is None else f", {row['kept']:,} kept"
         what = f"  {', '.join(row['changes'])}{kept}: "

@@ -134,8 +134,9 @@ def foresee(
 
 
 def lines(content: Mapping[str, Any], out: Path) -> Iterator[str]:
-    """Yields lines for a terminal: the sentence, the six measures, the power, the page's path."""
+    """Yields lines for a terminal: sentence, claim, six measures, power, and the page's path."""
     yield content["sentence"]
+    yield f"about {content['claim']}"
     yield f"  {'measure':<12} {'A':>8} {'B':>8}   B minus A (95 % of all six)      p      B is"
     for finding in content["findings"]:
         interval = finding["interval"]

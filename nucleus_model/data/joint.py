@@ -4,9 +4,11 @@ Two runs with one seed are only a pair if they see the same pictures at the same
 differ, as after filtering, separate orders would diverge at the first step. So the union of both
 sets' pictures is put into the exact order of a set of all of them (`exact`), and a slot whose
 picture a set lacks is filled with another of its pictures from the same bucket. Both runs take the
-same number of steps and image tokens; how often each sees its own pictures follows from that.
+same number of steps and, if each set has pictures in all buckets of the other, of image tokens;
+how often each sees its own pictures follows from that.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -96,7 +98,7 @@ def joint_epoch(
     Returns:
         The set's epoch. The number of batches, and of samples in each, is the same for every set of
         this order. All samples of a batch are from the same bucket: that of the union's batch, or,
-        if the set has no picture in that bucket, another one.
+        if the set has no picture in that bucket, another one (of the same area if there is one).
     """
     buckets, of_slot = np.unique(order.sizes, axis=0, return_inverse=True)
     planned = exact_epoch(
@@ -117,7 +119,7 @@ def joint_epoch(
         bucket = tuple(order.sizes[planned.order[starts[number]]].tolist())
         if bucket not in fillers.orders:
             # The set has no pictures of this bucket, so the whole batch is filled from another.
-            bucket = fillers.other(number)
+            bucket = fillers.other(number, bucket)
         missing = part.start + np.flatnonzero(numbers[part] < 0)
         numbers[missing], turns[missing] = fillers.take(bucket, len(missing))
     return JointEpoch(numbers, turns, planned.ends)
@@ -143,11 +145,17 @@ class _Fillers:
         self.taken[bucket] += count
         return order[places % len(order)], 1 + places // len(order)
 
-    def other(self, number: int) -> tuple[int, ...]:
-        """Draws one of the set's buckets, with a probability proportional to its size."""
-        counts = np.cumsum([len(order) for order in self.orders.values()])
+    def other(self, number: int, lacking: tuple[int, ...]) -> tuple[int, ...]:
+        """Draws one of the set's buckets, with a probability proportional to its size.
+
+        Buckets with the area of the one that is lacking come first: their pictures have as many
+        image tokens.
+        """
+        alike = [bucket for bucket in self.orders if math.prod(bucket) == math.prod(lacking)]
+        buckets = alike or list(self.orders)
+        counts = np.cumsum([len(self.orders[bucket]) for bucket in buckets])
         point = keyed_unit(f"filler-bucket:{self.epoch}", self.seed, str(number)) * counts[-1]
-        return list(self.orders)[int(np.searchsorted(counts, point, side="right"))]
+        return buckets[int(np.searchsorted(counts, point, side="right"))]
 
 
 def _whole(ids: Bytes16) -> NDArray[np.bytes_]:

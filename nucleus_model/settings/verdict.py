@@ -37,8 +37,8 @@ class VerdictSettings(BaseModel):
     claim: Literal["sets", "recipes"] = Field(
         default="sets",
         description="What the verdict is about. sets: these two sets. recipes: the recipes that "
-        "made them; each replicate then trains on another draw of the pictures, by duplicate "
-        "cluster.",
+        "made them, on random parts of this corpus; each replicate then trains on another draw of "
+        "the pictures, by duplicate cluster. The draws overlap: not a claim about other corpora.",
     )
     replicates: int = Field(
         default=6,

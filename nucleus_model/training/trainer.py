@@ -183,7 +183,9 @@ class Trainer:
         """Takes a step. Returns its line of metrics; None if none of its images can be decoded."""
         plan = loaded.plan
         phase = self.phases[plan.cursor.phase]
-        total = int(self.world.sums(len(loaded.ids))[0])
+        height, width = (size // self.parts.preset.patch for size in loaded.latents_BCHW.shape[2:])
+        of_mine = len(loaded.ids)
+        total, tokens = map(int, self.world.sums(of_mine, of_mine * height * width))
         if not total:  # the sum is equal in all processes, so all of them skip this batch
             self.cursor = plan.after
             return None
@@ -204,7 +206,8 @@ class Trainer:
         line: dict[str, Any] = {"step": step, "epoch": plan.cursor.epoch}
         if len(self.phases) > 1:
             line["phase"] = plan.cursor.phase
-        line |= {"loss": result.loss, "lr": rate, "grad_norm": result.grad_norm, "samples": total}
+        line |= {"loss": result.loss, "lr": rate, "grad_norm": result.grad_norm}
+        line |= {"samples": total, "image_tokens": tokens}
         if result.z_loss is not None:
             line["z_loss"] = result.z_loss
         if result.skipped is not None:

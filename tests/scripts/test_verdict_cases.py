@@ -1,10 +1,26 @@
 """One case from pictures to sentence, at a small size."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from scripts.verdict_cases import main
+from scripts.verdict_cases import SHOWN, main, table
+
+DOCS = Path(__file__).parents[2] / "nucleus_data/docs/verdict.md"
+
+
+def test_the_table_is_that_of_the_docs():
+    measures = {
+        name: {"mean": 0.0002, "low": -0.0012, "high": 0.0016, "direction": 0} for name in SHOWN
+    }
+    one = {"case": "emoji-swapped", "dose": 0.3, "text": "all-MiniLM-L6-v2", "word": "worse"}
+    one |= {"pictures": {"a": 1364, "b": 1364}, "shared": {"both": 1364}, "seeds": 6}
+    header, rule, row = table([{**one, "measures": measures}])
+    docs = DOCS.read_text(encoding="utf-8")
+    assert f"\n{header}\n{rule}\n{row[: row.index('+0.0002') + 7]}" in docs
+    (short,) = list(table([{**one, "dose": 1.0, "measures": measures}]))[2:]
+    assert short.startswith("| `emoji-swapped` | all-")
 
 
 @pytest.mark.slow

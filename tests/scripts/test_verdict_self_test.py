@@ -68,10 +68,17 @@ def test_the_table_counts_alarms_of_the_verdict_and_of_the_control():
     lines[3] = line(chosen("aa")[3], "worse", ["loss"], ["loss"])
     lines[60:] = [{**one, "drawn": True} for one in lines[60:]]
     rows = table(lines).splitlines()
-    assert rows[2].startswith("| the verdict, 6 seeds each | 60 | 0 | 0 % (0 to 6) |")
+    start = "| the verdict, 6 seeds each | the other 60 | 0 | 0 % (0 to 6) | 0 |"
+    assert rows[2].startswith(start)
     assert rows[3].startswith("| the verdict, 6 seeds each, before ")
-    assert rows[3].endswith(" | 60 | 1 | 2 % (0 to 9) |")
-    assert rows[6].startswith("| a bootstrap over samples (must fail) | 120 | 120 | 100 % (97 to")
+    assert rows[3].endswith(" | the first 60 | 1 | 2 % (0 to 9) | 1 |")
+    # Seeds alone are counted on both halves: on the first the term was fitted.
+    assert [row.split(" | ")[:2] for row in rows[4:6]] == [
+        ["| seeds alone, again", "the first 60"],
+        ["| seeds alone, again", "the other 60"],
+    ]
+    start = "| a bootstrap over samples (must fail) | all 120 | 120 | 100 % (97 to"
+    assert rows[7].startswith(start)
     # What was judged with it did not help to fit it.
     assert len(fitting_halves(lines)) == 60
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -84,7 +85,7 @@ def are_pairs(planned: Planned) -> bool:
 
 
 def picture_tokens(planned: Planned, resolution: int) -> int:
-    """Returns the number of image tokens of one picture."""
+    """Returns the number of image tokens of a square picture; other buckets have others."""
     training = planned.settings.training(0)
     token = PRESETS[training.preset].patch * training.codec_factor
     return (resolution // token) ** 2
@@ -106,21 +107,22 @@ def found_in(planned: Planned, out: Path, tables: Tables, pilot: int | None) -> 
         arm: [RunSpec(str(out), arm, n).folder for n in range(len(of))]
         for arm, of in tables.items()
     }
-    steps = {arm: [read_steps(folder) for folder in of] for arm, of in folders.items()}
     parts = list(measured(planned))
+    square = picture_tokens(planned, parts[0].opened.resolution)
+    steps = {arm: [read_steps(folder, square) for folder in of] for arm, of in folders.items()}
     training = settings.training(0)
-    a_picture = picture_tokens(planned, parts[0].opened.resolution)
-    met = {arm: [sum(s["samples"] for s in lines) for lines, _ in of] for arm, of in steps.items()}
-    every = [samples for of in met.values() for samples in of]
+    met, tokens = (
+        {arm: [round(sum(s[name] for s in lines)) for lines, _ in of] for arm, of in steps.items()}
+        for name in ("samples", "image_tokens")
+    )
     lost = {arm: unread(of) for arm, of in folders.items()}
-    claim = Claim.RECIPES if settings.claim == "recipes" else Claim.SETS
     verdict = judge(
         values["a"],
         values["b"],
-        claim,
+        Claim[settings.claim.upper()],
         pairs=pairs,
         pilot=pilot,
-        image_tokens=round(sum(every)) * a_picture,
+        image_tokens=(sum(tokens["a"]), sum(tokens["b"])),
         chosen={"memorised": memory_variance(tables, planned.memory)},
         drawn=weights(stored(settings.preset)[0], shared(planned)),
         facts=stated(planned.copies, lost),
@@ -134,11 +136,11 @@ def found_in(planned: Planned, out: Path, tables: Tables, pilot: int | None) -> 
         "pairs": pairs,
         "shared": shared(planned),
         "arms": {
-            arm: _arm(planned, arm, sum(of) / len(of), a_picture, lost[arm])
+            arm: _arm(planned, arm, _mean(of), _mean(tokens[arm]), lost[arm])
             for arm, of in met.items()
         },
         "steps": training.steps,
-        "image_tokens": round(sum(every) / len(every)) * a_picture,
+        "image_tokens": round(_mean([*tokens["a"], *tokens["b"]])),
         "half_width": _half_width(settings, verdict.findings[0]),
         "power": _power(planned, verdict.findings[0], len(values["a"]["loss"]), own),
         "reference": _reference(planned, tables),
@@ -149,7 +151,7 @@ def found_in(planned: Planned, out: Path, tables: Tables, pilot: int | None) -> 
             {arm: {name: list(of) for name, of in by.items()} for arm, by in values.items()}
         ),
         **_described(planned, tables, parts, pairs=pairs),
-        **_went(steps, a_picture * training.batch_size, training.batch_size, pairs=pairs),
+        **_went(steps, training.batch_size, pairs=pairs),
         "objects": _rows(objects_right(folders, pairs=pairs)) if is_checked(parts) else [],
         "limits": list(LIMITS),
         "pictures_note": None if pairs else note(settings.preset),
@@ -190,12 +192,15 @@ def _described(
 
 def _went(
     steps: Mapping[str, Sequence[tuple[list[dict[str, float]], dict[str, dict[str, float]]]]],
-    tokens: int,
     pictures: int,
     *,
     pairs: bool,
 ) -> dict[str, Any]:
     """Describes the training: loss and gradient curves, values at fixed token counts, routers."""
+    runs = [[line["image_tokens"] for line in lines] for of in steps.values() for lines, _ in of]
+    least = min(map(len, runs))
+    by_step = np.mean([run[:least] for run in runs], axis=0).cumsum()
+    tokens = [round(float(count)) for count in by_step]
     values = {
         name: {
             arm: [[line[name] for line in lines] for lines, _ in of] for arm, of in steps.items()
@@ -215,6 +220,10 @@ def _went(
             )
         ),
     }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -253,7 +262,7 @@ def _half_width(settings: VerdictSettings, loss: Finding) -> dict[str, Any] | No
 
 
 def _arm(
-    planned: Planned, name: str, taken: float, tokens: int, lost: Mapping[str, str]
+    planned: Planned, name: str, taken: float, tokens: float, lost: Mapping[str, str]
 ) -> dict[str, Any]:
     """Describes an arm for the page.
 
@@ -261,7 +270,7 @@ def _arm(
         planned: The comparison.
         name: The arm.
         taken: Pictures that a run took, on average, repetitions included.
-        tokens: Image tokens of a picture.
+        tokens: Image tokens that a run took, on average.
         lost: Id -> reason of its pictures that could not be read.
     """
     arm = planned.arms[name]
@@ -273,7 +282,7 @@ def _arm(
         "pictures": pictures,
         "copies": asdict(planned.copies[name]),
         "unread": {"pictures": len(lost), "examples": dict(list(lost.items())[:EXAMPLES])},
-        "image_tokens": round(taken * tokens),
+        "image_tokens": round(tokens),
         "epochs": taken / (pictures * share),
     }
 

@@ -127,12 +127,12 @@ def changed_most(tables: Tables) -> tuple[list[PictureChange], list[PictureChang
     return gained, lost
 
 
-def curve(values: Mapping[str, Sequence[Sequence[float]]], tokens_a_step: int) -> Curve:
-    """Averages a quantity over stretches of training of equally many image tokens.
+def curve(values: Mapping[str, Sequence[Sequence[float]]], tokens: Sequence[int]) -> Curve:
+    """Averages a quantity over stretches of training of equally many steps.
 
     Args:
         values: Arm -> replicate -> one value per step.
-        tokens_a_step: Image tokens per step.
+        tokens: Image tokens seen up to each step, by an average run.
     """
     steps = min(len(of) for runs in values.values() for of in runs)
     ends = np.unique(np.linspace(0, steps, min(POINTS, steps) + 1).round().astype(int))[1:]
@@ -144,7 +144,7 @@ def curve(values: Mapping[str, Sequence[Sequence[float]]], tokens_a_step: int) -
         for arm, runs in values.items()
     }
     return Curve(
-        tuple(int(end) * tokens_a_step for end in ends),
+        tuple(tokens[int(end) - 1] for end in ends),
         {arm: tuple(table.mean(axis=0).tolist()) for arm, table in shaped.items()},
         {arm: tuple(table.min(axis=0).tolist()) for arm, table in shaped.items()},
         {arm: tuple(table.max(axis=0).tolist()) for arm, table in shaped.items()},

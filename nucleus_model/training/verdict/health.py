@@ -24,11 +24,14 @@ ROUTER: Mapping[str, tuple[str, Any]] = {
 }
 
 
-def read_steps(folder: Path) -> tuple[list[dict[str, float]], dict[str, dict[str, float]]]:
+def read_steps(
+    folder: Path, tokens: int
+) -> tuple[list[dict[str, float]], dict[str, dict[str, float]]]:
     """Reads a run's metrics.
 
     Args:
         folder: The run's folder.
+        tokens: Image tokens of a square picture, for runs of versions that did not count them.
 
     Returns:
         One dict per step, with non-finite values as NaN; and the last router statistics, by block
@@ -39,7 +42,8 @@ def read_steps(folder: Path) -> tuple[list[dict[str, float]], dict[str, dict[str
     for text in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
         line = json.loads(text)
         if "loss" in line:
-            wanted = ("loss", "grad_norm", "samples")
+            line.setdefault("image_tokens", tokens * line["samples"])
+            wanted = ("loss", "grad_norm", "samples", "image_tokens")
             steps.append({k: math.nan if line[k] is None else line[k] for k in wanted})
         router = line.get("router", router)
     return steps, router
@@ -47,16 +51,16 @@ def read_steps(folder: Path) -> tuple[list[dict[str, float]], dict[str, dict[str
 
 def at_tokens(
     values: Mapping[str, Sequence[Sequence[float]]],
-    tokens_a_step: int,
+    tokens: Sequence[int],
     pictures_a_step: int,
     *,
     pairs: bool,
 ) -> list[Row]:
-    """Compares a training quantity at fixed numbers of image tokens.
+    """Compares a training quantity at fixed steps, named by their number of image tokens.
 
     Args:
         values: Arm -> replicate -> one value per step.
-        tokens_a_step: Image tokens per step.
+        tokens: Image tokens seen up to each step, by an average run.
         pictures_a_step: Pictures per step.
         pairs: Whether replicates are paired.
 
@@ -73,7 +77,7 @@ def at_tokens(
             np.array([np.mean(run[start:end]) for run in values[arm]], np.float64)
             for arm in ("a", "b")
         )
-        name = f"{end * tokens_a_step:,} image tokens"
+        name = f"{tokens[end - 1]:,} image tokens"
         rows.append(row(name, (end - start) * pictures_a_step, a, b, pairs=pairs))
     return rows
 

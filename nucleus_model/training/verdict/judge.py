@@ -46,7 +46,10 @@ class Claim(StrEnum):
     """What a comparison is about."""
 
     SETS = "these two sets, on these held-out pictures"
-    RECIPES = "these recipes"
+    RECIPES = (
+        "these recipes, on random parts of this corpus (not on other corpora), on these held-out "
+        "pictures"
+    )
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def judge(
     *,
     pairs: bool = True,
     pilot: int | None = None,
-    image_tokens: int | None = None,
+    image_tokens: tuple[int, int] | None = None,
     chosen: Mapping[str, tuple[float, float]] | None = None,
     drawn: tuple[float, float] = (0.0, 0.0),
     facts: Sequence[str] = (),
@@ -94,7 +97,7 @@ def judge(
         pairs: Whether replicates with the same index are paired (same seed, mostly the same ids).
         pilot: Number of pilot replicates for Stein's rule; None if the number of replicates was
             fixed. With a pilot, every interval uses the pilot's deviation.
-        image_tokens: Image tokens of all runs together, for the sentence.
+        image_tokens: Image tokens of all runs of A, and of B, for the sentence.
         chosen: Measure -> (variance, degrees of freedom) due to the choice of evaluated pictures,
             for measures that compare two groups of pictures.
         drawn: Variances due to the choice of each set's own pictures, in units of one replicate's

@@ -128,8 +128,10 @@ class Planned:
     def order(self, replicate: int) -> JointOrder:
         """Returns the joint order of the pictures of both arms for a replicate.
 
-        For a claim about recipes, each replicate draws a subset of the clusters, so that the
-        variation of the data itself is part of the spread over replicates.
+        For a claim about recipes, each replicate draws a subset of the clusters. The subsets
+        overlap, so the spread over replicates has (1 - share) / share of the variance due to which
+        clusters the corpus has (a quarter at 0.8), and the interval divides it by their number. It
+        covers other draws from this corpus, not other corpora (scripts/bench_verdict_statistics).
         """
         rows = self.pictures.filter(pc.or_(self.pictures.column("a"), self.pictures.column("b")))
         share = self.settings.share if self.settings.claim == "recipes" else 1.0

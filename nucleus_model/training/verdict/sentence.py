@@ -38,7 +38,7 @@ def sentence(
     replicates: tuple[int, int],
     *,
     pairs: bool = True,
-    image_tokens: int | None = None,
+    image_tokens: tuple[int, int] | None = None,
     facts: Sequence[str] = (),
 ) -> str:
     """Returns the verdict in one line.
@@ -48,7 +48,7 @@ def sentence(
         findings: The results, in the order of `findings.MEASURES`.
         replicates: Number of replicates of each arm.
         pairs: Whether seeds are paired.
-        image_tokens: Image tokens of all runs together; None if unknown.
+        image_tokens: Image tokens of all runs of A, and of B; None if unknown.
         facts: Clauses about the sets (`facts.stated`); the line has them whatever the word is.
     """
     size = _size(replicates, pairs=pairs, image_tokens=image_tokens)
@@ -85,7 +85,7 @@ def sentence(
     return f"{HEADS[word]}: {', '.join(parts)}; {end}"
 
 
-def _size(replicates: tuple[int, int], *, pairs: bool, image_tokens: int | None) -> str:
+def _size(replicates: tuple[int, int], *, pairs: bool, image_tokens: tuple[int, int] | None) -> str:
     a, b = replicates
     # Runs with the same seed have nothing in common if the sets have other pictures.
     word = "seeds" if pairs else "unpaired seeds"
@@ -94,9 +94,17 @@ def _size(replicates: tuple[int, int], *, pairs: bool, image_tokens: int | None)
         seeds = f"only {seeds} ({FEW} are advised)"
     if image_tokens is None:
         return seeds
-    millions = image_tokens / 1e6
-    tokens = f"{millions:.1f} M" if millions >= 0.1 else f"{image_tokens:,}"
-    return f"{seeds}, {tokens} image tokens"
+    text = f"{seeds}, {_tokens(sum(image_tokens))} image tokens"
+    if image_tokens[0] == image_tokens[1]:
+        return text
+    # A set without a bucket of the other fills its slots from one with another token count.
+    words = [_tokens(count) for count in image_tokens]
+    in_a, in_b = words if words[0] != words[1] else (f"{count:,}" for count in image_tokens)
+    return f"{text} ({in_a} in A, {in_b} in B)"
+
+
+def _tokens(count: int) -> str:
+    return f"{count / 1e6:.1f} M" if count >= 1e5 else f"{count:,}"
 
 
 def _share(loss: Finding) -> str:

@@ -60,6 +60,7 @@ def test_a_verdict_of_two_recipes_refuses_the_training_s_keys_too():
 def test_a_side_that_is_worse_in_any_way_has_an_exit_code(word, code, tmp_path, capsys):
     content = {
         "sentence": "B is worse",
+        "claim": "these two sets",
         "word": word,
         "findings": [],
         "reference": {"note": ""},
@@ -104,7 +105,8 @@ def test_a_recipe_is_compared_with_itself_varied(corpus, tmp_path, here):
     said = nucleus("quick-train", *VARY, *DEBUG, "--out", out, *settings)
     assert str(out / "verdict.html") in said
     found = json.loads((out / "verdict.json").read_text())
-    assert found["claim"] == "these recipes"
+    assert "about these recipes, on random parts of this corpus (not on other corpora), on" in said
+    assert found["claim"].startswith("these recipes, on random parts of this corpus")
     assert found["arms"]["b"]["name"].startswith("select.rules.wide=width > 150 (nano/")
     assert found["shared"]["b_only"] == 0
     assert found["shared"]["a_only"] > 10

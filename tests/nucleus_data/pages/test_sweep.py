@@ -29,6 +29,7 @@ def content(*values, kept=100):
         "as_it_is": {"set": "sets/a/1", "edition": "2", "kept": kept},
         "preset": "debug",
         "claim": "recipes",
+        "about": "these recipes",
     }
 
 

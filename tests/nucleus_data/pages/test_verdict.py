@@ -89,7 +89,8 @@ def test_the_sentence_and_what_differs_are_shown_and_nothing_is_interpreted():
             )
         ],
     )
-    assert '<h1 class="sentence">B is better</h1>' in page
+    head = '<h1 class="sentence">B is better</h1>\n  <p class="lead">About these.</p>'
+    assert head in page
     assert "unbounded" in page
     assert "seeds are not paired; &lt;script&gt;" in page
     assert "preset debug, text encoder all-MiniLM-L6-v2<" in page
@@ -101,6 +102,13 @@ def test_the_sentence_and_what_differs_are_shown_and_nothing_is_interpreted():
     assert page.count("&lt;script&gt;alert(1)") >= 8
     assert "not shown</" not in page.replace("groups not shown</", "")
     assert page.index("A, seed 0") < page.index("B, seed 0")
+
+
+def test_the_interval_for_other_pictures_is_shown_if_there_is_one():
+    words = "For other pictures of the same kind"
+    assert words not in render_verdict(content(), {})
+    page = render_verdict(content(new_pictures={"mean": -0.1, "low": -0.25, "high": 0.05}), {})
+    assert f"{words} (seeds and pictures both drawn): loss -0.1000, -0.2500 to +0.0500." in page
 
 
 def test_equal_is_not_what_is_not_told_apart():

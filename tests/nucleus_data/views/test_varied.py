@@ -28,11 +28,12 @@ def test_values_are_counted_by_what_was_found():
 
 def test_what_was_trained_anew_is_told():
     rows = [row(1), row(2, runs="values/1"), row(3, kept=None), row(4, "same")]
-    said = lines({"sentence": "of 4", "values": rows}, Path("out"))
-    assert said[1] == "  select.rules.a=1, 5 kept: B is better"
-    assert said[3] == "  select.rules.a=3: B is better"
-    assert said[4] == "  select.rules.a=4, 5 kept: the same pictures and captions"
-    assert said[5].startswith("the recipe as it is was trained again for select.rules.a=3: comp")
-    assert said[6] == "out/sweep.html"
-    shared = lines({"sentence": "of 2", "values": rows[:2]}, Path("out"))
+    said = lines({"sentence": "of 4", "about": "these", "values": rows}, Path("out"))
+    assert said[1] == "about these"
+    assert said[2] == "  select.rules.a=1, 5 kept: B is better"
+    assert said[4] == "  select.rules.a=3: B is better"
+    assert said[5] == "  select.rules.a=4, 5 kept: the same pictures and captions"
+    assert said[6].startswith("the recipe as it is was trained again for select.rules.a=3: comp")
+    assert said[7] == "out/sweep.html"
+    shared = lines({"sentence": "of 2", "about": "these", "values": rows[:2]}, Path("out"))
     assert not any("anew" in line for line in shared)

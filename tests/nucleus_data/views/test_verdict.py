@@ -20,7 +20,7 @@ LOST = {"pictures": 2, "examples": {"x": "cut off"}}
 def test_a_stranger_reads_the_sentence_first_and_then_what_it_stands_on(tmp_path):
     rng = np.random.default_rng(0)
     arms = [{name: 1 + rng.normal(0, 0.01, 6) for name in NAMES} for _ in "ab"]
-    found = judge(*arms, pairs=False, image_tokens=2_100_000)
+    found = judge(*arms, pairs=False, image_tokens=(1_050_000, 1_050_000))
     content = {
         **found.as_dict(),
         "pairs": False,
@@ -33,6 +33,7 @@ def test_a_stranger_reads_the_sentence_first_and_then_what_it_stands_on(tmp_path
     }
     text = list(lines(content, tmp_path))
     assert text[0] == found.sentence
+    assert text.pop(1) == "about these two sets, on these held-out pictures"
     assert " ".join(text[1].split()) == "measure A B B minus A (95 % of all six) p B is"
     assert [line[2:14].rstrip() for line in text[2:8]] == [n.replace("_", " ") for n in NAMES]
     assert all(line.endswith(("equal", "not told apart")) for line in text[2:8])
@@ -54,7 +55,7 @@ def test_where_nothing_was_learned_of_captions_a_text_encoder_is_proposed(tmp_pa
     for arm in arms:
         arm["caption_gap"] = arm["caption_gap"] - 1
     content = {
-        **judge(*arms, pairs=False, image_tokens=9).as_dict(),
+        **judge(*arms, pairs=False, image_tokens=(9, 9)).as_dict(),
         "pairs": True,
         "power": {"by_seeds": []},
         "reference": {"note": ""},

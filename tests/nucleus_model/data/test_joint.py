@@ -87,6 +87,20 @@ def test_a_bucket_of_one_set_alone_is_another_of_the_other():
             assert len({found.own[name] for name, _ in batch}) == 1
 
 
+def test_a_lacking_bucket_is_filled_from_one_of_the_same_area():
+    tall = (48, 96)
+    a = pictures(range(20)) | pictures(range(20, 40), WIDE)
+    b = pictures(range(20)) | pictures(range(40, 48), tall)
+    for own, other in ((a, b), (b, a)):
+        areas = [
+            sum(np.prod(found.own[name]) for name, _ in batch)
+            for found in (Planned(own, other), Planned(other, own))
+            for batch in found.batches
+        ]
+        half = len(areas) // 2
+        assert areas[:half] == areas[half:]
+
+
 def test_a_picture_in_another_bucket_is_one_that_is_lacking():
     a, b = pictures(range(16)), pictures(range(15)) | pictures([15], WIDE)
     moved = next(iter(pictures([15])))

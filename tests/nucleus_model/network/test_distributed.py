@@ -76,6 +76,7 @@ def test_two_processes_give_the_losses_of_one(inputs, tmp_path, changes):
         assert shared["grad_norm"] == pytest.approx(alone["grad_norm"], rel=1e-4)
         assert shared["z_loss"] == pytest.approx(alone["z_loss"], rel=1e-5)
         assert shared["samples"] == alone["samples"]
+        assert shared["image_tokens"] == alone["image_tokens"]
     assert said.count("5 steps") == 1, "one process alone speaks"
     models = [
         load_checkpoint(tmp_path / name / "checkpoints" / "000005")[0].state_dict()

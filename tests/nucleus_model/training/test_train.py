@@ -48,7 +48,8 @@ def test_what_a_run_leaves(run):
     metrics = lines(out / "metrics.jsonl")
     steps = [line for line in metrics if "loss" in line]
     assert [line["step"] for line in steps] == [1, 2, 3, 4, 5, 6]
-    assert steps[0].keys() == {"step", "epoch", "loss", "lr", "grad_norm", "samples"}
+    keys = {"step", "epoch", "loss", "lr", "grad_norm", "samples", "image_tokens"}
+    assert steps[0].keys() == keys
     assert [line["step"] for line in metrics if "holdout_loss" in line] == [3, 6]
     assert [line["step"] for line in lines(out / "timings.jsonl")] == [1, 2, 3, 4, 5, 6]
     assert [step for step, _, _ in seen] == [1, 2, 3, 4, 5, 6]

@@ -2,10 +2,14 @@
 
 import json
 import re
+from itertools import product
 
+import numpy as np
 import pytest
 
 from nucleus_data.errors import RequestError
+from nucleus_model.data.draws import as_bytes
+from nucleus_model.data.joint import joint_epoch
 from nucleus_model.settings import verdict as settings_module
 from nucleus_model.settings.verdict import VerdictSettings
 from nucleus_model.training.train import quick_train
@@ -14,7 +18,7 @@ from nucleus_model.training.verdict.compare import compare
 from nucleus_model.training.verdict.judge import NAMES
 from nucleus_model.training.verdict.loops import one_by_one, processes
 from nucleus_model.training.verdict.plan import Arm
-from nucleus_model.training.verdict.run import do_run
+from nucleus_model.training.verdict.run import do_run, read_plan
 from tests.support.model import colored_items, write_set
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -96,6 +100,38 @@ def test_a_comparison_that_was_killed_five_times_goes_on_to_the_same_bytes(
     assert "seconds" not in text  # what it took is beside
     sessions = json.loads((whole / "timings.json").read_text())["sessions"]
     assert [session["runs"] for session in sessions] == [6]
+
+
+def test_image_tokens_are_those_of_the_pictures_trained_on(arms, tmp_path, monkeypatch):
+    monkeypatch.setitem(
+        settings_module.FIXED, "debug", {**settings_module.FIXED["debug"], "steps": 6}
+    )
+    wide = colored_items(40) + colored_items(40, (96, 48), 40)
+    sets = {"a": wide, "b": colored_items(40)}
+    made = {name: Arm(str(write_set(tmp_path / name, of))) for name, of in sets.items()}
+    found = compared({**arms, **made}, tmp_path / "out")
+    plan = read_plan(tmp_path / "out")
+    real = dict.fromkeys("ab", 0)
+    for replicate, arm in product(range(3), "ab"):
+        own = {
+            row["id"]: (row["width"], row["height"])
+            for row in plan.pictures.to_pylist()
+            if row[arm]
+        }
+        ids, sizes = as_bytes(sorted(own)), np.array([own[name] for name in sorted(own)])
+        order = plan.order(replicate)
+        epoch = joint_epoch(order, ids, sizes, batch_size=16, seed=replicate, epoch=0)
+        assert len(epoch) >= 6
+        taken = sizes[epoch.numbers[: epoch.ends[5]]]
+        real[arm] += int(taken.prod(axis=1).sum()) // 8**2  # a token has 8 x 8 pixels
+    # B has no wide pictures, so that its square ones fill their slots.
+    assert real["a"] > real["b"]
+    for arm in "ab":
+        assert found["arms"][arm]["image_tokens"] == round(real[arm] / 3)
+    assert found["image_tokens"] == round(sum(real.values()) / 6)
+    words = f"{sum(real.values()):,} image tokens ({real['a']:,} in A, {real['b']:,} in B)"
+    assert found["sentence"].endswith(words)
+    assert found["curves"]["loss"]["tokens"][-1] == found["image_tokens"]
 
 
 def test_another_comparison_is_not_mixed_in(arms, tmp_path):

@@ -54,7 +54,7 @@ def test_pictures_that_changed_most_come_first():
 
 def test_a_curve_has_means_at_equal_tokens():
     values = {"a": [[1.0] * 50, [3.0] * 50], "b": [list(range(100))]}
-    found = curve(values, tokens_a_step=512)
+    found = curve(values, range(512, 51 * 512, 512))
     assert len(found.tokens) == 20
     assert found.tokens[-1] == 50 * 512
     assert set(found.mean["a"]) == {2.0}

@@ -75,7 +75,7 @@ def test_people_are_told_of_all_runs_and_of_those_that_may_come():
 @pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_what_is_foreseen_is_what_it_takes_within_a_fifth(tmp_path):
+def test_what_is_foreseen_is_what_it_takes_give_or_take_35_percent(tmp_path):
     from nucleus_model.training.verdict.compare import compare
     from nucleus_model.training.verdict.loops import one_by_one
 

@@ -94,18 +94,30 @@ def test_an_interval_of_a_ratio_may_reach_over_no_difference() -> None:
 
 def test_the_sentence_reads_as_people_want_it() -> None:
     b = arm(2, caption_gap=0.056, high_sigma=-0.05, loss=-0.02)
-    text = judge(arm(1), b, image_tokens=2_100_000).sentence
+    text = judge(arm(1), b, image_tokens=(1_050_000, 1_050_000)).sentence
     assert re.fullmatch(
         r"B is better: captions carry \d+ % more \(\d+ to \d+\), pictures equal; "
         r"6 seeds, 2\.1 M image tokens",
         text,
     )
-    none = judge(arm(1), arm(2), image_tokens=7680).sentence
+    none = judge(arm(1), arm(2), image_tokens=(3840, 3840)).sentence
     assert re.fullmatch(
         r"no difference that this run could have seen; the smallest it could see is "
         r"0\.\d+ % of the loss; 6 seeds, 7,680 image tokens",
         none,
     )
+
+
+@pytest.mark.parametrize(
+    ("tokens", "words"),
+    [
+        ((4880, 4608), "9,488 image tokens (4,880 in A, 4,608 in B)"),
+        ((1_200_000, 900_000), "2.1 M image tokens (1.2 M in A, 0.9 M in B)"),
+        ((1_050_064, 1_050_000), "2.1 M image tokens (1,050,064 in A, 1,050,000 in B)"),
+    ],
+)
+def test_arms_with_other_numbers_of_tokens_are_told_with_both(tokens, words) -> None:
+    assert judge(arm(1), arm(2), image_tokens=tokens).sentence.endswith(f"6 seeds, {words}")
 
 
 def test_of_seeds_that_are_no_pairs_it_is_said_and_ratios_are_told_all_the_same() -> None:
